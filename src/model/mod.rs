@@ -1,0 +1,43 @@
+//! The intermediate representation: what Weir is told to do, whoever told it.
+//!
+//! ```text
+//! sources (file, cluster) ──► Model ──► compile ──► Snapshot
+//! ```
+//!
+//! The model is complete (every default filled in), typed (an illegal state cannot be built) and
+//! serializable (`/config` shows it). It is never parsed from a file, and knows nothing of YAML,
+//! Kubernetes, sockets or Pingora.
+
+mod certificate;
+mod filter;
+mod host;
+mod listener;
+mod names;
+mod pattern;
+mod process;
+mod route;
+mod units;
+mod upstream;
+
+pub use certificate::*;
+pub use filter::*;
+pub use host::*;
+pub use listener::*;
+pub use names::*;
+pub use pattern::*;
+pub use process::*;
+pub use route::*;
+pub use units::*;
+pub use upstream::*;
+
+use serde::Serialize;
+
+/// All of it. Names are unique within their list; references between the lists resolve.
+#[derive(Clone, Debug, Serialize)]
+pub struct Model {
+    pub process: Process,
+    pub listeners: Vec<Listener>,
+    pub certificates: Vec<Certificate>,
+    pub hosts: Vec<VirtualHost>,
+    pub upstreams: Vec<Upstream>,
+}

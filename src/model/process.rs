@@ -1,0 +1,79 @@
+//! What concerns the process as a whole.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::units::serialize_duration;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Process {
+    pub threads: Threads,
+    pub access_log: Option<AccessLog>,
+    pub admin: Option<Admin>,
+    /// Peers whose `X-Forwarded-*`, `X-Real-IP`, `X-Request-ID` and `Forwarded` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether the RFC 7239 `Forwarded` field is sent upstream beside `X-Forwarded-*`.
+    pub forwarded: ForwardedField,
+    pub shutdown: Shutdown,
+    /// Where DNS questions go; empty: as /etc/resolv.conf says.
+    pub resolvers: Vec<SocketAddr>,
+}
+
+/// Data-plane threads. Fixed for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Threads {
+    /// One for each processor the process may use.
+    Auto,
+    Fixed(NonZeroUsize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedField {
+    Omit,
+    Send,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AccessLog {
+    pub format: AccessLogFormat,
+    pub target: LogTarget,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessLogFormat {
+    Json,
+    /// nginx's `combined`.
+    Combined,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTarget {
+    Stdout,
+    /// Appended to; reopened on SIGUSR1 and when the file was moved away, for logrotate.
+    File(PathBuf),
+}
+
+/// Probes, metrics and inspection. Loopback by default: it shows the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Admin {
+    pub address: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shutdown {
+    /// How long `/readyz` answers 503 before the listeners close, so that a load balancer can look away.
+    #[serde(serialize_with = "serialize_duration")]
+    pub delay: Duration,
+    /// How long requests in flight may take to finish after that.
+    #[serde(serialize_with = "serialize_duration")]
+    pub timeout: Duration,
+}
