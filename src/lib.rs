@@ -8,6 +8,18 @@
 //!                                                    tls ◄───────┘
 //! ```
 
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod compile;
+pub mod defaults;
 pub mod diagnostics;
+pub mod discovery;
+pub mod explain;
+pub mod health;
 pub mod model;
+pub mod proxy;
 pub mod snapshot;
+pub mod sources;
+pub mod telemetry;
+pub mod tls;

@@ -8,4 +8,21 @@
 //!
 //! Nothing here parses, compiles a pattern, blocks or waits on a lock while a request is looked up.
 
+pub mod chain;
 pub mod request;
+pub mod table;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::model::{ListenerName, Model, UpstreamName};
+use table::Table;
+use upstream::Upstream;
+
+pub struct Snapshot {
+    /// Counts the models that have been applied, from 1.
+    pub generation: u64,
+    pub model: Arc<Model>,
+    pub tables: HashMap<ListenerName, Table>,
+    pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
+}

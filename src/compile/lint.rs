@@ -1,0 +1,57 @@
+//! What can be seen of a model only when its parts are laid side by side: warnings, for `weir check` and the log.
+
+use super::{entries, hosts_of};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::model::{HostName, Listener, Model, VirtualHost};
+use crate::snapshot::router;
+
+/// `covers` tells whether some certificate has the name.
+pub fn lint(model: &Model, covers: &dyn Fn(&HostName) -> bool) -> Diagnostics {
+    let mut found = Diagnostics::default();
+    for listener in &model.listeners {
+        let hosts = hosts_of(model, listener);
+        unreachable_routes(&hosts, &mut found);
+        if listener.tls.is_some() {
+            names_without_certificate(listener, &hosts, covers, &mut found);
+        }
+        if hosts.is_empty() {
+            let message = "no host is served on this listener: every request is answered 404";
+            found.push(Diagnostic::warning(listener.origin.clone(), format!("listeners.{}", listener.name), message));
+        }
+    }
+    found.sorted()
+}
+
+fn unreachable_routes(hosts: &[&VirtualHost], found: &mut Diagnostics) {
+    for shadowed in router::unreachable(&entries(hosts)) {
+        let route = |id: router::RouteId| &hosts[id.host].routes[id.route];
+        let (loser, winner) = (route(shadowed.loser), route(shadowed.winner));
+        let message = format!(
+            "this route is never reached: {} (line {}) takes every request that it could take; {}",
+            winner.matches.path, winner.origin.line, shadowed.reason
+        );
+        let help = "remove it, or give it a condition that the other one lacks";
+        found.push(Diagnostic::warning(loser.origin.clone(), loser.name.as_str(), message).help(help));
+    }
+}
+
+fn names_without_certificate(
+    listener: &Listener,
+    hosts: &[&VirtualHost],
+    covers: &dyn Fn(&HostName) -> bool,
+    found: &mut Diagnostics,
+) {
+    for host in hosts {
+        for name in &host.names {
+            if *name == HostName::CatchAll || covers(name) {
+                continue;
+            }
+            let message = format!(
+                "no certificate has the name {name}: on listener \"{}\" its clients are shown a self-signed one",
+                listener.name
+            );
+            let help = format!("add one under `certificates`, or keep the host off with `listeners: [...]` (all but {})", listener.name);
+            found.push(Diagnostic::warning(host.origin.clone(), name.to_string(), message).help(help));
+        }
+    }
+}

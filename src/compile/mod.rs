@@ -1,0 +1,174 @@
+//! Model to snapshot: pure, and the only place where precedence and inheritance are decided.
+//!
+//! ```text
+//! Model + what runs already ──compile──► Snapshot
+//! ```
+//!
+//! What runs already (health, connections in flight, resolved endpoints, counters) is carried over by name. Nothing
+//! here reads a file, a clock or the network.
+
+mod filters;
+mod lint;
+
+pub use lint::lint;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::model::{self, Model, UpstreamName};
+use crate::snapshot::Snapshot;
+use crate::snapshot::chain::{Edit, EditValue, FilterChain};
+use crate::snapshot::router::{HostEntry, Router};
+use crate::snapshot::table::{Action, Forward, Needs, Respond, Route, Table, Timeouts};
+use crate::snapshot::upstream::{Upstream, UpstreamTlsMaterial};
+use crate::telemetry::metrics::Metrics;
+
+/// What compiling needs beside the model.
+pub struct Surroundings<'a> {
+    pub previous: Option<&'a Snapshot>,
+    /// Loaded keys and certificates, by upstream.
+    pub upstream_tls: &'a BTreeMap<UpstreamName, UpstreamTlsMaterial>,
+    /// Hands out counters, the same for the same name.
+    pub metrics: &'a Metrics,
+    pub now: Instant,
+}
+
+/// Fails where an upstream's TLS material cannot be used: every one that is so is named.
+pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
+    let upstreams = upstreams(&model, surroundings)?;
+    let tables = model
+        .listeners
+        .iter()
+        .map(|listener| (listener.name.clone(), table(&model, listener, &upstreams, surroundings.metrics)))
+        .collect();
+    let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
+    Ok(Snapshot { generation, model, tables, upstreams })
+}
+
+fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams, Diagnostics> {
+    let (mut built, mut found) = (Upstreams::new(), Diagnostics::default());
+    let without_tls = UpstreamTlsMaterial::default();
+    for definition in &model.upstreams {
+        let previous = surroundings.previous.and_then(|previous| previous.upstreams.get(&definition.name));
+        let material = surroundings.upstream_tls.get(&definition.name).unwrap_or(&without_tls);
+        match Upstream::new(definition, previous.map(|previous| &**previous), material, surroundings.now) {
+            Ok(upstream) => drop(built.insert(definition.name.clone(), Arc::new(upstream))),
+            Err(error) => {
+                let path = format!("upstreams.{}.tls", definition.name);
+                found.push(Diagnostic::error(definition.origin.clone(), path, error.to_string()));
+            }
+        }
+    }
+    if found.has_errors() { Err(found) } else { Ok(built) }
+}
+
+type Upstreams = BTreeMap<UpstreamName, Arc<Upstream>>;
+
+/// The hosts that a listener serves, in the model's order.
+pub fn hosts_of<'m>(model: &'m Model, listener: &model::Listener) -> Vec<&'m model::VirtualHost> {
+    let serves = |host: &&model::VirtualHost| host.listeners.is_empty() || host.listeners.contains(&listener.name);
+    model.hosts.iter().filter(serves).collect()
+}
+
+fn table(model: &Model, listener: &model::Listener, upstreams: &Upstreams, metrics: &Metrics) -> Table {
+    let hosts = hosts_of(model, listener);
+    let router = Router::build(&entries(&hosts));
+    let routes = hosts
+        .iter()
+        .map(|host| {
+            let names: Vec<String> = host.names.iter().map(ToString::to_string).collect();
+            let names: Arc<str> = names.join(" ").into();
+            let build = |r| Arc::new(route(listener, host, names.clone(), r, upstreams, metrics));
+            host.routes.iter().map(build).collect()
+        })
+        .collect();
+    Table::new(router, routes)
+}
+
+/// Hosts as the router takes them.
+pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
+    let entry = |host: &&'m model::VirtualHost| HostEntry {
+        names: &host.names,
+        routes: host.routes.iter().map(|route| &route.matches).collect(),
+    };
+    hosts.iter().map(entry).collect()
+}
+
+fn route(
+    listener: &model::Listener,
+    host: &model::VirtualHost,
+    host_names: Arc<str>,
+    route: &model::Route,
+    upstreams: &Upstreams,
+    metrics: &Metrics,
+) -> Route {
+    let chain = filters::chain(&listener.filters, &host.filters, &route.filters);
+    Route {
+        name: route.name.clone(),
+        origin: route.origin.clone(),
+        host: host_names,
+        path: route.matches.path.clone(),
+        action: action(&route.action, upstreams, metrics),
+        needs: needs(&chain),
+        chain,
+        metrics: metrics.route(route),
+    }
+}
+
+fn needs(chain: &FilterChain) -> Needs {
+    let has_variable = |edit: &Edit| match edit {
+        Edit::Remove(_) => false,
+        Edit::Set(_, value)
+        | Edit::Add(_, value)
+        | Edit::SetDefault(_, value)
+        | Edit::SetDefaultOnTls(_, value) => matches!(value, EditValue::Template(_)),
+    };
+    Needs {
+        view: chain.request_edits.iter().chain(&chain.response_edits).any(has_variable),
+        body: chain.max_body.is_some(),
+    }
+}
+
+fn action(action: &model::Action, upstreams: &Upstreams, metrics: &Metrics) -> Action {
+    match action {
+        model::Action::Forward(forward) => match upstreams.get(&forward.upstream) {
+            Some(upstream) => Action::Forward(Box::new(self::forward(forward, upstream, metrics))),
+            // The sources resolve references; a route that lost its upstream all the same is closed, not dropped.
+            None => Action::Respond(Respond { status: 503, headers: Vec::new(), body: Bytes::new() }),
+        },
+        model::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
+        model::Action::Respond(respond) => Action::Respond(Respond {
+            status: respond.status,
+            headers: respond.headers.iter().filter_map(|(name, value)| field(name, value)).collect(),
+            body: Bytes::copy_from_slice(respond.body.as_bytes()),
+        }),
+    }
+}
+
+fn forward(forward: &model::Forward, upstream: &Arc<Upstream>, metrics: &Metrics) -> Forward {
+    let spec = upstream.definition();
+    let (own, inherited) = (&forward.timeouts, &spec.timeouts);
+    Forward {
+        upstream: upstream.clone(),
+        rewrite: forward.rewrite.path.clone(),
+        host: forward.rewrite.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok()),
+        timeouts: Timeouts {
+            connect: own.connect.unwrap_or(inherited.connect),
+            read: own.read.unwrap_or(inherited.read),
+            write: own.write.unwrap_or(inherited.write),
+            request: own.request.or(inherited.request),
+        },
+        retry: forward.retry.clone().unwrap_or_else(|| spec.retry.clone()),
+        metrics: metrics.upstream(&forward.upstream),
+    }
+}
+
+/// Checked where they are read; what is no field is left out rather than sent.
+fn field(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+}

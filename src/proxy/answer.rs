@@ -1,0 +1,146 @@
+//! Answers of Weir's own: short error pages, redirects, fixed responses.
+//!
+//! An error is a line of text, a small page, or JSON, as the client's Accept prefers; it names the request, so that
+//! the line in the log can be found.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::{HeaderName, HeaderValue, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+use tokio::io::AsyncWriteExt;
+
+use super::head::Refusal;
+use super::stream::ClientStream;
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// An error page. `detail` is for the client: it says what the client can act on, and nothing of the inside.
+    pub fn error(status: u16, detail: &str, request_id: &str, accept: Option<&HeaderValue>) -> Self {
+        let title = title(status);
+        let (kind, body) = match preferred(accept) {
+            Kind::Json => (
+                "application/json",
+                format!(
+                    "{{\"status\":{status},\"error\":{},\"message\":{},\"request_id\":{}}}\n",
+                    json(title),
+                    json(detail),
+                    json(request_id)
+                ),
+            ),
+            Kind::Html => (
+                "text/html; charset=utf-8",
+                format!(
+                    "<!doctype html>\n<title>{status} {title}</title>\n<h1>{title}</h1>\n<p>{}</p>\n<p><small>{}</small></p>\n",
+                    html(detail),
+                    html(request_id)
+                ),
+            ),
+            Kind::Text => ("text/plain; charset=utf-8", format!("{status} {title}: {detail}\nrequest {request_id}\n")),
+        };
+        Self { status, headers: vec![(CONTENT_TYPE, HeaderValue::from_static(kind))], body: body.into() }
+    }
+
+    pub fn redirect(status: u16, location: HeaderValue) -> Self {
+        Self { status, headers: vec![(LOCATION, location)], body: Bytes::new() }
+    }
+
+    /// The head, ready for edits. Informational and 204, 304 answers have no length (RFC 9110 §8.6).
+    pub fn head(&self) -> pingora::Result<ResponseHeader> {
+        let mut head = ResponseHeader::build(self.status, Some(self.headers.len() + 2))?;
+        for (name, value) in &self.headers {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        if !matches!(self.status, 204 | 304) {
+            head.insert_header(CONTENT_LENGTH, self.body.len())?;
+        }
+        Ok(head)
+    }
+}
+
+/// Sends a head (edited meanwhile) and its body. Returns how many bytes of body went out.
+pub async fn send(session: &mut Session, head: ResponseHeader, body: Bytes) -> pingora::Result<usize> {
+    let bodiless =
+        body.is_empty() || session.req_header().method == http::Method::HEAD || matches!(head.status.as_u16(), 204 | 304);
+    session.write_response_header(Box::new(head), bodiless).await?;
+    if bodiless {
+        return Ok(0);
+    }
+    let length = body.len();
+    session.write_response_body(Some(body), true).await?;
+    Ok(length)
+}
+
+/// The answer to a head that is not worth a session: written as it stands, then the connection ends.
+pub async fn refuse(stream: &mut ClientStream, refusal: Refusal) {
+    let Refusal { status, reason } = refusal;
+    let title = title(status);
+    let body = format!("{status} {title}: {reason}\n");
+    let answer = format!(
+        "HTTP/1.1 {status} {title}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // The client may have left: then nobody misses it.
+    if stream.write_all(answer.as_bytes()).await.is_ok() {
+        let _ = stream.flush().await;
+    }
+}
+
+pub fn title(status: u16) -> &'static str {
+    StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error")
+}
+
+enum Kind {
+    Json,
+    Html,
+    Text,
+}
+
+/// The first of the kinds we have that Accept names; q-values are for content that is worth negotiating.
+fn preferred(accept: Option<&HeaderValue>) -> Kind {
+    let Some(accept) = accept.and_then(|value| value.to_str().ok()) else { return Kind::Text };
+    for range in accept.split(',') {
+        match range.split(';').next().unwrap_or_default().trim() {
+            "application/json" | "application/problem+json" => return Kind::Json,
+            "text/html" | "application/xhtml+xml" => return Kind::Html,
+            "text/plain" => return Kind::Text,
+            _ => {}
+        }
+    }
+    Kind::Text
+}
+
+/// The value of Accept, for [`Answer::error`].
+pub fn accept(session: &Session) -> Option<&HeaderValue> {
+    session.req_header().headers.get(ACCEPT)
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(accept: &'static str) -> String {
+        let accept = HeaderValue::from_static(accept);
+        String::from_utf8(Answer::error(503, "no <endpoint>", "abc", Some(&accept)).body.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn an_error_page_comes_as_accept_prefers() {
+        assert!(body("application/json").contains("\"message\":\"no <endpoint>\""));
+        assert!(body("text/html,application/xhtml+xml,*/*;q=0.8").contains("no &lt;endpoint&gt;"));
+        assert_eq!(body("*/*"), "503 Service Unavailable: no <endpoint>\nrequest abc\n");
+    }
+}

@@ -1,0 +1,118 @@
+//! Who the client is, and what it used: decided once per request, from what trusted proxies say.
+//!
+//! ```text
+//! Connection.peer ──trusted?──no──► the peer
+//!                      └─yes──► X-Forwarded-For from the right, past every trusted proxy
+//! ```
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+use super::connection::Connection;
+use crate::model::Scheme;
+use crate::snapshot::request::RequestView;
+
+/// What the rest of the request goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    pub address: IpAddr,
+    pub scheme: Scheme,
+    /// The peer is a trusted proxy: its `X-Forwarded-*` and `X-Request-ID` are kept.
+    pub through: Through,
+}
+
+impl Client {
+    /// A view for edits that have no variable of the request's own: only the client's side of it is filled in.
+    pub fn bare_view<'a>(&self, headers: &'a HeaderMap) -> RequestView<'a> {
+        RequestView {
+            method: "",
+            path: "",
+            query: None,
+            host: "",
+            headers,
+            client: self.address,
+            scheme: self.scheme,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Through {
+    Nobody,
+    TrustedProxy,
+}
+
+pub fn resolve(connection: &Connection, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
+    let peer = connection.peer.ip().to_canonical();
+    if !is_trusted(peer, trusted) {
+        return Client { address: peer, scheme: connection.scheme(), through: Through::Nobody };
+    }
+    let scheme = match headers.get("x-forwarded-proto").map(|value| value.as_bytes()) {
+        Some(b"https") => Scheme::Https,
+        Some(b"http") => Scheme::Http,
+        _ => connection.scheme(),
+    };
+    Client { address: forwarded_for(peer, headers, trusted), scheme, through: Through::TrustedProxy }
+}
+
+/// The last address that no trusted proxy has: what stands before it, a client could have written itself.
+fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let mut client = peer;
+    for field in headers.get_all("x-forwarded-for").iter().rev() {
+        let Ok(field) = field.to_str() else { return client };
+        for part in field.rsplit(',') {
+            let Some(address) = parse_address(part.trim()) else { return client };
+            client = address;
+            if !is_trusted(client, trusted) {
+                return client;
+            }
+        }
+    }
+    client
+}
+
+/// Some proxies add a port: `203.0.113.7:4711`, `[2001:db8::1]:4711`.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let address = match text.parse::<IpAddr>() {
+        Ok(address) => address,
+        Err(_) => match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(inner) => inner.parse().ok()?,
+            None => text.parse::<std::net::SocketAddr>().ok()?.ip(),
+        },
+    };
+    Some(address.to_canonical())
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(fields: &[&str], trusted: &str) -> String {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append("x-forwarded-for", field.parse().unwrap());
+        }
+        forwarded_for("10.0.0.1".parse().unwrap(), &headers, &[trusted.parse().unwrap()]).to_string()
+    }
+
+    #[test]
+    fn the_last_address_that_is_no_trusted_proxy_is_the_client() {
+        assert_eq!(client(&["1.1.1.1, 2.2.2.2, 10.0.0.2"], "10.0.0.0/8"), "2.2.2.2");
+        assert_eq!(client(&["1.1.1.1", "2.2.2.2:99"], "10.0.0.0/8"), "2.2.2.2");
+        assert_eq!(client(&["[2001:db8::1]:99"], "10.0.0.0/8"), "2001:db8::1");
+        assert_eq!(client(&["::ffff:2.2.2.2"], "10.0.0.0/8"), "2.2.2.2");
+    }
+
+    #[test]
+    fn what_cannot_be_read_ends_the_search_where_trust_ended() {
+        assert_eq!(client(&["1.1.1.1, nonsense, 10.0.0.2"], "10.0.0.0/8"), "10.0.0.2");
+        assert_eq!(client(&["nonsense"], "10.0.0.0/8"), "10.0.0.1");
+        assert_eq!(client(&[], "10.0.0.0/8"), "10.0.0.1");
+    }
+}

@@ -1,0 +1,61 @@
+//! What is known of a client connection before its first request.
+//!
+//! ```text
+//! accept ──► PROXY protocol ──► TLS ──► Connection ──(rides in Pingora's ProxyDigest)──► every request on it
+//! ```
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::HeaderValue;
+use pingora::protocols::Digest;
+use pingora::protocols::raw_connect::ProxyDigest;
+
+use super::listener::ListenerState;
+use crate::model::Scheme;
+use crate::tls::TlsFacts;
+
+pub struct Connection {
+    pub listener: Arc<ListenerState>,
+    /// Who connected: the PROXY header's source where one is required, else the socket's peer.
+    pub peer: SocketAddr,
+    /// `peer`'s address as a header value, written once.
+    pub peer_value: HeaderValue,
+    /// The port the client connected to, as the PROXY header or the listener says; a header value, too.
+    pub port_value: HeaderValue,
+    pub tls: Option<TlsSession>,
+}
+
+/// What the handshake agreed on.
+pub struct TlsSession {
+    /// Lowercase.
+    pub server_name: Option<Box<str>>,
+    pub facts: TlsFacts,
+}
+
+impl Connection {
+    pub fn scheme(&self) -> Scheme {
+        match self.tls {
+            Some(_) => Scheme::Https,
+            None => Scheme::Http,
+        }
+    }
+
+    /// Wraps it so that Pingora carries it along to where only a session is at hand.
+    pub fn into_digest(self) -> Arc<ProxyDigest> {
+        let unused = pingora::http::ResponseHeader::build_no_case(200, None);
+        let response = Box::new(unused.unwrap_or_else(|_| unreachable!("200 is a status")));
+        Arc::new(ProxyDigest::new(response, Some(Box::new(self))))
+    }
+
+    /// The connection that a session of ours runs on.
+    pub fn of(digest: Option<&Digest>) -> Option<&Connection> {
+        digest?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+}
+
+/// An address as a header value. IPv4-mapped addresses are shown as the IPv4 addresses they are.
+pub fn address_value(address: IpAddr) -> HeaderValue {
+    let text = address.to_canonical().to_string();
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}

@@ -1,0 +1,67 @@
+//! Edits on a head of the full lane.
+
+use http::HeaderName;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use crate::snapshot::chain::{Edit, EditValue};
+use crate::snapshot::request::RequestView;
+
+/// The head of either side: Pingora keeps them in two types with the same verbs.
+pub trait Sides {
+    fn contains(&self, name: &HeaderName) -> bool;
+    fn remove(&mut self, name: &HeaderName);
+    fn set(&mut self, name: &HeaderName, value: http::HeaderValue);
+    fn add(&mut self, name: &HeaderName, value: http::HeaderValue);
+}
+
+macro_rules! sides {
+    ($head:ty) => {
+        impl Sides for $head {
+            fn contains(&self, name: &HeaderName) -> bool {
+                self.headers.contains_key(name)
+            }
+
+            fn remove(&mut self, name: &HeaderName) {
+                self.remove_header(name);
+            }
+
+            fn set(&mut self, name: &HeaderName, value: http::HeaderValue) {
+                // Fails only beyond 32,768 fields, which the size limit on heads excludes.
+                let _ = self.insert_header(name, value);
+            }
+
+            fn add(&mut self, name: &HeaderName, value: http::HeaderValue) {
+                let _ = self.append_header(name, value);
+            }
+        }
+    };
+}
+
+sides!(RequestHeader);
+sides!(ResponseHeader);
+
+pub fn apply(edits: &[Edit], head: &mut impl Sides, request: &RequestView<'_>, request_id: &str) {
+    let render = |value: &EditValue| value.render(request, request_id);
+    for edit in edits {
+        match edit {
+            Edit::Remove(name) => head.remove(name),
+            Edit::Set(name, value) => match render(value) {
+                Some(value) => head.set(name, value),
+                None => head.remove(name),
+            },
+            Edit::Add(name, value) => {
+                if let Some(value) = render(value) {
+                    head.add(name, value);
+                }
+            }
+            Edit::SetDefaultOnTls(..) if request.scheme == crate::model::Scheme::Http => {}
+            Edit::SetDefault(name, value) | Edit::SetDefaultOnTls(name, value) => {
+                if !head.contains(name)
+                    && let Some(value) = render(value)
+                {
+                    head.set(name, value);
+                }
+            }
+        }
+    }
+}

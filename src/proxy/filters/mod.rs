@@ -1,0 +1,27 @@
+//! How a chain acts on a request: checks answer, edits change heads.
+
+mod access;
+mod headers;
+mod https_redirect;
+
+use http::HeaderValue;
+
+use crate::snapshot::chain::Check;
+use crate::snapshot::request::RequestView;
+
+pub use headers::{Sides, apply};
+
+/// What a check says to a request it does not let pass.
+pub enum Verdict {
+    Refuse { status: u16, detail: &'static str },
+    Redirect { status: u16, location: HeaderValue },
+}
+
+/// The first check that does not let the request pass.
+pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Option<Verdict> {
+    checks.iter().find_map(|check| match check {
+        Check::Deny(networks) => access::deny(networks, request),
+        Check::Allow(networks) => access::allow(networks, request),
+        Check::HttpsRedirect(redirect) => https_redirect::run(redirect, request, raw_target),
+    })
+}

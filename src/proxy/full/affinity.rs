@@ -1,0 +1,87 @@
+//! What binds a request to an endpoint: a hash key, or the cookie that Weir gave the client.
+
+use crate::model::{HashKey, LbPolicy, SameSite, Scheme, StickyCookie};
+use crate::snapshot::request::RequestView;
+use crate::snapshot::upstream::{Endpoint, Upstream, hash_key};
+
+/// Taken from the request once; every attempt uses it.
+#[derive(Default)]
+pub struct Affinity {
+    pub key: Option<u64>,
+    /// The sticky cookie's value, as the client sent it.
+    pub sticky: Option<Box<[u8]>>,
+}
+
+impl Affinity {
+    pub fn of(upstream: &Upstream, request: &RequestView<'_>) -> Self {
+        let definition = upstream.definition();
+        let key = match &definition.balance {
+            LbPolicy::Hash(by) => key(by, request),
+            LbPolicy::RoundRobin | LbPolicy::LeastConnections | LbPolicy::PeakEwma | LbPolicy::Random => None,
+        };
+        let sticky = definition.sticky.as_ref().and_then(|sticky| request.cookie(&sticky.name)).map(Box::from);
+        Self { key, sticky }
+    }
+
+    /// The `Set-Cookie` that binds the client to the endpoint; none where it is bound to it already.
+    pub fn cookie(&self, upstream: &Upstream, endpoint: &Endpoint, scheme: Scheme) -> Option<String> {
+        let sticky = upstream.definition().sticky.as_ref()?;
+        let value = endpoint.sticky_value();
+        if self.sticky.as_deref() == Some(value.as_bytes()) {
+            return None;
+        }
+        Some(set_cookie(sticky, value, scheme))
+    }
+}
+
+fn key(by: &HashKey, request: &RequestView<'_>) -> Option<u64> {
+    match by {
+        HashKey::ClientIp => Some(match request.client {
+            std::net::IpAddr::V4(address) => hash_key(&address.octets()),
+            std::net::IpAddr::V6(address) => hash_key(&address.octets()),
+        }),
+        HashKey::Header(name) => request.headers.first(name).map(hash_key),
+        HashKey::Cookie(name) => request.cookie(name).map(hash_key),
+        HashKey::Path => Some(hash_key(request.path.as_bytes())),
+        HashKey::Query(name) => request.query_parameter(name).map(|value| hash_key(value.as_bytes())),
+    }
+}
+
+/// HttpOnly always: no script has business with it. Secure on TLS.
+fn set_cookie(sticky: &StickyCookie, value: &str, scheme: Scheme) -> String {
+    let mut cookie = format!("{}={value}; Path={}; HttpOnly", sticky.name, sticky.path);
+    if let Some(max_age) = sticky.max_age {
+        cookie.push_str(&format!("; Max-Age={}", max_age.as_secs()));
+    }
+    match (sticky.same_site, scheme) {
+        (SameSite::Strict, _) => cookie.push_str("; SameSite=Strict"),
+        (SameSite::Lax, _) => cookie.push_str("; SameSite=Lax"),
+        (SameSite::None, Scheme::Https) => cookie.push_str("; SameSite=None"),
+        // Browsers drop `SameSite=None` without `Secure`; without either the cookie works as `Lax`.
+        (SameSite::None, Scheme::Http) => {}
+    }
+    if scheme == Scheme::Https {
+        cookie.push_str("; Secure");
+    }
+    cookie
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sticky_cookie_is_http_only_and_follows_the_scheme() {
+        let sticky = StickyCookie {
+            name: "weir".into(),
+            max_age: Some(std::time::Duration::from_secs(60)),
+            path: "/".into(),
+            same_site: SameSite::None,
+        };
+        assert_eq!(set_cookie(&sticky, "x", Scheme::Http), "weir=x; Path=/; HttpOnly; Max-Age=60");
+        assert_eq!(
+            set_cookie(&sticky, "x", Scheme::Https),
+            "weir=x; Path=/; HttpOnly; Max-Age=60; SameSite=None; Secure"
+        );
+    }
+}

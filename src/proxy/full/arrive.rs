@@ -1,0 +1,204 @@
+//! A request arrives: who sends it, which route takes it, whether the checks let it pass.
+//!
+//! ```text
+//! session ──► client, host, path ──► RequestView ──► router ──► checks ──► forward, or an Answer
+//! ```
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::HOST;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::affinity::Affinity;
+use super::context::{Attempts, Context, Forwarding, KeptView};
+use crate::model::Redirect;
+use crate::proxy::Shared;
+use crate::proxy::answer::{self, Answer};
+use crate::proxy::client_address::{self, Through};
+use crate::proxy::connection::Connection;
+use crate::proxy::filters::{self, Verdict};
+use crate::proxy::request_id::RequestId;
+use crate::snapshot::request::RequestView;
+use crate::snapshot::table::{Action, Forward, Lookup, Route};
+use crate::snapshot::host::Authority;
+use crate::snapshot::path::{Resource, Target};
+use crate::snapshot::rewrite::{self, BadRewrite};
+
+/// `None`: the request goes on to an upstream.
+pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {
+    let snapshot = shared.snapshot.load();
+    let header = session.req_header();
+    let Some(connection) = Connection::of(session.digest()) else {
+        return Err(Error::explain(ErrorType::InternalError, "a session without its connection"));
+    };
+    let client = client_address::resolve(connection, &header.headers, &snapshot.model.process.trusted_proxies);
+    ctx.begin(connection, client, header.version);
+    ctx.request_id = request_id(header.headers.get("x-request-id"), client.through);
+    let refuse = |status, detail: &str, ctx: &Context| {
+        Ok(Some(Answer::error(status, detail, ctx.request_id(), answer::accept(session))))
+    };
+
+    if let Some(status) = refused_method(header) {
+        return refuse(status, "this method is not served", ctx);
+    }
+    let host_value = authority(header);
+    let Authority { host, port } = match Authority::parse(host_value.as_ref().map_or(&b""[..], |v| v.as_bytes())) {
+        Ok(authority) => authority,
+        Err(reason) => return refuse(400, &reason.to_string(), ctx),
+    };
+    let target = match Target::parse(header.raw_path()) {
+        Ok(Target::Resource(target)) => target,
+        Ok(Target::Server) => return refuse(400, "nothing is known of the server as a whole", ctx),
+        Err(reason) => return refuse(400, &reason.to_string(), ctx),
+    };
+    let view = RequestView {
+        method: header.method.as_str(),
+        path: &target.path,
+        query: target.query,
+        host: &host,
+        headers: &header.headers,
+        client: client.address,
+        scheme: client.scheme,
+    };
+    if misdirected(shared, session, connection, &host) {
+        return refuse(421, "this connection's certificate is not that host's", ctx);
+    }
+    let route = match snapshot.tables.get(&connection.listener.name).map(|table| table.find(&view)) {
+        Some(Lookup::Route(route)) => route,
+        Some(Lookup::NoHost) => return refuse(404, "no such host here", ctx),
+        Some(Lookup::NoRoute) => return refuse(404, "nothing is served at this path", ctx),
+        // The listener was removed while this connection was open.
+        None => return refuse(503, "this listener has been removed", ctx),
+    };
+    route.metrics.begin();
+    ctx.route = Some(route.clone());
+    if let Some(verdict) = filters::run(&route.chain.checks, &view, &target.raw) {
+        return Ok(Some(match verdict {
+            Verdict::Refuse { status, detail } => return refuse(status, detail, ctx),
+            Verdict::Redirect { status, location } => Answer::redirect(status, location),
+        }));
+    }
+    if route.needs.view {
+        ctx.view = Some(KeptView::of(&view));
+    }
+    act(session, ctx, route, &view, &target, port, host_value)
+}
+
+fn act(
+    session: &Session,
+    ctx: &mut Context,
+    route: &Arc<Route>,
+    view: &RequestView<'_>,
+    target: &Resource<'_>,
+    port: Option<u16>,
+    host_value: Option<Cow<'_, HeaderValue>>,
+) -> Result<Option<Answer>> {
+    match &route.action {
+        Action::Forward(forward) => {
+            if let (Some(max), Some(length)) = (route.chain.max_body, content_length(session))
+                && length > max
+            {
+                let detail = "the request body is larger than the limit";
+                return Ok(Some(Answer::error(413, detail, ctx.request_id(), answer::accept(session))));
+            }
+            match plan(route, forward, view, target, host_value.map(Cow::into_owned)) {
+                Ok(forwarding) => {
+                    ctx.forwarding = Some(Box::new(forwarding));
+                    Ok(None)
+                }
+                Err(reason) => {
+                    Ok(Some(Answer::error(400, &reason.to_string(), ctx.request_id(), answer::accept(session))))
+                }
+            }
+        }
+        Action::Redirect(redirect) => Ok(Some(redirect_answer(session, ctx, route, redirect, view, target, port))),
+        Action::Respond(respond) => {
+            Ok(Some(Answer { status: respond.status, headers: respond.headers.clone(), body: respond.body.clone() }))
+        }
+    }
+}
+
+fn plan(
+    route: &Arc<Route>,
+    forward: &Forward,
+    view: &RequestView<'_>,
+    target: &Resource<'_>,
+    host: Option<HeaderValue>,
+) -> Result<Forwarding, BadRewrite> {
+    let target = match rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, &target.raw)? {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(rewritten) => Some(rewritten),
+    };
+    Ok(Forwarding {
+        route: route.clone(),
+        target,
+        host,
+        affinity: Affinity::of(&forward.upstream, view),
+        max_body: route.chain.max_body,
+        received_body: 0,
+        attempt: Attempts::default(),
+    })
+}
+
+fn redirect_answer(
+    session: &Session,
+    ctx: &Context,
+    route: &Route,
+    redirect: &Redirect,
+    view: &RequestView<'_>,
+    target: &Resource<'_>,
+    port: Option<u16>,
+) -> Answer {
+    let refuse = |reason: &str| Answer::error(400, reason, ctx.request_id(), answer::accept(session));
+    match rewrite::location(redirect, &route.path, view, &target.raw, port) {
+        Ok(location) => match HeaderValue::try_from(location) {
+            Ok(location) => Answer::redirect(redirect.status.code(), location),
+            Err(_) => refuse("the request's URL cannot be written as a header"),
+        },
+        Err(reason) => refuse(&reason.to_string()),
+    }
+}
+
+/// HTTP/1 heads were inspected before they came here; HTTP/2 ones come straight.
+fn refused_method(header: &pingora::http::RequestHeader) -> Option<u16> {
+    matches!(header.method, http::Method::TRACE | http::Method::CONNECT).then_some(405)
+}
+
+/// `:authority`, or the authority of an absolute target, or `Host`: Pingora has refused requests in which they differ.
+fn authority(header: &pingora::http::RequestHeader) -> Option<Cow<'_, HeaderValue>> {
+    match header.headers.get(HOST) {
+        Some(host) => Some(Cow::Borrowed(host)),
+        None => HeaderValue::from_str(header.uri.authority()?.as_str()).ok().map(Cow::Owned),
+    }
+}
+
+/// A request on an HTTP/2 connection for a host that has another certificate (RFC 9110 §15.5.20).
+fn misdirected(shared: &Shared, session: &Session, connection: &Connection, host: &str) -> bool {
+    match &connection.tls {
+        Some(tls) if session.as_downstream().is_http2() && tls.server_name.as_deref() != Some(host) => {
+            shared.tls.certificates().store().misdirected(tls.server_name.as_deref(), host)
+        }
+        _ => false,
+    }
+}
+
+/// A trusted proxy's, where it sent a usable one; else a new one.
+fn request_id(given: Option<&HeaderValue>, through: Through) -> HeaderValue {
+    let usable = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=128).contains(&bytes.len()) && bytes.iter().all(|b| b.is_ascii_graphic())
+    };
+    match (through, given.filter(usable)) {
+        (Through::TrustedProxy, Some(given)) => given.clone(),
+        (Through::TrustedProxy, None) | (Through::Nobody, _) => {
+            HeaderValue::from_str(RequestId::generate().as_str()).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        }
+    }
+}
+
+fn content_length(session: &Session) -> Option<u64> {
+    session.req_header().headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,129 @@
+//! What the full lane remembers of one request, from its arrival to its line in the log.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::model::Scheme;
+use super::affinity::Affinity;
+use crate::proxy::client_address::{Client, Through};
+use crate::proxy::connection::Connection;
+use crate::snapshot::request::RequestView;
+use crate::snapshot::table::{Action, Forward, Route};
+use crate::snapshot::upstream::Lease;
+use crate::telemetry::record::{Protocol, RequestRecord};
+
+pub struct Context {
+    pub record: RequestRecord,
+    pub client: Option<Client>,
+    pub request_id: HeaderValue,
+    pub route: Option<Arc<Route>>,
+    pub view: Option<KeptView>,
+    /// Present from the moment it is decided that the request goes to an upstream.
+    pub forwarding: Option<Box<Forwarding>>,
+}
+
+/// Until the request has arrived.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+impl Default for Context {
+    fn default() -> Self {
+        Self {
+            record: RequestRecord::new(Instant::now(), UNKNOWN, Protocol::Http11, None),
+            client: None,
+            request_id: HeaderValue::from_static("-"),
+            route: None,
+            view: None,
+            forwarding: None,
+        }
+    }
+}
+
+impl Context {
+    /// Fills in what was not known when Pingora asked for a context.
+    pub fn begin(&mut self, connection: &Connection, client: Client, version: http::Version) {
+        self.client = Some(client);
+        let port = if client.through == Through::Nobody { connection.peer.port() } else { 0 };
+        self.record.client = SocketAddr::new(client.address, port);
+        self.record.tls = connection.tls.as_ref().map(|tls| tls.facts);
+        self.record.protocol = match version {
+            http::Version::HTTP_2 => Protocol::Http2,
+            http::Version::HTTP_11 => Protocol::Http11,
+            _ => Protocol::Http10,
+        };
+    }
+
+    /// What was generated, or a trusted proxy's: both are visible ASCII.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or("-")
+    }
+}
+
+/// A request on its way to an upstream.
+pub struct Forwarding {
+    pub route: Arc<Route>,
+    /// The rewritten path and query; none: as it came.
+    pub target: Option<String>,
+    /// The client's Host.
+    pub host: Option<HeaderValue>,
+    pub affinity: Affinity,
+    pub max_body: Option<u64>,
+    pub received_body: u64,
+    pub attempt: Attempts,
+}
+
+impl Forwarding {
+    pub fn forward(&self) -> &Forward {
+        match &self.route.action {
+            Action::Forward(forward) => forward,
+            Action::Redirect(_) | Action::Respond(_) => unreachable!("only a forwarding route makes a Forwarding"),
+        }
+    }
+}
+
+/// The attempts at one request, and the one that is under way.
+#[derive(Default)]
+pub struct Attempts {
+    pub begun: u32,
+    pub first: Option<Instant>,
+    /// When the one under way began.
+    pub current: Option<Instant>,
+    pub lease: Option<Lease>,
+    /// Endpoints that have failed this request.
+    pub tried: Vec<SocketAddr>,
+}
+
+/// The view at the time of matching, for edits with variables.
+pub struct KeptView {
+    method: Box<str>,
+    path: Box<str>,
+    host: Box<str>,
+    client: IpAddr,
+    scheme: Scheme,
+}
+
+impl KeptView {
+    pub fn of(view: &RequestView<'_>) -> Self {
+        Self {
+            method: view.method.into(),
+            path: view.path.into(),
+            host: view.host.into(),
+            client: view.client,
+            scheme: view.scheme,
+        }
+    }
+
+    pub fn view<'a>(&'a self, headers: &'a HeaderMap) -> RequestView<'a> {
+        RequestView {
+            method: &self.method,
+            path: &self.path,
+            query: None,
+            host: &self.host,
+            headers,
+            client: self.client,
+            scheme: self.scheme,
+        }
+    }
+}

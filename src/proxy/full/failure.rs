@@ -1,0 +1,62 @@
+//! A request that cannot be answered as it should be: the client is told which of the ways it is.
+//!
+//! | status | means |
+//! |---|---|
+//! | 408, 413 | the client's body: too slow, too large |
+//! | 502 | an endpoint could not be reached, or broke off |
+//! | 503 | there is no endpoint, or no place at one |
+//! | 504 | an endpoint did not answer in time |
+
+use pingora::ErrorType::{
+    ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout, TLSHandshakeTimedout,
+    WriteError, WriteTimedout,
+};
+use pingora::{Error, ErrorSource};
+use pingora_proxy::{FailToProxy, Session};
+
+use super::context::Context;
+use super::reply;
+use crate::proxy::answer::{self, Answer};
+use crate::telemetry::record::Ended;
+
+/// Sends an error page, where nothing has been sent yet and somebody is there to read it.
+pub async fn tell_client(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+    let Some(status) = status_for(error) else {
+        ctx.record.ended = Ended::ClientClosed;
+        return FailToProxy { error_code: 0, can_reuse_downstream: false };
+    };
+    tracing::debug!(route = ctx.route.as_ref().map(|r| r.name.as_str()), status, %error, "a request failed");
+    if session.response_written().is_none() {
+        let page = Answer::error(status, detail(status), ctx.request_id(), answer::accept(session));
+        if let Err(error) = reply::answer(session, ctx, page).await {
+            tracing::debug!(%error, "the client did not take its error page");
+        }
+    }
+    FailToProxy { error_code: status, can_reuse_downstream: false }
+}
+
+/// `None`: the client is gone.
+fn status_for(error: &Error) -> Option<u16> {
+    match (error.etype(), error.esource()) {
+        (HTTPStatus(status), _) => Some(*status),
+        (ReadTimedout | ConnectTimedout | WriteTimedout | TLSHandshakeTimedout, ErrorSource::Upstream) => Some(504),
+        (_, ErrorSource::Upstream) => Some(502),
+        (ReadTimedout, ErrorSource::Downstream) => Some(408),
+        (ReadError | WriteError | ConnectionClosed | WriteTimedout, ErrorSource::Downstream) => None,
+        (_, ErrorSource::Downstream) => Some(400),
+        (InvalidHTTPHeader, _) => Some(400),
+        (_, ErrorSource::Internal | ErrorSource::Unset) => Some(500),
+    }
+}
+
+fn detail(status: u16) -> &'static str {
+    match status {
+        400 => "the request is malformed",
+        408 => "the request body did not arrive in time",
+        413 => "the request body is larger than the limit",
+        502 => "the server behind this proxy could not be reached, or broke off",
+        503 => "no server behind this proxy can take the request now",
+        504 => "the server behind this proxy did not answer in time",
+        _ => "the request could not be served",
+    }
+}

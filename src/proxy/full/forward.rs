@@ -1,0 +1,93 @@
+//! An attempt begins: an endpoint is chosen, and the peer that Pingora connects to is made of it.
+
+use std::time::{Duration, Instant};
+
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::context::{Context, Forwarding};
+use crate::snapshot::table::Timeouts;
+use crate::snapshot::upstream::{PickError, PickRequest};
+use crate::telemetry::record::{Ended, UpstreamConnection};
+
+pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    let Some(forwarding) = ctx.forwarding.as_deref_mut() else {
+        return Err(Error::explain(ErrorType::InternalError, "nothing says where to forward to"));
+    };
+    let forward = forwarding.forward();
+    let now = Instant::now();
+    let pick = PickRequest {
+        now,
+        key: forwarding.affinity.key,
+        sticky: forwarding.affinity.sticky.as_deref(),
+        exclude: &forwarding.attempt.tried,
+    };
+    let lease = match forward.upstream.acquire(&pick).await {
+        Ok(lease) => lease,
+        Err(unavailable) => {
+            ctx.record.ended = match unavailable {
+                PickError::NoEndpoints | PickError::AllUnhealthy => Ended::NoEndpoint,
+                PickError::Saturated(_) => Ended::QueueOverflow,
+            };
+            return Err(Error::explain(ErrorType::HTTPStatus(503), unavailable.to_string()));
+        }
+    };
+    if forwarding.attempt.begun > 0 {
+        forward.metrics.retried();
+    }
+    let mut peer = lease.endpoint().peer(host_name(forwarding));
+    set_timeouts(&mut peer, session, &forward.timeouts, forwarding.attempt.first.unwrap_or(now), now)?;
+    let attempt = &mut forwarding.attempt;
+    attempt.first.get_or_insert(now);
+    attempt.current = Some(now);
+    attempt.begun += 1;
+    ctx.record.endpoint = Some(lease.endpoint().address);
+    ctx.record.retries = attempt.begun - 1;
+    attempt.lease = Some(lease);
+    Ok(peer)
+}
+
+/// The route's own, and no more than what is left of the time for the whole request.
+fn set_timeouts(
+    peer: &mut HttpPeer,
+    session: &Session,
+    timeouts: &Timeouts,
+    first: Instant,
+    now: Instant,
+) -> Result<()> {
+    let left = match timeouts.request {
+        None => Duration::MAX,
+        Some(limit) => match limit.checked_sub(now - first) {
+            Some(left) if !left.is_zero() => left,
+            _ => return Err(Error::explain(ErrorType::HTTPStatus(504), "the time for the request is over")),
+        },
+    };
+    let options = &mut peer.options;
+    options.connection_timeout = Some(timeouts.connect.min(left));
+    options.total_connection_timeout = Some(timeouts.connect.min(left));
+    options.write_timeout = Some(timeouts.write.min(left));
+    // An upgraded connection is a conversation: the request's own time ends with the handshake.
+    options.read_timeout = Some(if session.is_upgrade_req() { timeouts.read } else { timeouts.read.min(left) });
+    Ok(())
+}
+
+/// The host that is asked for, without a port: the name for TLS where nothing else gives one.
+fn host_name(forwarding: &Forwarding) -> &str {
+    let host = forwarding.forward().host.as_ref().or(forwarding.host.as_ref());
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+pub fn connected(reused: bool, ctx: &mut Context) {
+    let Some(forwarding) = ctx.forwarding.as_deref() else { return };
+    let connection = match (reused, forwarding.attempt.current) {
+        (false, Some(begun)) => UpstreamConnection::New { took: begun.elapsed() },
+        (true, _) | (false, None) => UpstreamConnection::Reused,
+    };
+    forwarding.forward().metrics.connected(connection);
+    ctx.record.connection = Some(connection);
+}

@@ -1,0 +1,179 @@
+//! An answer on its way to the client: the upstream's, or Weir's own.
+
+use std::time::Instant;
+
+use http::header::{CONNECTION, SET_COOKIE};
+use http::{HeaderName, HeaderValue};
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::context::Context;
+use super::retry::{self, Sent};
+use crate::model::{RetryOn, Scheme};
+use crate::proxy::Shared;
+use crate::proxy::answer::{self, Answer};
+use crate::proxy::connection::Connection;
+use crate::proxy::filters;
+use crate::snapshot::upstream::Outcome;
+use crate::telemetry::record::{Ended, RequestText};
+
+/// The upstream has sent a head. One whose status is to be tried elsewhere becomes an error while that is possible.
+pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
+    let status = response.status.as_u16();
+    if response.status.is_informational() && status != 101 {
+        return Ok(());
+    }
+    let now = Instant::now();
+    let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
+    let latency = forwarding.attempt.current.map(|begin| now - begin).unwrap_or_default();
+    if let Some(lease) = &forwarding.attempt.lease {
+        lease.report(Outcome::Answered { status, latency }, now);
+    }
+    if forwarding.forward().retry.on.contains(&RetryOn::Status(status))
+        && retry::may_try_again(session, forwarding, RetryOn::Status(status), Sent::Something)
+    {
+        return Err(Error::explain(ErrorType::HTTPStatus(status), "the upstream answered with this").into_up());
+    }
+    ctx.record.first_byte = Some(now - ctx.record.started);
+    Ok(())
+}
+
+/// What the client gets of the upstream's head.
+pub fn edit(session: &Session, response: &mut ResponseHeader, ctx: &mut Context) {
+    if response.status.is_informational() {
+        return;
+    }
+    strip_hop_by_hop(response);
+    if let Some(forwarding) = ctx.forwarding.as_deref()
+        && let Some(lease) = &forwarding.attempt.lease
+        && let Some(cookie) = forwarding.affinity.cookie(
+            &forwarding.forward().upstream,
+            lease.endpoint(),
+            ctx.client.map_or(Scheme::Http, |client| client.scheme),
+        )
+        && let Ok(cookie) = HeaderValue::try_from(cookie)
+    {
+        // Fails only beyond 32,768 fields.
+        let _ = response.append_header(SET_COOKIE, cookie);
+    }
+    apply_edits(session, response, ctx);
+}
+
+fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
+    let Some(route) = &ctx.route else { return };
+    let (Some(client), edits) = (ctx.client, &route.chain.response_edits) else { return };
+    if edits.is_empty() {
+        return;
+    }
+    let headers = &session.req_header().headers;
+    match &ctx.view {
+        Some(kept) => filters::apply(edits, response, &kept.view(headers), ctx.request_id()),
+        None => filters::apply(edits, response, &client.bare_view(headers), ctx.request_id()),
+    }
+}
+
+/// RFC 9110 §7.6.1. Pingora writes `Connection` itself, and keeps `Upgrade` apart.
+fn strip_hop_by_hop(response: &mut ResponseHeader) {
+    if let Some(connection) = response.headers.get(CONNECTION) {
+        let named: Vec<HeaderName> = connection
+            .as_bytes()
+            .split(|b| *b == b',')
+            .map(<[u8]>::trim_ascii)
+            .filter(|name| !name.eq_ignore_ascii_case(b"close") && !name.eq_ignore_ascii_case(b"keep-alive"))
+            .filter_map(|name| HeaderName::from_bytes(name).ok())
+            .collect();
+        for name in named {
+            response.remove_header(&name);
+        }
+        response.remove_header(&CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION] {
+        if response.headers.contains_key(&name) {
+            response.remove_header(&name);
+        }
+    }
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Weir's own answer.
+pub async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) -> Result<()> {
+    let mut head = answer.head()?;
+    apply_edits(session, &mut head, ctx);
+    ctx.record.status = answer.status;
+    answer::send(session, head, answer.body).await?;
+    Ok(())
+}
+
+/// The time for the whole request holds for an answer that trickles, too.
+pub fn watch_deadline(ctx: &mut Context) -> Result<()> {
+    let Some(forwarding) = ctx.forwarding.as_deref() else { return Ok(()) };
+    let (Some(limit), Some(first)) = (forwarding.forward().timeouts.request, forwarding.attempt.first) else {
+        return Ok(());
+    };
+    if first.elapsed() < limit || ctx.record.status == 101 {
+        return Ok(());
+    }
+    ctx.record.ended = Ended::RequestTimeout;
+    Err(Error::explain(ErrorType::ReadTimedout, "the time for the request is over").into_up())
+}
+
+/// The last phase of every request: it is counted, and written to the log.
+pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+    let now = Instant::now();
+    let record = &mut ctx.record;
+    // Given back before anything is counted: who reads a metric sees the place free.
+    if let Some(forwarding) = ctx.forwarding.as_deref_mut() {
+        forwarding.attempt.lease = None;
+        record.upstream_time = forwarding.attempt.first.map(|first| now - first);
+    }
+    if let Some(written) = session.response_written() {
+        record.status = written.status.as_u16();
+    }
+    record.ended = match record.ended {
+        Ended::Completed if error.is_some() => Ended::ClientClosed,
+        Ended::Completed if record.status == 101 => Ended::Upgraded,
+        ended => ended,
+    };
+    record.bytes_out = session.body_bytes_sent() as u64;
+    record.bytes_in = session.body_bytes_read() as u64;
+    record.finish(now);
+    let method = session.req_header().method.as_str();
+    match &ctx.route {
+        Some(route) => route.metrics.end(method, record),
+        None => {
+            let unrouted = shared.metrics.unrouted();
+            unrouted.begin();
+            unrouted.end(method, record);
+        }
+    }
+    if let Some(forwarding) = &ctx.forwarding {
+        forwarding.forward().metrics.end(record);
+    }
+    if let Some(log) = &*shared.access_log.load()
+        && let Some(connection) = Connection::of(session.digest())
+    {
+        log.write(&ctx.record, &text(session, ctx, connection));
+    }
+}
+
+fn text<'a>(session: &'a Session, ctx: &'a Context, connection: &'a Connection) -> RequestText<'a> {
+    let request = session.req_header();
+    let header = |name: HeaderName| request.headers.get(name).map(HeaderValue::as_bytes);
+    let host = request.uri.authority().map(|authority| authority.host());
+    let host = host.or_else(|| request.headers.get(http::header::HOST)?.to_str().ok()).unwrap_or_default();
+    RequestText {
+        request_id: ctx.request_id(),
+        listener: connection.listener.name.as_str(),
+        method: request.method.as_str(),
+        target: request.raw_path(),
+        host: host.split(':').next().unwrap_or_default(),
+        route: ctx.route.as_ref().map(|route| route.name.as_str()),
+        upstream: ctx.forwarding.as_ref().map(|forwarding| forwarding.forward().upstream.definition().name.as_str()),
+        sni: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),
+        user_agent: header(http::header::USER_AGENT),
+        referer: header(http::header::REFERER),
+    }
+}

@@ -1,0 +1,113 @@
+//! An attempt has failed: what is to be learned from it, and may there be another?
+//!
+//! Another attempt is made only when it is safe: nothing was sent, or the method is idempotent and the body can be
+//! sent again; and never once a byte of an answer has gone to the client. It is bounded by tries, time and the
+//! upstream's budget.
+
+use std::time::Instant;
+
+use pingora::ErrorType::{
+    ConnectTimedout, HTTPStatus, InvalidCert, ReadTimedout, TLSHandshakeFailure, TLSHandshakeTimedout, WriteTimedout,
+};
+use pingora::{Error, ErrorSource};
+use pingora_proxy::Session;
+
+use super::context::{Context, Forwarding};
+use crate::model::RetryOn;
+use crate::snapshot::upstream::Outcome;
+use crate::telemetry::record::Ended;
+
+/// A connection that was never made: nothing was sent.
+pub fn after_connect_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+    let timed_out = matches!(error.etype(), ConnectTimedout | TLSHandshakeTimedout);
+    ctx.record.ended = match error.etype() {
+        _ if timed_out => Ended::UpstreamConnectTimeout,
+        TLSHandshakeFailure | InvalidCert => Ended::UpstreamTlsFailed,
+        _ => Ended::UpstreamConnectFailed,
+    };
+    let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
+    report(forwarding, if timed_out { Outcome::TimedOut } else { Outcome::ConnectFailed });
+    let again = may_try_again(session, forwarding, RetryOn::Connect, Sent::Nothing);
+    error.set_retry(again);
+    error
+}
+
+/// A connection that broke, timed out, or answered with a status that is to be tried elsewhere.
+pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>, reused: bool) -> Box<Error> {
+    error.set_retry(false);
+    if *error.esource() != ErrorSource::Upstream {
+        return error;
+    }
+    let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
+    let (condition, outcome, ended) = match error.etype() {
+        // `reply::received` has reported it and asked whether it may be tried again.
+        HTTPStatus(_) => {
+            error.set_retry(true);
+            leave_endpoint(forwarding);
+            return error;
+        }
+        ReadTimedout | WriteTimedout => (RetryOn::Timeout, Outcome::TimedOut, Ended::UpstreamTimeout),
+        _ => (RetryOn::Reset, Outcome::Reset, Ended::UpstreamReset),
+    };
+    // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
+    let stale = reused && condition == RetryOn::Reset && ctx.record.first_byte.is_none();
+    if stale && session.response_written().is_none() && is_replayable(session, forwarding) {
+        error.set_retry(forwarding.attempt.begun < STALE_ATTEMPTS);
+        return error;
+    }
+    report(forwarding, outcome);
+    let again = session.response_written().is_none()
+        && may_try_again(session, forwarding, condition, Sent::Something);
+    error.set_retry(again);
+    ctx.record.ended = ended;
+    error
+}
+
+/// Attempts in all, when each finds a pooled connection that is dead.
+const STALE_ATTEMPTS: u32 = 16;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    Nothing,
+    Something,
+}
+
+/// Asks the policy, the clock and the budget; a yes is spent.
+pub fn may_try_again(session: &Session, forwarding: &mut Forwarding, condition: RetryOn, sent: Sent) -> bool {
+    let now = Instant::now();
+    let forward = forwarding.forward();
+    let retry = &forward.retry;
+    let begun = forwarding.attempt.first.unwrap_or(now);
+    let in_time = |limit: Option<std::time::Duration>| limit.is_none_or(|limit| now - begun < limit);
+    let allowed = retry.on.contains(&condition)
+        && forwarding.attempt.begun < retry.attempts.get()
+        && in_time(retry.timeout)
+        && in_time(forward.timeouts.request)
+        && (sent == Sent::Nothing || is_replayable(session, forwarding))
+        && forward.upstream.may_retry(now);
+    if allowed {
+        leave_endpoint(forwarding);
+    }
+    allowed
+}
+
+/// RFC 9110 §9.2.2, and a body that was kept whole.
+fn is_replayable(session: &Session, forwarding: &Forwarding) -> bool {
+    let kept = !session.as_downstream().retry_buffer_truncated()
+        && forwarding.received_body <= forwarding.forward().retry.max_body.0;
+    kept && session.req_header().method.is_idempotent()
+}
+
+fn report(forwarding: &mut Forwarding, outcome: Outcome) {
+    if let Some(lease) = &forwarding.attempt.lease {
+        lease.report(outcome, Instant::now());
+    }
+}
+
+/// The next attempt goes elsewhere, where there is an elsewhere.
+fn leave_endpoint(forwarding: &mut Forwarding) {
+    if let Some(lease) = forwarding.attempt.lease.take() {
+        forwarding.attempt.tried.push(lease.endpoint().address);
+    }
+    forwarding.received_body = 0;
+}

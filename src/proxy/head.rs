@@ -1,0 +1,257 @@
+//! Refuses a request head that two parsers could read differently, before anything else reads it.
+//!
+//! ```text
+//! bytes ──► end_of_head ──► inspect ──► Head { length, body } ──► Pingora's parser
+//!                              └──► Refusal ──► 400/405/431/505 and close
+//! ```
+//!
+//! Request smuggling lives in what is ambiguous: bare LF, two lengths, folded lines, a space before a colon, control
+//! bytes. RFC 9112 lets a proxy mend some of these; we refuse them all. Pingora parses the head again: this pass
+//! keeps no fields.
+
+/// A head that everybody reads alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub body: Body,
+}
+
+/// Where the message ends, seen from the end of its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    None,
+    Length(u64),
+    Chunked,
+    /// The request asks for another protocol; whatever follows belongs to that.
+    Upgrade,
+}
+
+/// Why a head is refused, and with which status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub reason: &'static str,
+}
+
+const fn bad(reason: &'static str) -> Refusal {
+    Refusal { status: 400, reason }
+}
+
+/// Where the head ends: behind its empty line. `from` is how much was searched before.
+/// An empty line of bare LF ends it too, so that such a head is refused at once and not waited for.
+pub fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from.saturating_sub(3);
+    while let Some(lf) = bytes[at..].iter().position(|b| *b == b'\n') {
+        let next = at + lf + 1;
+        match &bytes[next..] {
+            [b'\n', ..] => return Some(next + 1),
+            [b'\r', b'\n', ..] => return Some(next + 2),
+            _ => at = next,
+        }
+    }
+    None
+}
+
+/// Reads a whole head, its empty line included.
+pub fn inspect(head: &[u8]) -> Result<Head, Refusal> {
+    let mut lines = Lines { rest: head };
+    let version = inspect_request_line(lines.next()?)?;
+    let mut seen = Seen::default();
+    loop {
+        let line = lines.next()?;
+        if line.is_empty() {
+            break;
+        }
+        seen.field(line)?;
+    }
+    seen.conclude(version)
+}
+
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Lines<'a> {
+    fn next(&mut self) -> Result<&'a [u8], Refusal> {
+        let end = self.rest.iter().position(|b| *b == b'\n').ok_or(bad("the head is incomplete"))?;
+        let Some(line) = self.rest[..end].strip_suffix(b"\r") else {
+            return Err(bad("a line ends without a carriage return"));
+        };
+        self.rest = &self.rest[end + 1..];
+        Ok(line)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http10,
+    Http11,
+}
+
+fn inspect_request_line(line: &[u8]) -> Result<Version, Refusal> {
+    let mut parts = line.splitn(3, |b| *b == b' ');
+    let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(bad("the request line does not have three parts"));
+    };
+    if method.is_empty() || !method.iter().all(|b| is_token_byte(*b)) {
+        return Err(bad("the method is not a token"));
+    }
+    if target.is_empty() || target.iter().any(|b| *b <= b' ' || *b == 0x7f) {
+        return Err(bad("the request target is empty or holds control bytes"));
+    }
+    match method {
+        b"CONNECT" => return Err(Refusal { status: 405, reason: "CONNECT is not served" }),
+        b"TRACE" => return Err(Refusal { status: 405, reason: "TRACE is not served" }),
+        _ => {}
+    }
+    match version {
+        b"HTTP/1.1" => Ok(Version::Http11),
+        b"HTTP/1.0" => Ok(Version::Http10),
+        [b'H', b'T', b'T', b'P', b'/', ..] => Err(Refusal { status: 505, reason: "the HTTP version is not served" }),
+        _ => Err(bad("the request line does not end with an HTTP version")),
+    }
+}
+
+/// What the fields have said so far.
+#[derive(Default)]
+struct Seen {
+    hosts: u32,
+    length: Option<u64>,
+    chunked: bool,
+    upgrade: bool,
+}
+
+impl Seen {
+    fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        if matches!(line[0], b' ' | b'\t') {
+            return Err(bad("a header field is folded over two lines"));
+        }
+        let Some(colon) = line.iter().position(|b| *b == b':') else {
+            return Err(bad("a header field has no colon"));
+        };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
+            return Err(bad("a header field's name is not a token"));
+        }
+        if value.iter().any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f) {
+            return Err(bad("a header field's value holds control bytes"));
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value.trim_ascii())?,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value.trim_ascii())?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.length.is_some() {
+            return Err(bad("there are two Content-Length fields"));
+        }
+        // Eighteen digits stay below u64::MAX, whatever they are.
+        if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+            return Err(bad("Content-Length is not a number"));
+        }
+        self.length = Some(value.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0')));
+        Ok(())
+    }
+
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(bad("Transfer-Encoding is something else than one \"chunked\""));
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    fn conclude(self, version: Version) -> Result<Head, Refusal> {
+        match (self.hosts, version) {
+            (0, Version::Http11) => return Err(bad("there is no Host field")),
+            (0 | 1, _) => {}
+            _ => return Err(bad("there are two Host fields")),
+        }
+        if self.chunked && self.length.is_some() {
+            return Err(bad("there are both Content-Length and Transfer-Encoding"));
+        }
+        if self.chunked && version == Version::Http10 {
+            return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
+        }
+        let body = match self.length {
+            _ if self.upgrade => Body::Upgrade,
+            _ if self.chunked => Body::Chunked,
+            None | Some(0) => Body::None,
+            Some(length) => Body::Length(length),
+        };
+        Ok(Head { body })
+    }
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'z' | b'|' | b'~')
+        || byte.is_ascii_digit()
+        || byte.is_ascii_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(head: &[u8]) -> Result<Body, (u16, &'static str)> {
+        assert_eq!(end_of_head(head, 0), Some(head.len()), "the example is one whole head");
+        inspect(head).map(|head| head.body).map_err(|refusal| (refusal.status, refusal.reason))
+    }
+
+    #[test]
+    fn the_body_is_where_the_head_says() {
+        assert_eq!(read(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(Body::None));
+        assert_eq!(read(b"GET / HTTP/1.0\r\n\r\n"), Ok(Body::None));
+        assert_eq!(read(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 12 \r\n\r\n"), Ok(Body::Length(12)));
+        assert_eq!(read(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"), Ok(Body::Chunked));
+        assert_eq!(read(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"), Ok(Body::Upgrade));
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_differently_is_refused() {
+        let cases: [(&[u8], u16, &str); 19] = [
+            (b"GET / HTTP/1.1\nHost: a\n\n", 400, "carriage return"),
+            (b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400, "carriage return"),
+            (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400, "HTTP version"),
+            (b"GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "control bytes"),
+            (b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "not a token"),
+            (b"GET /\r\n\r\n", 400, "three parts"),
+            (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, "version"),
+            (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405, "TRACE"),
+            (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405, "CONNECT"),
+            (b"GET / HTTP/1.1\r\n\r\n", 400, "no Host"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, "two Host"),
+            (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, "not a token"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", 400, "folded"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n", 400, "control bytes"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400, "two Content-Length"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", 400, "not a number"),
+            (
+                b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                400,
+                "both Content-Length",
+            ),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400, "Transfer-Encoding"),
+            (b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "HTTP/1.0"),
+        ];
+        for (head, status, reason) in cases {
+            let refused = read(head).expect_err(&String::from_utf8_lossy(head));
+            assert_eq!(refused.0, status, "{}", String::from_utf8_lossy(head));
+            assert!(refused.1.contains(reason), "{} does not say {reason}", refused.1);
+        }
+    }
+
+    #[test]
+    fn a_head_is_found_in_whatever_pieces_it_comes() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
+        let whole = head.len() - 4;
+        for cut in 1..whole {
+            assert_eq!(end_of_head(&head[..cut], 0), None);
+            assert_eq!(end_of_head(head, cut), Some(whole));
+        }
+    }
+}

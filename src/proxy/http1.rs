@@ -1,0 +1,129 @@
+//! The life of an HTTP/1 connection: wait, read a head within bounds, hand the request over, again.
+//!
+//! ```text
+//! idle ──first byte──► head ──whole──► inspect ──► HttpProxy ──reused──► idle
+//!  │ idle-timeout       │ header-timeout: 408      │ refused: 400/405/431/505
+//!  └──────────────► closed ◄───────────────────────┘
+//! ```
+
+use bytes::BytesMut;
+use pingora::apps::HttpServerApp;
+use pingora::protocols::http::ServerSession;
+
+use super::answer;
+use super::head::{self, Body, Refusal};
+use super::stream::{ClientStream, Fence};
+use super::worker::Worker;
+use crate::model::ConnectionLimits;
+
+/// What HTTP/2 with prior knowledge begins with (RFC 9113 §3.4), as far as it looks like a head.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
+/// How serving ended.
+pub enum Ended {
+    Closed,
+    /// The client speaks HTTP/2; its preface stands in the read-ahead.
+    Http2(Box<ClientStream>),
+}
+
+pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, worker: &Worker) -> Ended {
+    for request in 1.. {
+        let (head, body) = match next_head(&mut stream, limits).await {
+            Next::Request(head, body) => (head, body),
+            Next::Http2 => return Ended::Http2(stream),
+            Next::Gone => return Ended::Closed,
+            Next::Refused(refusal) => {
+                worker.refused(stream.connection(), refusal);
+                answer::refuse(&mut stream, refusal).await;
+                return Ended::Closed;
+            }
+        };
+        stream.deadline().clear();
+        stream.set_fence(match body {
+            Body::None => Fence::At(0),
+            Body::Length(length) => Fence::At(length),
+            Body::Chunked => Fence::Chunked,
+            Body::Upgrade => Fence::Open,
+        });
+        let mut session = ServerSession::new_http1(stream);
+        session.set_read_timeout(Some(limits.body_timeout));
+        session.set_write_timeout(Some(limits.body_timeout));
+        if request >= limits.max_requests || worker.draining() {
+            session.set_keepalive_reuses_remaining(Some(0));
+        }
+        session.set_pipelined_prefix(head);
+        let Some(reused) = worker.proxy().process_new_http(session, worker.shutdown()).await else {
+            return Ended::Closed;
+        };
+        let Ok(same) = reused.consume().0.into_any().downcast::<ClientStream>() else {
+            return Ended::Closed;
+        };
+        stream = same;
+        if worker.draining() {
+            return Ended::Closed;
+        }
+    }
+    Ended::Closed
+}
+
+enum Next {
+    Request(BytesMut, Body),
+    Http2,
+    /// The client closed, or never began a request.
+    Gone,
+    Refused(Refusal),
+}
+
+async fn next_head(stream: &mut ClientStream, limits: &ConnectionLimits) -> Next {
+    stream.set_fence(Fence::At(0));
+    skip_empty_lines(stream.read_ahead());
+    if stream.read_ahead().is_empty() {
+        stream.deadline().wait_idle(limits.idle_timeout);
+        if !matches!(stream.read_more().await, Ok(1..)) {
+            return Next::Gone;
+        }
+        skip_empty_lines(stream.read_ahead());
+    }
+    // From its first byte on: what trickles in later does not put it off.
+    stream.deadline().wait_busy(limits.header_timeout);
+    let mut searched = 0;
+    loop {
+        if let Some(end) = head::end_of_head(stream.read_ahead(), searched) {
+            return take_head(stream.read_ahead(), end, limits);
+        }
+        searched = stream.read_ahead().len();
+        if searched > limits.max_header_size.as_usize() {
+            return Next::Refused(TOO_LARGE);
+        }
+        match stream.read_more().await {
+            Ok(1..) => {}
+            _ if stream.deadline().expired() => return Next::Refused(TOO_SLOW),
+            _ => return Next::Gone,
+        }
+    }
+}
+
+const TOO_LARGE: Refusal = Refusal { status: 431, reason: "the request head is larger than the limit" };
+const TOO_SLOW: Refusal = Refusal { status: 408, reason: "the request head did not arrive in time" };
+
+fn take_head(read_ahead: &mut BytesMut, end: usize, limits: &ConnectionLimits) -> Next {
+    if &read_ahead[..end] == HTTP2_PREFACE {
+        return Next::Http2;
+    }
+    if end > limits.max_header_size.as_usize() {
+        return Next::Refused(TOO_LARGE);
+    }
+    match head::inspect(&read_ahead[..end]) {
+        // Taken whole where it stands alone: `split_to` would turn the buffer into shared storage.
+        Ok(head) if end == read_ahead.len() => Next::Request(std::mem::take(read_ahead), head.body),
+        Ok(head) => Next::Request(read_ahead.split_to(end), head.body),
+        Err(refusal) => Next::Refused(refusal),
+    }
+}
+
+/// Some clients end a body with a line break that belongs to nothing (RFC 9112 §2.2).
+fn skip_empty_lines(read_ahead: &mut BytesMut) {
+    while read_ahead.starts_with(b"\r\n") {
+        bytes::Buf::advance(read_ahead, 2);
+    }
+}

@@ -1,0 +1,173 @@
+//! From an accepted socket to a connection that can be served.
+//!
+//! ```text
+//! accept ──► max-connections ──► PROXY protocol ──► TLS ──► ClientStream ──► http1 / http2
+//! ```
+//!
+//! A listener has one socket per worker (SO_REUSEPORT); they share one `ListenerState`. Its settings may change under
+//! it without the sockets being touched.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::connection::{Connection, TlsSession, address_value};
+use super::deadline::Deadline;
+use super::stream::{ClientStream, Transport};
+use super::worker::Worker;
+use super::{http1, http2, proxy_protocol};
+use crate::model;
+use crate::telemetry::metrics::{ListenerMetrics, OpenConnection, Rejection};
+use crate::tls::TlsFacts;
+
+/// One listener, over all workers and reloads.
+pub struct ListenerState {
+    pub name: model::ListenerName,
+    pub settings: ArcSwap<Settings>,
+    pub metrics: Arc<ListenerMetrics>,
+    open: AtomicUsize,
+}
+
+/// What may change under an open listener.
+pub struct Settings {
+    pub listener: model::Listener,
+    /// Present where the listener speaks TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl ListenerState {
+    pub fn new(settings: Settings, metrics: Arc<ListenerMetrics>) -> Self {
+        let name = settings.listener.name.clone();
+        Self { name, settings: ArcSwap::from_pointee(settings), metrics, open: AtomicUsize::new(0) }
+    }
+}
+
+/// Accepts until it is dropped.
+pub async fn accept(socket: TcpListener, listener: Arc<ListenerState>, worker: Arc<Worker>) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, peer)) => {
+                let settings = listener.settings.load();
+                let Some(place) = Place::take(&listener, settings.listener.limits.max_connections) else {
+                    listener.metrics.rejected(Rejection::TooMany);
+                    continue;
+                };
+                tokio::spawn(serve(stream, peer, place, settings.clone(), worker.clone()));
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: others must close first.
+                tracing::warn!(listener = %listener.name, %error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// A connection's place among the open ones; given back when it is dropped.
+struct Place {
+    listener: Arc<ListenerState>,
+    _counted: OpenConnection,
+}
+
+impl Place {
+    fn take(listener: &Arc<ListenerState>, max: usize) -> Option<Self> {
+        let place = Place { listener: listener.clone(), _counted: listener.metrics.accepted() };
+        // Counted first: two workers cannot both take the last place.
+        (listener.open.fetch_add(1, Relaxed) < max).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.listener.open.fetch_sub(1, Relaxed);
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, settings: Arc<Settings>, worker: Arc<Worker>) {
+    let _open = worker.connection_opened();
+    let Some(stream) = establish(stream, peer, &place.listener, &settings).await else { return };
+    let limits = &settings.listener.limits;
+    match stream {
+        Established::Http1(stream) => match http1::serve(stream, limits, &worker).await {
+            http1::Ended::Closed => {}
+            // Boxed: few connections take this way, and all would pay for its size.
+            http1::Ended::Http2(stream) => Box::pin(http2::serve(stream, limits, &worker)).await,
+        },
+        Established::Http2(stream) => Box::pin(http2::serve(stream, limits, &worker)).await,
+    }
+    drop(place);
+}
+
+enum Established {
+    Http1(Box<ClientStream>),
+    Http2(Box<ClientStream>),
+}
+
+async fn establish(
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
+    listener: &Arc<ListenerState>,
+    settings: &Settings,
+) -> Option<Established> {
+    // Without it the second piece of an answer waits for the client's acknowledgement of the first.
+    let _ = stream.set_nodelay(true);
+    let deadline = Deadline::register(&stream);
+    deadline.wait_busy(settings.listener.limits.header_timeout);
+    let socket_peer = peer;
+    let reject = |reason: Rejection| {
+        let reason = if deadline.expired() { Rejection::Timeout } else { reason };
+        listener.metrics.rejected(reason);
+        let (listener, reason) = (&listener.name, reason.as_str());
+        tracing::debug!(%listener, client = %socket_peer, reason, "rejected a connection");
+    };
+    let mut local_port = settings.listener.address.port();
+    if let Some(expected) = &settings.listener.proxy_protocol {
+        if !expected.trusted.iter().any(|network| network.contains(&peer.ip().to_canonical())) {
+            reject(Rejection::Untrusted);
+            return None;
+        }
+        let Ok(header) = proxy_protocol::read(&mut stream).await else {
+            reject(Rejection::ProxyHeader);
+            return None;
+        };
+        if let Some(proxied) = header {
+            (peer, local_port) = (proxied.source, proxied.destination.port());
+        }
+    }
+    let (transport, tls) = match &settings.tls {
+        None => (Transport::Plain(stream), None),
+        Some(config) => {
+            let Ok(stream) = Box::pin(TlsAcceptor::from(config.clone()).accept(stream)).await else {
+                reject(Rejection::Handshake);
+                return None;
+            };
+            let session = tls_session(&stream)?;
+            (Transport::Tls(Box::new(stream)), Some(session))
+        }
+    };
+    let http2 = matches!(&transport, Transport::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"));
+    let connection = Connection {
+        listener: listener.clone(),
+        peer,
+        peer_value: address_value(peer.ip()),
+        port_value: local_port.into(),
+        tls,
+    };
+    let stream = Box::new(ClientStream::new(transport, deadline, connection.into_digest(), BytesMut::new()));
+    Some(if http2 { Established::Http2(stream) } else { Established::Http1(stream) })
+}
+
+fn tls_session(stream: &TlsStream<TcpStream>) -> Option<TlsSession> {
+    let (_, session) = stream.get_ref();
+    Some(TlsSession {
+        server_name: session.server_name().map(|name| name.to_ascii_lowercase().into()),
+        facts: TlsFacts::of(session)?,
+    })
+}

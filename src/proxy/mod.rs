@@ -1,0 +1,49 @@
+//! The data plane: accepts connections, reads requests within bounds, and takes them through a lane.
+//!
+//! ```text
+//! DataPlane ─► Worker (a thread each) ─► listener ─► http1 / http2 ─► full lane (Pingora's HttpProxy)
+//!                                                                        │ reads
+//!                                                                 Shared.snapshot (ArcSwap)
+//! ```
+//!
+//! Accepting, deadlines, keep-alive and drain are ours; the protocol beyond a request's head is Pingora's. This room
+//! knows nothing of files or clusters: it reads snapshots.
+
+mod answer;
+mod client_address;
+mod connection;
+mod deadline;
+mod filters;
+mod full;
+mod head;
+mod http1;
+mod http2;
+mod listener;
+mod plane;
+mod proxy_protocol;
+mod request_id;
+mod stream;
+mod worker;
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use crate::snapshot::Snapshot;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::Metrics;
+use crate::tls::ServerTls;
+
+pub use listener::Settings;
+pub use plane::DataPlane;
+
+/// What every worker reads.
+pub struct Shared {
+    pub snapshot: ArcSwap<Snapshot>,
+    pub tls: ServerTls,
+    /// None: off.
+    pub access_log: ArcSwapOption<AccessLog>,
+    pub metrics: Arc<Metrics>,
+    /// Idle upstream connections that a worker keeps in all.
+    pub upstream_pool_size: usize,
+}

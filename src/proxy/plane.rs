@@ -1,0 +1,176 @@
+//! The data plane: workers and the listeners' sockets, as the control plane sees them.
+//!
+//! ```text
+//! app ──apply(listeners)──► DataPlane ──► a socket per worker and listener
+//!                                      └► settings swapped under open ones
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Shared;
+use super::listener::{ListenerState, Settings};
+use super::worker::{Command, Worker, WorkerHandle};
+use crate::model::ListenerName;
+use crate::telemetry::metrics::Metrics;
+
+/// Connections that the kernel keeps while a worker is busy.
+const BACKLOG: i32 = 4096;
+
+pub struct DataPlane {
+    metrics: Arc<Metrics>,
+    workers: Vec<WorkerHandle>,
+    listeners: BTreeMap<ListenerName, Open>,
+    /// Sockets that a predecessor handed over, not yet asked for.
+    inherited: BTreeMap<SocketAddr, Vec<TcpListener>>,
+}
+
+struct Open {
+    state: Arc<ListenerState>,
+    /// As bound: a port 0 has become a real one.
+    address: SocketAddr,
+    /// As asked for.
+    wanted: SocketAddr,
+    /// Kept to be handed over to a successor; the workers have duplicates.
+    sockets: Vec<TcpListener>,
+}
+
+impl DataPlane {
+    pub fn start(threads: usize, shared: &Arc<Shared>) -> io::Result<Self> {
+        let workers = (0..threads).map(|n| Worker::start(n, shared.clone())).collect::<Result<_, _>>()?;
+        let metrics = shared.metrics.clone();
+        Ok(Self { metrics, workers, listeners: BTreeMap::new(), inherited: BTreeMap::new() })
+    }
+
+    /// Takes over sockets that listen already.
+    pub fn inherit(&mut self, sockets: Vec<TcpListener>) {
+        for socket in sockets {
+            if let Ok(address) = socket.local_addr() {
+                self.inherited.entry(address).or_default().push(socket);
+            }
+        }
+    }
+
+    /// Opens what is new, closes what is gone, and gives the rest its new settings. What cannot be opened is returned;
+    /// the others serve.
+    pub fn apply(&mut self, wanted: Vec<Settings>) -> Vec<(ListenerName, SocketAddr, io::Error)> {
+        let gone: Vec<ListenerName> = self
+            .listeners
+            .iter()
+            .filter(|(name, open)| {
+                !wanted.iter().any(|w| w.listener.name == **name && w.listener.address == open.wanted)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        gone.iter().for_each(|name| self.close(name));
+        let mut failed = Vec::new();
+        for settings in wanted {
+            let (name, address) = (settings.listener.name.clone(), settings.listener.address);
+            match self.listeners.get(&name) {
+                Some(open) => open.state.settings.store(Arc::new(settings)),
+                None => {
+                    if let Err(error) = self.open(settings) {
+                        failed.push((name, address, error));
+                    }
+                }
+            }
+        }
+        self.inherited.clear();
+        failed
+    }
+
+    fn open(&mut self, settings: Settings) -> io::Result<()> {
+        let (name, wanted) = (settings.listener.name.clone(), settings.listener.address);
+        let mut sockets = self.inherited.remove(&wanted).unwrap_or_default();
+        let mut address = wanted;
+        if sockets.is_empty() && wanted.port() != 0 {
+            refuse_to_share(wanted)?;
+        }
+        while sockets.len() < self.workers.len() {
+            let socket = bind(address)?;
+            // Port 0: the further sockets share the port that the first one got.
+            address = socket.local_addr()?;
+            sockets.push(socket);
+        }
+        let address = sockets[0].local_addr()?;
+        let state = Arc::new(ListenerState::new(settings, self.metrics.listener(&name)));
+        for (n, socket) in sockets.iter().enumerate() {
+            socket.set_nonblocking(true)?;
+            self.send(n % self.workers.len(), Command::Listen(state.clone(), socket.try_clone()?));
+        }
+        tracing::info!(listener = %name, %address, "listening");
+        self.listeners.insert(name, Open { state, address, wanted, sockets });
+        Ok(())
+    }
+
+    fn close(&mut self, name: &ListenerName) {
+        let Some(open) = self.listeners.remove(name) else { return };
+        tracing::info!(listener = %name, address = %open.address, "no longer listening");
+        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Close(name.clone())));
+        // Another listener may want the address: then nobody who connects meanwhile is turned away.
+        self.inherited.insert(open.wanted, open.sockets);
+    }
+
+    fn send(&self, worker: usize, command: Command) {
+        if self.workers[worker].commands.send(command).is_err() {
+            tracing::error!(worker, "a data-plane thread has ended");
+        }
+    }
+
+    pub fn addresses(&self) -> Vec<(ListenerName, SocketAddr)> {
+        self.listeners.iter().map(|(name, open)| (name.clone(), open.address)).collect()
+    }
+
+    /// Duplicates of every listening socket, for a successor.
+    pub fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        self.listeners.values().flat_map(|open| &open.sockets).map(|s| s.try_clone().map(OwnedFd::from)).collect()
+    }
+
+    /// Accepts no more and waits until the last connection has ended, or the time is up. Returns how many were left.
+    pub async fn drain(&mut self, limit: Duration) -> usize {
+        self.listeners.clear();
+        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Drain));
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let left = self.connections();
+            if left == 0 || tokio::time::Instant::now() >= deadline {
+                return left;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn connections(&self) -> usize {
+        self.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// With SO_REUSEPORT a second process would take half of the connections and nobody would know: ask without it first.
+fn refuse_to_share(address: SocketAddr) -> io::Result<()> {
+    tcp_socket(address)?.bind(&address.into())
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = tcp_socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // `[::]` means every address, IPv4 included, wherever the system's default stands.
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}

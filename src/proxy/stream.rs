@@ -1,0 +1,366 @@
+//! A client connection as Pingora reads and writes it: one buffer out, one message in.
+//!
+//! ```text
+//! socket ──► (TLS) ──► read-ahead ──fence──► Pingora ──► write buffer ──flush──► (TLS) ──► socket
+//! ```
+//!
+//! Writes are gathered, so that a head and a small body leave in one send; the buffer is borrowed from a pool of
+//! the thread only while it holds something (an idle connection keeps none). Reads stop at the fence, the end of the
+//! current message, so that what a client pipelines behind it stays here until its turn.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::connection::Connection;
+use super::deadline::Deadline;
+
+/// Writes of this size and above go straight to the socket.
+const WRITE_BUFFER: usize = 16 << 10;
+/// What is read ahead of the current message; then the client has to wait.
+const READ_AHEAD: usize = 16 << 10;
+/// Write buffers that a thread keeps for its next connections.
+const POOLED_BUFFERS: usize = 64;
+
+/// How much of an unfinished message is read and thrown away before the connection is closed, and for how long.
+const LINGER_BYTES: usize = 1 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_AHEAD]);
+}
+
+pub enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Where the current message ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// After so many more bytes.
+    At(u64),
+    /// Where its chunks say: whoever reads finds it.
+    Chunked,
+    /// Nowhere: another protocol has taken over.
+    Open,
+}
+
+pub struct ClientStream {
+    // Before the transport: it refers to the socket by number.
+    deadline: Deadline,
+    /// None only while it is dropped.
+    transport: Option<Transport>,
+    read_ahead: BytesMut,
+    fence: Fence,
+    written: Vec<u8>,
+    /// Carries our `Connection` to where only Pingora's session is at hand.
+    about: Arc<ProxyDigest>,
+}
+
+impl ClientStream {
+    pub fn new(transport: Transport, deadline: Deadline, about: Arc<ProxyDigest>, read_ahead: BytesMut) -> Self {
+        let transport = Some(transport);
+        Self { deadline, transport, read_ahead, fence: Fence::At(0), written: Vec::new(), about }
+    }
+
+    pub fn connection(&self) -> Option<&Connection> {
+        self.about.user_data.as_ref()?.downcast_ref()
+    }
+
+    pub fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
+    /// What has been read and belongs to no message yet.
+    pub fn read_ahead(&mut self) -> &mut BytesMut {
+        &mut self.read_ahead
+    }
+
+    pub fn set_fence(&mut self, fence: Fence) {
+        self.fence = fence;
+    }
+
+    /// Reads some more into the read-ahead; 0 at the end of the stream.
+    pub async fn read_more(&mut self) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_read_ahead(cx)).await
+    }
+
+    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buf = ReadBuf::new(scratch);
+            ready!(transport(&mut self.transport).poll_read(cx, &mut buf))?;
+            self.read_ahead.extend_from_slice(buf.filled());
+            Poll::Ready(Ok(buf.filled().len()))
+        })
+    }
+
+    /// Behind the fence nothing is handed on, but a client that leaves is noticed.
+    fn poll_fenced(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.read_ahead.len() < READ_AHEAD {
+            if ready!(self.poll_read_ahead(cx))? == 0 {
+                // With a request waiting the client has only finished sending; its answers are still owed.
+                return if self.read_ahead.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending };
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut sent = 0;
+        let result = loop {
+            if sent == self.written.len() {
+                break Poll::Ready(Ok(()));
+            }
+            match transport(&mut self.transport).poll_write(cx, &self.written[sent..]) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => sent += n,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if sent == self.written.len() {
+            give_back(std::mem::take(&mut self.written));
+        } else {
+            self.written.drain(..sent);
+        }
+        result
+    }
+
+    /// The buffer and a large piece in one send, where the transport can.
+    fn poll_send_with(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+        while !self.written.is_empty() {
+            let n = match transport(&mut self.transport) {
+                Transport::Plain(io) => {
+                    let both = [IoSlice::new(&self.written), IoSlice::new(piece)];
+                    ready!(Pin::new(io).poll_write_vectored(cx, &both))?
+                }
+                Transport::Tls(_) => {
+                    ready!(self.poll_send(cx))?;
+                    break;
+                }
+            };
+            if n < self.written.len() {
+                self.written.drain(..n);
+                continue;
+            }
+            let of_piece = n - self.written.len();
+            give_back(std::mem::take(&mut self.written));
+            if of_piece > 0 {
+                return Poll::Ready(Ok(of_piece));
+            }
+        }
+        transport(&mut self.transport).poll_write(cx, piece)
+    }
+}
+
+fn transport(slot: &mut Option<Transport>) -> &mut Transport {
+    slot.as_mut().unwrap_or_else(|| unreachable!("only drop takes the transport"))
+}
+
+fn borrow_buffer() -> Vec<u8> {
+    BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(WRITE_BUFFER))
+}
+
+fn give_back(mut buffer: Vec<u8>) {
+    if buffer.capacity() < WRITE_BUFFER {
+        return;
+    }
+    buffer.clear();
+    BUFFERS.with_borrow_mut(|buffers| {
+        if buffers.len() < POOLED_BUFFERS {
+            buffers.push(buffer);
+        }
+    });
+}
+
+impl Transport {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Transport::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Transport::Plain(io) => Pin::new(io).poll_write(cx, data),
+            Transport::Tls(io) => Pin::new(io).poll_write(cx, data),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(_) => Poll::Ready(Ok(())),
+            Transport::Tls(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Transport::Tls(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Transport::Plain(io) => io,
+            Transport::Tls(io) => io.get_ref().0,
+        }
+    }
+}
+
+/// A socket that is closed with unread bytes resets the connection, and the client may never see the answer that told
+/// it to stop (413, 408). So what is left of a message is read and thrown away for a moment first.
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        let unread = match self.fence {
+            Fence::At(left) => left > 0 || !self.read_ahead.is_empty(),
+            Fence::Chunked => true,
+            Fence::Open => false,
+        };
+        if let (true, Some(transport), Ok(runtime)) =
+            (unread, self.transport.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(linger(transport));
+        }
+    }
+}
+
+async fn linger(mut transport: Transport) {
+    let discard = async {
+        std::future::poll_fn(|cx| transport.poll_shutdown(cx)).await?;
+        let mut left = LINGER_BYTES;
+        let mut scratch = [0; 4096];
+        while left > 0 {
+            let mut buf = ReadBuf::new(&mut scratch);
+            std::future::poll_fn(|cx| transport.poll_read(cx, &mut buf)).await?;
+            match buf.filled().len() {
+                0 => break,
+                n => left = left.saturating_sub(n),
+            }
+        }
+        io::Result::Ok(())
+    };
+    // A client that goes away meanwhile, or never does, has had its chance.
+    let _ = tokio::time::timeout(LINGER_TIME, discard).await;
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let limit = match self.fence {
+            Fence::At(0) => return self.poll_fenced(cx),
+            Fence::At(left) => usize::try_from(left).unwrap_or(usize::MAX).min(buf.remaining()),
+            Fence::Chunked | Fence::Open => buf.remaining(),
+        };
+        let read = if self.read_ahead.is_empty() {
+            ready!(poll_read_limited(transport(&mut self.transport), cx, buf, limit))?
+        } else {
+            let n = limit.min(self.read_ahead.len());
+            buf.put_slice(&self.read_ahead[..n]);
+            self.read_ahead.advance(n);
+            n
+        };
+        if let Fence::At(left) = &mut self.fence {
+            *left -= read as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn poll_read_limited(
+    transport: &mut Transport,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+    limit: usize,
+) -> Poll<io::Result<usize>> {
+    let mut limited = buf.take(limit);
+    ready!(transport.poll_read(cx, &mut limited))?;
+    let read = limited.filled().len();
+    // SAFETY: `limited` is the head of what `buf` has not filled, and the transport has just filled `read` bytes of it.
+    unsafe { buf.assume_init(read) };
+    buf.advance(read);
+    Poll::Ready(Ok(read))
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if self.written.len() + data.len() > WRITE_BUFFER {
+            return self.poll_send_with(cx, data);
+        }
+        if self.written.capacity() == 0 {
+            self.written = borrow_buffer();
+        }
+        self.written.extend_from_slice(data);
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        transport(&mut self.transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        transport(&mut self.transport).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientStream").field("fence", &self.fence).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        // A client that is gone already needs no goodbye.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> UniqueIDType {
+        self.transport.as_ref().map_or(-1, |transport| transport.socket().as_raw_fd())
+    }
+}
+
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(self.about.clone())
+    }
+}
+
+impl GetTimingDigest for ClientStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
+
+impl Ssl for ClientStream {}
+impl Peek for ClientStream {}

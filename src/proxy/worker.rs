@@ -1,0 +1,144 @@
+//! A worker: one thread, one runtime, its own sockets, its own upstream connections.
+//!
+//! ```text
+//! DataPlane ──Command──► Worker ──► accept tasks, sweeper ──► connections
+//! ```
+//!
+//! Nothing on a worker waits for another thread. The control plane speaks to it through one channel.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use pingora::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use super::connection::Connection;
+use super::full::FullLane;
+use super::head::Refusal;
+use super::listener::{self, ListenerState};
+use super::{Shared, deadline};
+use crate::model::ListenerName;
+use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
+
+pub struct Worker {
+    shared: Arc<Shared>,
+    proxy: Arc<HttpProxy<FullLane>>,
+    shutdown: watch::Receiver<bool>,
+    connections: Arc<AtomicUsize>,
+}
+
+pub enum Command {
+    Listen(Arc<ListenerState>, std::net::TcpListener),
+    Close(ListenerName),
+    /// Accept no more, end what is idle, let the rest finish.
+    Drain,
+}
+
+/// The control plane's end.
+pub struct WorkerHandle {
+    pub commands: mpsc::UnboundedSender<Command>,
+    pub connections: Arc<AtomicUsize>,
+    pub thread: JoinHandle<()>,
+}
+
+impl Worker {
+    pub fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<WorkerHandle> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let counter = connections.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("weir-{number}"))
+            .spawn(move || runtime.block_on(run(shared, counter, receiver)))?;
+        Ok(WorkerHandle { commands, connections, thread })
+    }
+
+    pub fn proxy(&self) -> &Arc<HttpProxy<FullLane>> {
+        &self.proxy
+    }
+
+    pub fn shutdown(&self) -> &watch::Receiver<bool> {
+        &self.shutdown
+    }
+
+    pub fn draining(&self) -> bool {
+        *self.shutdown.borrow()
+    }
+
+    /// Counts and logs a request that was refused before it could be routed.
+    pub fn refused(&self, connection: Option<&Connection>, refusal: Refusal) {
+        let Some(connection) = connection else { return };
+        let mut record = RequestRecord::new(
+            Instant::now(),
+            connection.peer,
+            Protocol::Http11,
+            connection.tls.as_ref().map(|tls| tls.facts),
+        );
+        record.status = refusal.status;
+        record.ended = Ended::Refused("head");
+        let unrouted = self.shared.metrics.unrouted();
+        unrouted.begin();
+        unrouted.end("", &record);
+        if let Some(log) = &*self.shared.access_log.load() {
+            log.write(&record, &RequestText::unread(connection.listener.name.as_str()));
+        }
+        let (listener, reason) = (&connection.listener.name, refusal.reason);
+        tracing::debug!(%listener, client = %connection.peer, status = refusal.status, reason, "refused a request");
+    }
+
+    pub fn connection_opened(&self) -> OpenConnection {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        OpenConnection(self.connections.clone())
+    }
+}
+
+pub struct OpenConnection(Arc<AtomicUsize>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Ends when the handle is dropped.
+async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let (drain, shutdown) = watch::channel(false);
+    let worker = Arc::new(Worker { proxy: Arc::new(http_proxy(shared.clone())), shared, shutdown, connections });
+    let sweeper = tokio::spawn(deadline::sweep());
+    let mut accepting: HashMap<ListenerName, Vec<AbortHandle>> = HashMap::new();
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Listen(state, socket) => match tokio::net::TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    let task = tokio::spawn(listener::accept(socket, state.clone(), worker.clone()));
+                    accepting.entry(state.name.clone()).or_default().push(task.abort_handle());
+                }
+                Err(error) => tracing::error!(listener = %state.name, %error, "cannot listen"),
+            },
+            Command::Close(name) => accepting.remove(&name).into_iter().flatten().for_each(|task| task.abort()),
+            Command::Drain => {
+                accepting.drain().flat_map(|(_, tasks)| tasks).for_each(|task| task.abort());
+                // The receivers are the worker's own; they live as long as it does.
+                let _ = drain.send(true);
+                deadline::close_idle();
+            }
+        }
+    }
+    sweeper.abort();
+}
+
+fn http_proxy(shared: Arc<Shared>) -> HttpProxy<FullLane> {
+    let conf = ServerConf {
+        threads: 1,
+        upstream_keepalive_pool_size: shared.upstream_pool_size,
+        // The lane itself decides whether there is another attempt.
+        max_retries: usize::from(u8::MAX),
+        ..ServerConf::default()
+    };
+    pingora_proxy::http_proxy(&Arc::new(conf), FullLane::new(shared))
+}

@@ -1,0 +1,82 @@
+//! What the filters of a route have become: checks, edit lists and bounds, in the order they act.
+//!
+//! ```text
+//! listener, host and route filters ──compile──► FilterChain { checks, request edits, response edits, max body }
+//! ```
+//!
+//! Neither lane knows a filter by its kind: it runs the checks on a `RequestView` and applies the edits to a head.
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use super::request::RequestView;
+use crate::model::{HttpsRedirect, TemplatePart, Variable};
+
+#[derive(Debug, Default)]
+pub struct FilterChain {
+    pub checks: Vec<Check>,
+    pub request_edits: Vec<Edit>,
+    pub response_edits: Vec<Edit>,
+    /// Of the request, in bytes.
+    pub max_body: Option<u64>,
+    /// For `explain`: each filter in force, with where it stands.
+    pub applied: Vec<AppliedFilter>,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct AppliedFilter {
+    pub name: &'static str,
+    /// `listener`, `host` or `route`.
+    pub level: &'static str,
+    pub origin: crate::diagnostics::Origin,
+}
+
+/// Lets a request pass or answers it. Asked in the chain's order; the first answer stands.
+#[derive(Debug)]
+pub enum Check {
+    Deny(Vec<IpNet>),
+    Allow(Vec<IpNet>),
+    HttpsRedirect(HttpsRedirect),
+}
+
+/// One change to a head.
+#[derive(Debug)]
+pub enum Edit {
+    Remove(HeaderName),
+    Set(HeaderName, EditValue),
+    Add(HeaderName, EditValue),
+    /// Set unless the field is there already.
+    SetDefault(HeaderName, EditValue),
+    /// As `SetDefault`, for clients on TLS.
+    SetDefaultOnTls(HeaderName, EditValue),
+}
+
+#[derive(Debug)]
+pub enum EditValue {
+    /// Shared, never copied.
+    Static(HeaderValue),
+    Template(Vec<TemplatePart>),
+}
+
+impl EditValue {
+    /// The value for this request. A template that yields no valid value (a path with odd bytes) yields none.
+    pub fn render(&self, request: &RequestView<'_>, request_id: &str) -> Option<HeaderValue> {
+        let parts = match self {
+            EditValue::Static(value) => return Some(value.clone()),
+            EditValue::Template(parts) => parts,
+        };
+        let mut text = String::new();
+        for part in parts {
+            match part {
+                TemplatePart::Text(literal) => text.push_str(literal),
+                TemplatePart::Variable(Variable::ClientIp) => text.push_str(&request.client.to_string()),
+                TemplatePart::Variable(Variable::Host) => text.push_str(request.host),
+                TemplatePart::Variable(Variable::Method) => text.push_str(request.method),
+                TemplatePart::Variable(Variable::Path) => text.push_str(request.path),
+                TemplatePart::Variable(Variable::Scheme) => text.push_str(request.scheme.as_str()),
+                TemplatePart::Variable(Variable::RequestId) => text.push_str(request_id),
+            }
+        }
+        HeaderValue::try_from(text).ok()
+    }
+}
