@@ -9,3 +9,4 @@
 //! Nothing here parses, compiles a pattern, blocks or waits on a lock while a request is looked up.
 
 pub mod request;
+pub mod upstream;
