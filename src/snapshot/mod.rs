@@ -11,6 +11,7 @@
 pub mod chain;
 pub mod request;
 pub mod table;
+pub mod upstream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,0 +1,202 @@
+//! One endpoint: what it is, and what is known of it right now.
+//!
+//! ```text
+//! Endpoint (rebuilt with its set)
+//!    └─► Arc<EndpointState> (lives as long as the address is configured)
+//!          ├ verdict   read by every pick, written seldom: health, ejection, slow start
+//!          └ load      written by every request: in flight, counters, latency
+//! ```
+//!
+//! The two halves lie on cache lines of their own, so that a request on one thread doesn't take the
+//! verdict away from the others.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use pingora::upstreams::peer::HttpPeer;
+
+use super::checked::CheckedHealth;
+use super::latency::PeakEwma;
+use super::moment::{AtomicMoment, Moment};
+use super::outlier::Ejection;
+use super::peer::PeerTemplate;
+use super::random::mix;
+use super::resolution::ResolvedEndpoint;
+
+/// How much of its share an endpoint gets when its slow start begins: something must reach it, or it never warms up.
+const SLOW_START_FLOOR: f64 = 0.1;
+
+#[derive(Debug)]
+pub struct Endpoint {
+    pub address: SocketAddr,
+    /// The DNS name it was found by.
+    pub name: Option<Arc<str>>,
+    pub weight: NonZeroU32,
+    pub backup: bool,
+    /// What a sticky cookie calls it.
+    tag: [u8; 16],
+    /// Where its keys lie in consistent hashing; the same in every process.
+    pub(super) seed: u64,
+    peer: HttpPeer,
+    pub(super) ejection: Ejection,
+    pub(super) state: Arc<EndpointState>,
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        resolved: &ResolvedEndpoint,
+        peers: &PeerTemplate,
+        ejection: Ejection,
+        state: Arc<EndpointState>,
+    ) -> Self {
+        let seed = identity(resolved.address);
+        Self {
+            address: resolved.address,
+            name: resolved.name.clone(),
+            weight: resolved.weight,
+            backup: resolved.backup,
+            tag: hexadecimal(mix(seed)),
+            seed,
+            peer: peers.build(resolved.address, resolved.name.as_deref()),
+            ejection,
+            state,
+        }
+    }
+
+    /// The value of a sticky cookie that names this endpoint: stable over restarts, and not its address in clear.
+    pub fn sticky_value(&self) -> &str {
+        // The tag is hexadecimal digits by construction.
+        std::str::from_utf8(&self.tag).unwrap_or_default()
+    }
+
+    /// How to connect to it. Boxed, as Pingora wants it. `request_host` is the name for TLS where neither
+    /// the upstream nor the endpoint has one.
+    pub fn peer(&self, request_host: &str) -> Box<HttpPeer> {
+        let mut peer = Box::new(self.peer.clone());
+        if peer.is_tls() && peer.sni.is_empty() {
+            peer.sni = server_name_for(request_host, self.address);
+        }
+        peer
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.state.load.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How much of its share it gets now: 1 but during its slow start.
+    pub(super) fn warmth(&self, slow_start: Option<Duration>, now: Moment) -> f64 {
+        let Some(slow_start) = slow_start else { return 1.0 };
+        let warming_for = now.since(self.state.verdict.warm_from.get());
+        if warming_for >= slow_start {
+            return 1.0;
+        }
+        SLOW_START_FLOOR.max(warming_for.as_secs_f64() / slow_start.as_secs_f64())
+    }
+}
+
+/// What is known of an address. It outlives reloads and changed DNS answers.
+#[derive(Debug)]
+pub struct EndpointState {
+    pub(super) verdict: Verdict,
+    pub(super) load: Load,
+}
+
+#[repr(align(128))]
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) checked: CheckedHealth,
+    pub(super) ejected_until: AtomicMoment,
+    /// When its slow start begins or began.
+    pub(super) warm_from: AtomicMoment,
+}
+
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    pub(super) in_flight: AtomicU32,
+    pub(super) requests: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) latency: PeakEwma,
+}
+
+impl EndpointState {
+    pub(super) fn new(warm_from: Moment) -> Self {
+        Self {
+            verdict: Verdict {
+                checked: CheckedHealth::default(),
+                ejected_until: AtomicMoment::new(Moment::NEVER),
+                warm_from: AtomicMoment::new(warm_from),
+            },
+            load: Load::default(),
+        }
+    }
+
+    /// Takes a place, where the limit leaves one. Sequentially consistent, as is giving it back: a request that
+    /// finds no place and one that leaves must not miss each other (see `queue`).
+    pub(super) fn enter(&self, limit: Option<NonZeroU32>) -> bool {
+        let entered = match limit {
+            None => {
+                self.load.in_flight.fetch_add(1, Ordering::SeqCst);
+                true
+            }
+            Some(limit) => {
+                let one_more = |now: u32| (now < limit.get()).then_some(now + 1);
+                self.load.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
+            }
+        };
+        if entered {
+            self.load.requests.fetch_add(1, Ordering::Relaxed);
+        }
+        entered
+    }
+
+    pub(super) fn leave(&self) {
+        self.load.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// FNV-1a over the address as it is written, then mixed: the same in every process and version.
+fn identity(address: SocketAddr) -> u64 {
+    super::hash_key(address.to_string().as_bytes())
+}
+
+fn hexadecimal(word: u64) -> [u8; 16] {
+    std::array::from_fn(|i| b"0123456789abcdef"[(word >> (60 - 4 * i)) as usize & 0xf])
+}
+
+/// Pingora turns verification off where the name is empty, so there is always one: at last the address itself.
+fn server_name_for(request_host: &str, address: SocketAddr) -> String {
+    let host = request_host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() { address.ip().to_string() } else { host.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_identity_over_versions() {
+        // Clients hold this in cookies, and keys lie by it: a change here moves every session.
+        assert_eq!(hexadecimal(mix(identity("10.0.0.1:80".parse().unwrap()))), *b"b32e25383fc60f95");
+    }
+
+    #[test]
+    fn a_peer_for_tls_is_never_without_a_name() {
+        let address = "10.0.0.1:443".parse().unwrap();
+        assert_eq!(server_name_for("example.org", address), "example.org");
+        assert_eq!(server_name_for("[::1]", address), "::1");
+        assert_eq!(server_name_for("", address), "10.0.0.1");
+    }
+
+    #[test]
+    fn the_limit_is_never_passed() {
+        let state = EndpointState::new(Moment::NEVER);
+        let limit = NonZeroU32::new(2);
+        assert_eq!([state.enter(limit), state.enter(limit), state.enter(limit)], [true, true, false]);
+        state.leave();
+        assert!(state.enter(limit));
+    }
+}

@@ -1,0 +1,287 @@
+//! An upstream at work: its endpoints, what is known of them, and how one is chosen.
+//!
+//! ```text
+//! model::Upstream ─┐                        ┌─ pick / acquire ──► Lease ──► report, drop
+//! previous Upstream┼─► Upstream ─ ArcSwap ──┤
+//! discovery's answers ─┘     EndpointSet    └─ status, candidates
+//! health's verdicts ──► EndpointState
+//! ```
+//!
+//! What is known of an endpoint (health, ejection, load, latency, slow start) belongs to its address and is
+//! carried from set to set and from snapshot to snapshot. Time is always given. A pick takes no lock unless the
+//! upstream limits its connections and they are used up. Nothing here asks DNS or probes anything.
+
+mod admission;
+mod budget;
+mod checked;
+mod endpoint;
+mod latency;
+mod lease;
+mod moment;
+mod outlier;
+mod peer;
+mod policy;
+mod queue;
+mod random;
+mod resolution;
+mod rotation;
+mod set;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::sync::watch;
+
+pub use checked::Health;
+pub use endpoint::Endpoint;
+pub use lease::{Lease, Outcome};
+pub use peer::{PeerTemplate, UpstreamTlsError, UpstreamTlsMaterial};
+pub use policy::hash_key;
+pub use resolution::{Answers, Question, Records, ResolvedEndpoint, ServiceRecord, questions, resolve};
+pub use set::EndpointSet;
+pub use status::{Candidate, EndpointStatus, Standing, UpstreamStatus};
+
+use admission::{Ask, Leniency};
+use moment::Moment;
+use set::{Seat, Shared};
+
+use crate::model::{self, WhenAllUnhealthy};
+
+/// Tries at a tier whose chosen endpoint was filled by others in the meantime.
+const RACES: usize = 3;
+
+#[derive(Debug)]
+pub struct Upstream {
+    definition: Arc<model::Upstream>,
+    peers: PeerTemplate,
+    shared: Arc<Shared>,
+    set: ArcSwap<EndpointSet>,
+    answers: ArcSwap<Answers>,
+    changes: watch::Sender<()>,
+}
+
+/// What a request brings to the choice.
+#[derive(Clone, Copy, Debug)]
+pub struct PickRequest<'a> {
+    pub now: Instant,
+    /// For `LbPolicy::Hash`: [`hash_key`] of what the model names. None where the request lacks it.
+    pub key: Option<u64>,
+    /// The value of the sticky cookie, as the client sent it.
+    pub sticky: Option<&'a [u8]>,
+    /// The endpoints that this request has tried; empty for its first attempt.
+    pub exclude: &'a [SocketAddr],
+}
+
+impl PickRequest<'_> {
+    /// A first attempt without a key or a cookie.
+    pub fn at(now: Instant) -> Self {
+        Self { now, key: None, sticky: None, exclude: &[] }
+    }
+}
+
+/// Why there is no endpoint. All of them mean 503.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PickError {
+    #[error("the upstream has no endpoints")]
+    NoEndpoints,
+    #[error("every endpoint of the upstream is unhealthy")]
+    AllUnhealthy,
+    #[error("every endpoint of the upstream has its limit of connections, {0}")]
+    Saturated(Saturation),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Saturation {
+    #[error("and no more requests may wait")]
+    QueueFull,
+    #[error("and none came free in time")]
+    QueueTimeout,
+}
+
+/// A change of what health checks say of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthChange {
+    pub endpoint: SocketAddr,
+    pub from: Health,
+    pub to: Health,
+}
+
+impl Upstream {
+    /// `previous` is the upstream of this name in the snapshot before. Its DNS answers are used until new ones
+    /// come, and what it knows of addresses that stay is kept.
+    pub fn new(
+        definition: &model::Upstream,
+        previous: Option<&Upstream>,
+        tls: &UpstreamTlsMaterial,
+        now: Instant,
+    ) -> Result<Self, UpstreamTlsError> {
+        let definition = Arc::new(definition.clone());
+        let peers = PeerTemplate::new(&definition, tls)?;
+        let shared = previous.map(|previous| Arc::clone(&previous.shared)).unwrap_or_default();
+        let answers = previous.map(|previous| previous.answers.load_full()).unwrap_or_default();
+        let known = previous.map(|previous| previous.set.load_full());
+        let resolved = resolve(&definition.endpoints, &answers);
+        let set = EndpointSet::new(
+            Arc::clone(&definition),
+            Arc::clone(&shared),
+            &peers,
+            &resolved,
+            known.as_deref(),
+            now.into(),
+        );
+        Ok(Self {
+            definition,
+            peers,
+            shared,
+            set: ArcSwap::from_pointee(set),
+            answers: ArcSwap::new(answers),
+            changes: watch::Sender::new(()),
+        })
+    }
+
+    pub fn definition(&self) -> &model::Upstream {
+        &self.definition
+    }
+
+    /// The endpoints as they are now.
+    pub fn endpoints(&self) -> Arc<EndpointSet> {
+        self.set.load_full()
+    }
+
+    /// Chooses an endpoint and takes a place there, now or not at all. A pick that excludes nothing counts as a
+    /// request in the retry budget.
+    pub fn pick(&self, request: &PickRequest<'_>) -> Result<Lease, PickError> {
+        if self.definition.retry.attempts.get() > 1 && request.exclude.is_empty() {
+            self.shared.budget.note_request(request.now.into());
+        }
+        if self.definition.limits.max_connections.is_some() && self.shared.queue.waiting() > 0 {
+            // Who waits comes first.
+            return Err(PickError::Saturated(Saturation::QueueFull));
+        }
+        self.select(request)
+    }
+
+    /// As [`pick`](Self::pick), but waits in the queue while all places are taken.
+    pub async fn acquire(self: &Arc<Self>, request: &PickRequest<'_>) -> Result<Lease, PickError> {
+        match self.pick(request) {
+            Err(PickError::Saturated(_)) => self.shared.queue.wait(self, request.now).await,
+            picked => picked,
+        }
+    }
+
+    /// Takes a retry out of the budget. False: the request ends as it stands.
+    pub fn may_retry(&self, now: Instant) -> bool {
+        self.shared.budget.withdraw(now.into(), self.definition.retry.budget)
+    }
+
+    fn select(&self, request: &PickRequest<'_>) -> Result<Lease, PickError> {
+        let set = self.set.load();
+        if set.is_empty() {
+            return Err(PickError::NoEndpoints);
+        }
+        let ask =
+            |leniency| Ask { set: &set, now: request.now.into(), key: request.key, exclude: request.exclude, leniency };
+        let strict = ask(Leniency::None);
+        if let Some(lease) = request.sticky.and_then(|value| take_named(&set, &strict, value)) {
+            return Ok(lease);
+        }
+        if let Some(lease) = take(&set, &strict).or_else(|| take(&set, &ask(Leniency::Tried))) {
+            return Ok(lease);
+        }
+        if set.endpoints().any(|endpoint| strict.fault(endpoint).is_none()) {
+            return Err(PickError::Saturated(Saturation::QueueFull));
+        }
+        match self.definition.when_all_unhealthy {
+            WhenAllUnhealthy::Refuse => Err(PickError::AllUnhealthy),
+            WhenAllUnhealthy::TryAll => take(&set, &ask(Leniency::Failing))
+                .or_else(|| take(&set, &ask(Leniency::FailingAndTried)))
+                .ok_or(PickError::Saturated(Saturation::QueueFull)),
+        }
+    }
+}
+
+/// The control plane's side.
+impl Upstream {
+    /// What has to be asked of DNS, by the answers so far.
+    pub fn answers(&self) -> Arc<Answers> {
+        self.answers.load_full()
+    }
+
+    /// Takes new answers in. The set is swapped only where they change it; returns whether they did.
+    pub fn apply(&self, answers: Answers, now: Instant) -> bool {
+        let specs = &self.definition.endpoints;
+        let changed = resolve(specs, &answers) != resolve(specs, &self.answers.load());
+        let resolved = resolve(specs, &answers);
+        self.answers.store(Arc::new(answers));
+        if !changed {
+            return false;
+        }
+        let previous = self.set.load_full();
+        let set = EndpointSet::new(
+            Arc::clone(&self.definition),
+            Arc::clone(&self.shared),
+            &self.peers,
+            &resolved,
+            Some(&previous),
+            now.into(),
+        );
+        self.set.store(Arc::new(set));
+        self.changes.send_replace(());
+        self.shared.queue.serve();
+        true
+    }
+
+    /// Wakes when the endpoints have changed.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Takes in what one probe of an endpoint found. None where it changes nothing, or nothing is checked.
+    pub fn record_probe(
+        &self,
+        endpoint: &Endpoint,
+        verdict: &Result<(), Arc<str>>,
+        now: Instant,
+    ) -> Option<HealthChange> {
+        let thresholds = self.definition.health_check.as_ref()?;
+        let (from, to) = endpoint.state.verdict.checked.record(verdict, thresholds)?;
+        if from == Health::Unhealthy {
+            endpoint.state.verdict.warm_from.set(Moment::from(now));
+        }
+        self.shared.queue.serve();
+        Some(HealthChange { endpoint: endpoint.address, from, to })
+    }
+
+    /// Whether everything has been found out that can be at a start: each name was answered or has failed once,
+    /// and each endpoint has had its first verdict.
+    pub fn is_settled(&self) -> bool {
+        let answers = self.answers.load();
+        let resolved = questions(&self.definition.endpoints, &answers)
+            .iter()
+            .all(|question| answers.knows(question) || answers.failure(question).is_some());
+        let checked = || self.set.load().endpoints().all(|e| e.state.verdict.checked.get() != Health::Unknown);
+        resolved && (self.definition.health_check.is_none() || checked())
+    }
+}
+
+/// Takes a place at what the policy chooses: among the primaries, or else among the backups.
+fn take(set: &Arc<EndpointSet>, ask: &Ask<'_>) -> Option<Lease> {
+    set.tiers.iter().enumerate().find_map(|(tier, endpoints)| {
+        (0..RACES).find_map(|_| {
+            let index = policy::choose(endpoints, ask)?;
+            Lease::take(set, Seat { tier, index })
+        })
+    })
+}
+
+/// Takes a place at the endpoint that a sticky cookie names, backup or not: the session is there.
+fn take_named(set: &Arc<EndpointSet>, ask: &Ask<'_>, value: &[u8]) -> Option<Lease> {
+    let seat = set.seats().find(|seat| set.at(*seat).sticky_value().as_bytes() == value)?;
+    if ask.admits(set.at(seat)) { Lease::take(set, seat) } else { None }
+}

@@ -1,0 +1,61 @@
+//! Consistent hashing by rendezvous: each endpoint draws a number from the key and its own identity, and the
+//! highest that is admitted wins.
+//!
+//! ```text
+//! key × seed(A), key × seed(B), key × seed(C) ──► the best admitted one
+//! ```
+//!
+//! Against a ring or a table it needs no structure to build or to keep, moves exactly the keys of an endpoint
+//! that leaves, and spreads them over all the others instead of the next one alone. It looks at every endpoint:
+//! a multiplication each, which stays below a ring's search up to dozens of endpoints.
+
+use crate::snapshot::upstream::admission::Ask;
+use crate::snapshot::upstream::random::mix;
+use crate::snapshot::upstream::set::Tier;
+
+/// The key of a text, for [`PickRequest::key`](crate::snapshot::upstream::PickRequest): the same in every process
+/// and version, so that several Weirs agree. FNV-1a, mixed.
+pub fn hash_key(text: &[u8]) -> u64 {
+    let fnv = text
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    mix(fnv)
+}
+
+pub(super) fn choose(tier: &Tier, ask: &Ask<'_>, key: u64) -> Option<usize> {
+    let mut best: Option<(f64, usize)> = None;
+    let weigh = Weigh::of(tier, ask);
+    for (index, endpoint) in tier.endpoints.iter().enumerate() {
+        let drawn = mix(key ^ endpoint.seed);
+        let score = match weigh {
+            Weigh::Evenly => drawn as f64,
+            Weigh::ByShare => {
+                let share = f64::from(tier.shares[index]) * endpoint.warmth(ask.slow_start(), ask.now);
+                weighted(drawn, share)
+            }
+        };
+        // Whether it is admitted is asked last: it is the costlier question, and seldom matters.
+        if best.is_none_or(|(highest, _)| score > highest) && ask.admits(endpoint) {
+            best = Some((score, index));
+        }
+    }
+    best.map(|(_, index)| index)
+}
+
+#[derive(Clone, Copy)]
+enum Weigh {
+    Evenly,
+    ByShare,
+}
+
+impl Weigh {
+    fn of(tier: &Tier, ask: &Ask<'_>) -> Self {
+        if tier.is_even() && ask.slow_start().is_none() { Weigh::Evenly } else { Weigh::ByShare }
+    }
+}
+
+/// Weighted rendezvous: `share / -ln(u)` for a uniform `u` wins in proportion to the share.
+fn weighted(drawn: u64, share: f64) -> f64 {
+    let uniform = ((drawn >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    share / -uniform.ln()
+}

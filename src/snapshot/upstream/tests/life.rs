@@ -1,0 +1,195 @@
+//! What happens to endpoints and requests over time: failures, reloads, limits, the queue.
+
+use super::*;
+
+#[test]
+fn max_fails_and_fail_timeout_as_nginx_has_them() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
+    definition.outlier_detection = Some(three_failures());
+    let upstream = build(&definition, now);
+    let fail = |times: usize, now: Instant| {
+        let only = ["10.0.0.2:80".parse().unwrap()];
+        (0..times).for_each(|_| {
+            let lease = upstream.pick(&PickRequest { exclude: &only, ..PickRequest::at(now) }).unwrap();
+            lease.report(Outcome::ConnectFailed, now);
+        });
+    };
+    fail(2, now);
+    assert_eq!(spread(&upstream, 10, now).len(), 2, "two failures are not yet three");
+    fail(1, now + Duration::from_secs(29));
+    let ejected_at = now + Duration::from_secs(29);
+    assert!((0..4).all(|_| picked(&upstream, ejected_at) == "10.0.0.2:80"));
+    let status = upstream.status(ejected_at);
+    assert_eq!(
+        status.endpoints[0].reason.as_deref(),
+        Some("ejected for another 30s because its requests failed, the last: the connection could not be made")
+    );
+
+    let back = ejected_at + Duration::from_secs(30);
+    assert_eq!(spread(&upstream, 10, back).len(), 2);
+    fail(1, back);
+    assert_eq!(spread(&upstream, 10, back).len(), 1, "on probation one failure is enough");
+    let again = back + Duration::from_secs(30);
+    endpoint(&upstream, "10.0.0.1:80").ejection.note_success();
+    fail(2, again);
+    assert_eq!(spread(&upstream, 10, again).len(), 2, "a success ends the probation");
+}
+
+#[test]
+fn no_more_than_the_allowed_share_is_ejected_and_never_the_only_endpoint() {
+    let now = start();
+    for (endpoints, left) in [(4, 2), (3, 2), (1, 1)] {
+        let mut definition = definition(&numbered(endpoints));
+        definition.outlier_detection = Some(three_failures());
+        let upstream = build(&definition, now);
+        for _ in 0..100 {
+            let answer = Outcome::Answered { status: 502, latency: Duration::from_millis(1) };
+            upstream.pick(&PickRequest::at(now)).unwrap().report(answer, now);
+        }
+        assert_eq!(spread(&upstream, 100, now).len(), left, "of {endpoints}");
+    }
+}
+
+#[test]
+fn what_is_known_of_an_address_survives_a_rebuild() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80,10.0.0.3:80");
+    definition.health_check = Some(checked());
+    definition.outlier_detection = Some(three_failures());
+    let before = build(&definition, now);
+    set_health(&before, "10.0.0.1:80", Err("answered 500"), now);
+    let exclude = ["10.0.0.3:80".parse().unwrap()];
+    for _ in 0..3 {
+        let lease = before.pick(&PickRequest { exclude: &exclude, ..PickRequest::at(now) }).unwrap();
+        lease.report(Outcome::Answered { status: 503, latency: Duration::from_millis(20) }, now);
+    }
+    let held = before.pick(&PickRequest::at(now)).unwrap();
+
+    definition.endpoints = self::definition("10.0.0.1:80 weight 5,10.0.0.2:80,10.0.0.3:80,10.0.0.4:80").endpoints;
+    let after = rebuild(&definition, &before, now);
+    let status = after.status(now);
+    assert_eq!(status.endpoints[0].health, Health::Unhealthy);
+    assert_eq!(status.endpoints[0].reason.as_deref(), Some("health checks fail: answered 500"));
+    assert_eq!(status.endpoints[1].ejected_for.as_deref(), Some("30s"));
+    assert_eq!(status.endpoints[1].failures, 3);
+    assert_eq!(status.endpoints[1].ewma_ms, Some(20.0));
+    assert_eq!((status.endpoints[2].in_flight, status.endpoints[3].health), (1, Health::Unknown));
+    drop(held);
+    assert_eq!(after.status(now).endpoints[2].in_flight, 0);
+}
+
+#[test]
+fn dns_answers_are_used_until_new_ones_come_over_reloads_too() {
+    let now = start();
+    let mut definition = definition("api.test:80");
+    let before = build(&definition, now);
+    assert_eq!(before.pick(&PickRequest::at(now)).unwrap_err(), PickError::NoEndpoints);
+    assert!(!before.is_settled());
+    let mut answers = Answers::default();
+    let addresses = Records::Addresses(vec!["10.0.0.1".parse().unwrap()]);
+    answers.succeed(Question::Addresses("api.test".into()), addresses);
+    let changes = before.changes();
+    assert!(before.apply(answers.clone(), now));
+    assert!(changes.has_changed().unwrap());
+    assert!(!before.apply(answers, now), "the same answer changes nothing");
+    assert!(before.is_settled());
+
+    definition.balance = LbPolicy::LeastConnections;
+    assert_eq!(picked(&rebuild(&definition, &before, now), now), "10.0.0.1:80");
+}
+
+#[test]
+fn candidates_say_who_is_out_and_why_and_change_nothing() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80,10.0.0.3:80,10.0.0.4:80 backup");
+    definition.health_check = Some(checked());
+    definition.limits.max_connections = NonZeroU32::new(1);
+    let upstream = build(&definition, now);
+    set_health(&upstream, "10.0.0.1:80", Err("answered 500, expected 200"), now);
+    let held = upstream.pick(&PickRequest::at(now)).unwrap();
+    let full = held.endpoint().address;
+    let standings: Vec<(SocketAddr, String)> = upstream
+        .candidates(&PickRequest::at(now))
+        .into_iter()
+        .map(|candidate| (candidate.endpoint.address, candidate.standing.to_string()))
+        .collect();
+    assert_eq!(standings[0].1, "left out: health checks fail: answered 500, expected 200");
+    let of_full = standings.iter().find(|(address, _)| *address == full).unwrap();
+    assert_eq!(of_full.1, "has its limit of connections");
+    assert_eq!(standings[1..3].iter().filter(|(_, standing)| standing == "considered").count(), 1);
+    assert_eq!(standings[3].1, "a backup, not needed while another endpoint can be used");
+    assert_eq!(upstream.status(now).endpoints.iter().map(|e| e.requests).sum::<u64>(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_in_order_for_a_place_and_no_longer_than_they_may() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80");
+    definition.limits =
+        UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 2, queue_timeout: Duration::from_secs(5) };
+    let upstream = build(&definition, now);
+    let held = upstream.acquire(&PickRequest::at(now)).await.unwrap();
+    let wait = |upstream: Arc<Upstream>| tokio::spawn(async move { upstream.acquire(&PickRequest::at(now)).await });
+    let first = wait(upstream.clone());
+    tokio::task::yield_now().await;
+    let second = wait(upstream.clone());
+    tokio::task::yield_now().await;
+    assert_eq!(upstream.status(now).waiting, 2);
+    let third = upstream.acquire(&PickRequest::at(now)).await.unwrap_err();
+    assert_eq!(third, PickError::Saturated(Saturation::QueueFull));
+
+    drop(held);
+    assert!(upstream.pick(&PickRequest::at(now)).is_err(), "a newcomer does not overtake");
+    let served = first.await.unwrap().unwrap();
+    let late = second.await.unwrap().unwrap_err();
+    assert_eq!(late, PickError::Saturated(Saturation::QueueTimeout));
+    drop(served);
+    assert_eq!((upstream.status(now).waiting, endpoint(&upstream, "10.0.0.1:80").in_flight()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_gives_up_leaves_its_place_to_the_next() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80");
+    definition.limits =
+        UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 9, queue_timeout: Duration::from_secs(5) };
+    let upstream = build(&definition, now);
+    let held = upstream.pick(&PickRequest::at(now)).unwrap();
+    let wait = |upstream: Arc<Upstream>| tokio::spawn(async move { upstream.acquire(&PickRequest::at(now)).await });
+    let (first, second) = (wait(upstream.clone()), wait(upstream.clone()));
+    tokio::task::yield_now().await;
+    drop(held);
+    first.abort();
+    assert!(first.await.is_err_and(|error| error.is_cancelled()));
+    drop(second.await.unwrap().unwrap());
+    assert_eq!(endpoint(&upstream, "10.0.0.1:80").in_flight(), 0);
+}
+
+#[test]
+fn retries_are_refused_beyond_the_budget() {
+    let now = start();
+    let upstream = build(&definition("10.0.0.1:80"), now);
+    (0..50).for_each(|_| drop(picked(&upstream, now)));
+    assert_eq!((0..50).filter(|_| upstream.may_retry(now)).count(), 10);
+}
+
+#[test]
+fn leases_on_many_threads_leave_nothing_behind() {
+    let now = start();
+    let mut definition = definition(&numbered(3));
+    definition.limits.max_connections = NonZeroU32::new(2);
+    let upstream = build(&definition, now);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..5_000 {
+                    if let Ok(lease) = upstream.pick(&PickRequest::at(now)) {
+                        assert!(lease.endpoint().in_flight() <= 2);
+                    }
+                }
+            });
+        }
+    });
+    assert!(upstream.endpoints().endpoints().all(|e| e.in_flight() == 0));
+}
