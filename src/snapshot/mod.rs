@@ -8,4 +8,6 @@
 //!
 //! Nothing here parses, compiles a pattern, blocks or waits on a lock while a request is looked up.
 
+pub mod host;
+pub mod path;
 pub mod request;
