@@ -11,3 +11,5 @@
 pub mod host;
 pub mod path;
 pub mod request;
+pub mod rewrite;
+pub mod router;
