@@ -42,7 +42,16 @@ impl HostName {
         };
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         check_name(text, &name)?;
+        let name = canonical(name);
         Ok(if wildcard { Self::Wildcard(name.into()) } else { Self::Exact(name.into()) })
+    }
+}
+
+/// An IPv6 address has many spellings; requests are brought to the same one.
+fn canonical(name: String) -> String {
+    match name.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => name,
     }
 }
 
@@ -103,6 +112,7 @@ mod tests {
         assert_eq!(HostName::parse("Example.ORG.").unwrap(), HostName::Exact("example.org".into()));
         assert_eq!(HostName::parse("*.Example.org").unwrap(), HostName::Wildcard("example.org".into()));
         assert_eq!(HostName::parse("*").unwrap(), HostName::CatchAll);
+        assert_eq!(HostName::parse("[2001:DB8:0::1]").unwrap(), HostName::Exact("[2001:db8::1]".into()));
     }
 
     #[test]

@@ -9,7 +9,11 @@
 //! Nothing here parses, compiles a pattern, blocks or waits on a lock while a request is looked up.
 
 pub mod chain;
+pub mod host;
+pub mod path;
 pub mod request;
+pub mod rewrite;
+pub mod router;
 pub mod table;
 pub mod upstream;
 
