@@ -1,0 +1,92 @@
+//! A configuration that could be put in force: the file, and everything that it names, read and laid side by side.
+//!
+//! ```text
+//! file ──sources──► Model ─┐
+//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, diagnostics }
+//!                   lint ──┘        `weir check` shows it · start and reload apply it
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crate::compile::{self, Surroundings};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::model::{CertificateSource, HostName, Model, UpstreamName};
+use crate::snapshot::Snapshot;
+use crate::sources::config::{self, SourceText};
+use crate::telemetry::metrics::Metrics;
+use crate::tls::{self, LoadedCertificate, UpstreamTlsMaterial};
+
+pub struct Candidate {
+    /// Present where the file alone can be used.
+    pub model: Option<Arc<Model>>,
+    pub certificates: Vec<Arc<LoadedCertificate>>,
+    pub upstream_tls: BTreeMap<UpstreamName, UpstreamTlsMaterial>,
+    pub diagnostics: Diagnostics,
+    pub source: SourceText,
+    /// The file and every file that it names.
+    pub files: Vec<PathBuf>,
+}
+
+impl Candidate {
+    /// Blocks on files.
+    pub fn load(file: &Path) -> Self {
+        let loaded = config::load(file);
+        let mut candidate = Self {
+            model: loaded.model.map(Arc::new),
+            certificates: Vec::new(),
+            upstream_tls: BTreeMap::new(),
+            diagnostics: loaded.diagnostics,
+            source: loaded.source,
+            files: loaded.files,
+        };
+        if let Some(model) = candidate.model.clone() {
+            candidate.read_named_files(&model);
+        }
+        candidate.diagnostics = candidate.diagnostics.sorted();
+        candidate
+    }
+
+    fn read_named_files(&mut self, model: &Model) {
+        let (certificates, found) = tls::load_certificates(&model.certificates, SystemTime::now());
+        self.diagnostics.extend(found);
+        let (upstream_tls, found) = tls::load_upstreams(&model.upstreams);
+        self.diagnostics.extend(found);
+        let store = tls::CertificateStore::new(certificates.clone());
+        // A certificate that could not be read has been reported; that its names lack one follows from it.
+        let complete = certificates.len() == model.certificates.len();
+        let covers = |name: &HostName| match name {
+            HostName::Exact(name) => store.covering(name).is_some(),
+            HostName::Wildcard(parent) => store.covering(&format!("any.{parent}")).is_some(),
+            HostName::CatchAll => true,
+        };
+        self.diagnostics.extend(compile::lint(model, &|name| !complete || covers(name)));
+        (self.certificates, self.upstream_tls) = (certificates, upstream_tls);
+    }
+
+    /// The snapshot that this would be. Fails with everything that speaks against it.
+    pub fn compile(&self, previous: Option<&Snapshot>, metrics: &Metrics) -> Result<Snapshot, Diagnostics> {
+        let Some(model) = self.model.as_ref().filter(|_| !self.diagnostics.has_errors()) else {
+            return Err(self.diagnostics.clone());
+        };
+        let surroundings =
+            Surroundings { previous, upstream_tls: &self.upstream_tls, metrics, now: Instant::now() };
+        compile::compile(model.clone(), &surroundings).map_err(|found| {
+            let mut all = self.diagnostics.clone();
+            all.extend(found);
+            all.sorted()
+        })
+    }
+
+    /// As [`compile`](Self::compile), for a question that no running Weir is asked.
+    pub fn compile_alone(&self) -> Result<Snapshot, Diagnostics> {
+        self.compile(None, &Metrics::new(SystemTime::now()))
+    }
+
+    /// Adds a finding that only running it could make.
+    pub fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+}

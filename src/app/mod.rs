@@ -1,0 +1,210 @@
+//! Assembles the rooms and runs them: what `weir run` and the tests start.
+//!
+//! ```text
+//! file ──► Candidate ──compile──► Snapshot ──► Shared ──► DataPlane (threads of its own)
+//!   ▲                                │
+//!   └─ watch, SIGHUP      health checks, discovery, admin (the control plane's runtime)
+//! ```
+//!
+//! The control plane may be slow or stuck: no request waits for it.
+
+mod candidate;
+mod inspect;
+mod reload;
+mod signals;
+mod upgrade;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Mutex, Notify};
+
+use crate::admin::Admin;
+use crate::discovery::Discovery;
+use crate::health::HealthChecks;
+use crate::model::{ListenerName, Model, Threads};
+use crate::proxy::{DataPlane, Shared};
+use crate::sources::config::report;
+use crate::telemetry::access_log::AccessLogWriter;
+use crate::telemetry::metrics::Metrics;
+use crate::tls::{CertificateResolver, CertificateStore, ServerTls};
+
+pub use candidate::Candidate;
+use reload::ReloadStatus;
+use upgrade::Inheritance;
+
+/// How long a file's change waits for its neighbours: an editor writes several times, a ConfigMap swaps links.
+const CONTROL_THREADS: usize = 1;
+
+/// The runtime of everything that is not a request.
+pub fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("weir-control")
+        .enable_all()
+        .build()
+        .context("cannot start the control plane's threads")
+}
+
+pub struct Options {
+    file: PathBuf,
+}
+
+impl Options {
+    pub fn new(file: &Path) -> Self {
+        Self { file: file.to_owned() }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The file has errors: this is the report on them.
+    #[error("{0}")]
+    Refused(String),
+    /// Something outside the file failed.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+/// Weir, serving. Dropped without [`stop`](Self::stop), it ends with its runtime.
+pub struct Running {
+    pub addresses: Vec<(ListenerName, SocketAddr)>,
+    pub admin: Option<SocketAddr>,
+    app: Arc<App>,
+    watching: tokio::task::JoinHandle<()>,
+}
+
+/// What the control plane works with.
+struct App {
+    file: PathBuf,
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+    /// One change at a time.
+    parts: Mutex<Parts>,
+    status: ArcSwap<ReloadStatus>,
+    draining: AtomicBool,
+    reload_now: Notify,
+}
+
+/// What a reload changes beside the snapshot.
+struct Parts {
+    plane: DataPlane,
+    health: HealthChecks,
+    discovery: Discovery,
+    admin: Option<Admin>,
+    access_log: Option<AccessLogWriter>,
+}
+
+/// Reads the file, opens the listeners and serves.
+pub async fn start(options: &Options) -> Result<Running, StartError> {
+    let inheritance = Inheritance::take();
+    crate::tls::install_provider();
+    let candidate = Candidate::load(&options.file);
+    let metrics = Arc::new(Metrics::new(SystemTime::now()));
+    let snapshot = candidate
+        .compile(None, &metrics)
+        .map_err(|found| StartError::Refused(report::text(&found, &candidate.source)))?;
+    candidate.diagnostics.iter().for_each(|finding| tracing::warn!("{finding}"));
+
+    let resolver = CertificateResolver::new(CertificateStore::new(candidate.certificates.clone()))
+        .context("cannot make the self-signed fallback certificate")?;
+    let tls = ServerTls::new(Arc::new(resolver)).context("cannot set TLS up")?;
+    let model = snapshot.model.clone();
+    let shared = Arc::new(Shared {
+        snapshot: ArcSwap::from_pointee(snapshot),
+        tls,
+        access_log: ArcSwapOption::empty(),
+        metrics: metrics.clone(),
+        upstream_pool_size: upstream_pool_size(&model),
+    });
+    let mut plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;
+    plane.inherit(inheritance.sockets());
+    let app = Arc::new(App {
+        file: options.file.clone(),
+        shared,
+        metrics,
+        parts: Mutex::new(Parts {
+            plane,
+            health: HealthChecks::default(),
+            discovery: Discovery::default(),
+            admin: None,
+            access_log: None,
+        }),
+        status: ArcSwap::from_pointee(ReloadStatus::none()),
+        draining: AtomicBool::new(false),
+        reload_now: Notify::new(),
+    });
+    app.begin(&candidate).await?;
+    inheritance.announce_ready();
+    let watching = tokio::spawn(reload::follow(app.clone(), candidate.files));
+    let (addresses, admin) = app.addresses().await;
+    Ok(Running { addresses, admin, app, watching })
+}
+
+fn threads(model: &Model) -> usize {
+    match model.process.threads {
+        Threads::Fixed(n) => n.get(),
+        Threads::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+/// Pingora keeps one pool for all endpoints of a worker: it is made as large as all of them together may be.
+fn upstream_pool_size(model: &Model) -> usize {
+    const SMALLEST: usize = 1024;
+    let wanted = model.upstreams.iter().map(|upstream| upstream.keepalive.connections * upstream.endpoints.len());
+    wanted.sum::<usize>().max(SMALLEST)
+}
+
+impl App {
+    async fn addresses(&self) -> (Vec<(ListenerName, SocketAddr)>, Option<SocketAddr>) {
+        let parts = self.parts.lock().await;
+        (parts.plane.addresses(), parts.admin.as_ref().map(Admin::address))
+    }
+}
+
+impl Running {
+    /// Serves until a signal ends it.
+    pub async fn until_stopped(self) -> anyhow::Result<()> {
+        signals::serve(&self.app).await?;
+        self.stop().await
+    }
+
+    /// Drains: readiness off, no new connections, what is in flight finishes within its limit.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.watching.abort();
+        self.app.drain().await;
+        Ok(())
+    }
+}
+
+impl App {
+    async fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        let shutdown = self.shared.snapshot.load().model.process.shutdown.clone();
+        if !shutdown.delay.is_zero() {
+            tracing::info!(delay_ms = shutdown.delay.as_millis() as u64, "not ready any more; still serving");
+            tokio::time::sleep(shutdown.delay).await;
+        }
+        let mut parts = self.parts.lock().await;
+        let left = parts.plane.drain(shutdown.timeout).await;
+        match left {
+            0 => tracing::info!("drained"),
+            left => tracing::warn!(connections = left, "the time to drain is over; closing what is left"),
+        }
+        if let Some(log) = parts.access_log.take() {
+            self.shared.access_log.store(None);
+            let finished = tokio::task::spawn_blocking(move || log.finish(LOG_PATIENCE)).await;
+            if let Ok(Err(error)) = finished {
+                tracing::warn!(%error, "the access log is incomplete");
+            }
+        }
+    }
+}
+
+/// How long the last lines of the access log may take to be written.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,258 @@
+//! What would happen to a request, and why: for `weir explain` and `/explain`.
+//!
+//! ```text
+//! Question ──► the snapshot's own matcher, checks and balancers ──► Explanation ──► text, JSON
+//! ```
+//!
+//! Nothing is guessed here: the router that serves says who won and why the others lost.
+
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use serde::Serialize;
+
+use crate::diagnostics::Origin;
+use crate::model::{Listener, Scheme};
+use crate::snapshot::Snapshot;
+use crate::snapshot::chain::AppliedFilter;
+use crate::snapshot::host::Authority;
+use crate::snapshot::path::{Resource, Target};
+use crate::snapshot::request::RequestView;
+use crate::snapshot::router::{RouteId, Verdict};
+use crate::snapshot::table::{Action, Forward, Route, Table};
+use crate::snapshot::upstream::PickRequest;
+
+pub struct Question {
+    pub method: String,
+    pub url: String,
+    /// `name: value`
+    pub headers: Vec<String>,
+    pub from: IpAddr,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    pub listener: Chosen,
+    pub host: Option<String>,
+    /// As it is matched: decoded, dot segments resolved, slashes merged.
+    pub path: String,
+    pub names: Vec<Candidate>,
+    pub routes: Vec<Candidate>,
+    pub route: Option<Chosen>,
+    pub filters: Vec<AppliedFilter>,
+    pub action: String,
+    pub endpoints: Vec<Candidate>,
+}
+
+/// What was chosen, and where the file says so.
+#[derive(Debug, Serialize)]
+pub struct Chosen {
+    pub name: String,
+    pub origin: Origin,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Candidate {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    pub chosen: bool,
+    /// Why it was not, or how it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Fails with a sentence where the question cannot be understood.
+pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Explanation, String> {
+    let uri: Uri = question.url.parse().map_err(|error| format!("\"{}\" is not a URL: {error}", question.url))?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(format!("\"{}\" is not a whole URL; write it as \"http://example.org/path\"", question.url));
+    };
+    let scheme = match scheme {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        other => return Err(format!("the scheme \"{other}\" is not served; write http or https")),
+    };
+    let headers = headers(&question.headers)?;
+    let host_field = headers.get(http::header::HOST).map_or(authority.as_str().as_bytes(), HeaderValue::as_bytes);
+    let host = Authority::parse(host_field).map_err(|reason| format!("answered 400: {reason}"))?.host;
+    let raw = uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = match Target::parse(raw.as_bytes()).map_err(|reason| format!("answered 400: {reason}"))? {
+        Target::Resource(target) => target,
+        Target::Server => return Err("nothing is known of the server as a whole".into()),
+    };
+    let listener = choose_listener(snapshot, scheme, authority.port_u16())?;
+    let Some(table) = snapshot.tables.get(&listener.name) else { return Err("the listener has no table".into()) };
+    let view = RequestView {
+        method: &question.method,
+        path: &target.path,
+        query: target.query,
+        host: &host,
+        headers: &headers,
+        client: question.from,
+        scheme,
+    };
+    Ok(assemble(snapshot, listener, table, &view, &target))
+}
+
+fn headers(fields: &[String]) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for field in fields {
+        let parsed = field.split_once(':').and_then(|(name, value)| {
+            let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+            Some((name, HeaderValue::from_str(value.trim()).ok()?))
+        });
+        let Some((name, value)) = parsed else {
+            return Err(format!("\"{field}\" is not a header field; write it as \"name: value\""));
+        };
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// The one with that scheme and port; a port that nobody has is taken as published from elsewhere (a container's).
+fn choose_listener(snapshot: &Snapshot, scheme: Scheme, port: Option<u16>) -> Result<&Listener, String> {
+    let port = port.unwrap_or(scheme.default_port());
+    let speaks = |listener: &&Listener| listener.tls.is_some() == (scheme == Scheme::Https);
+    let listeners = || snapshot.model.listeners.iter().filter(speaks);
+    listeners()
+        .find(|listener| listener.address.port() == port)
+        .or_else(|| listeners().next())
+        .ok_or_else(|| format!("no listener speaks {}", scheme.as_str()))
+}
+
+fn assemble(
+    snapshot: &Snapshot,
+    listener: &Listener,
+    table: &Table,
+    view: &RequestView<'_>,
+    target: &Resource<'_>,
+) -> Explanation {
+    let verdicts = table.explain(view);
+    let route_of = |id: RouteId| table.route(id.host, id.route);
+    let won = verdicts.routes.iter().find(|candidate| candidate.verdict == Verdict::Won);
+    let won = won.map(|candidate| route_of(candidate.route));
+    let name = |candidate: &crate::snapshot::router::NameVerdict| {
+        verdict(candidate.name.to_string(), None, &candidate.verdict)
+    };
+    let route = |candidate: &crate::snapshot::router::RouteVerdict| {
+        let route = route_of(candidate.route);
+        verdict(format!("{} ({})", route.name, route.path), Some(route.origin.clone()), &candidate.verdict)
+    };
+    Explanation {
+        listener: Chosen { name: listener.name.to_string(), origin: listener.origin.clone() },
+        host: verdicts.names.iter().find(|name| name.verdict == Verdict::Won).map(|name| name.name.to_string()),
+        path: view.path.to_owned(),
+        names: verdicts.names.iter().map(name).collect(),
+        routes: verdicts.routes.iter().map(route).collect(),
+        route: won.map(|route| Chosen { name: route.name.to_string(), origin: route.origin.clone() }),
+        filters: won.map(|route| route.chain.applied.clone()).unwrap_or_default(),
+        action: action(snapshot, won.map(|route| &**route), view, target),
+        endpoints: won.map(|route| endpoints(route, view)).unwrap_or_default(),
+    }
+}
+
+fn verdict(name: String, origin: Option<Origin>, verdict: &Verdict) -> Candidate {
+    match verdict {
+        Verdict::Won => Candidate { name, origin, chosen: true, reason: None },
+        Verdict::Lost(reason) => Candidate { name, origin, chosen: false, reason: Some(reason.clone()) },
+    }
+}
+
+/// In words, checks first: they answer before the action does.
+fn action(snapshot: &Snapshot, route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>) -> String {
+    let Some(route) = route else { return "answered 404: nothing is served there".into() };
+    if let Some(answer) = crate::proxy::check(&route.chain, view, &target.raw) {
+        return answer;
+    }
+    match &route.action {
+        Action::Forward(forward) => forward_in_words(snapshot, forward, route, view, target),
+        Action::Respond(respond) => format!("answered {} by Weir", respond.status),
+        Action::Redirect(redirect) => {
+            match crate::snapshot::rewrite::location(redirect, &route.path, view, &target.raw, None) {
+                Ok(location) => format!("redirected with {} to {location}", redirect.status.code()),
+                Err(reason) => format!("answered 400: {reason}"),
+            }
+        }
+    }
+}
+
+fn forward_in_words(
+    _snapshot: &Snapshot,
+    forward: &Forward,
+    route: &Route,
+    view: &RequestView<'_>,
+    target: &Resource<'_>,
+) -> String {
+    let upstream = &forward.upstream.definition().name;
+    match crate::snapshot::rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, &target.raw) {
+        Ok(sent) => format!("forwarded to upstream {upstream} as {} {sent}", view.method),
+        Err(reason) => format!("answered 400: {reason}"),
+    }
+}
+
+fn endpoints(route: &Route, view: &RequestView<'_>) -> Vec<Candidate> {
+    let Action::Forward(forward) = &route.action else { return Vec::new() };
+    let affinity = crate::proxy::Affinity::of(&forward.upstream, view);
+    let pick = PickRequest {
+        now: Instant::now(),
+        key: affinity.key,
+        sticky: affinity.sticky.as_deref(),
+        exclude: &[],
+    };
+    let known = forward.upstream.candidates(&pick).into_iter().map(|candidate| Candidate {
+        name: candidate.endpoint.address.to_string(),
+        origin: None,
+        chosen: candidate.standing.to_string() == "considered",
+        reason: Some(candidate.standing.to_string()),
+    });
+    // Without a running Weir there are no DNS answers: the names stand for themselves.
+    let unresolved = forward.upstream.definition().endpoints.iter().filter_map(|spec| match &spec.address {
+        crate::model::EndpointAddress::Ip(_) => None,
+        name => Some(Candidate {
+            name: name.to_string(),
+            origin: None,
+            chosen: false,
+            reason: Some("a DNS name: each of its addresses is an endpoint".into()),
+        }),
+    });
+    known.chain(unresolved).collect()
+}
+
+/// For people.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "listener  {} ({})", self.listener.name, self.listener.origin)?;
+        writeln!(f, "path      {}", self.path)?;
+        section(f, "hosts", &self.names)?;
+        section(f, "routes, most specific first", &self.routes)?;
+        if let Some(route) = &self.route {
+            writeln!(f, "route     {} ({})", route.name, route.origin)?;
+        }
+        for filter in &self.filters {
+            writeln!(f, "filter    {} of the {} ({})", filter.name, filter.level, filter.origin)?;
+        }
+        section(f, "endpoints", &self.endpoints)?;
+        writeln!(f, "outcome   {}", self.action)
+    }
+}
+
+fn section(f: &mut fmt::Formatter<'_>, title: &str, candidates: &[Candidate]) -> fmt::Result {
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "{title}:")?;
+    for candidate in candidates {
+        let mut line = format!("  {} {}", if candidate.chosen { "→" } else { " " }, candidate.name);
+        if let Some(origin) = &candidate.origin {
+            write!(line, " ({origin})")?;
+        }
+        if let Some(reason) = &candidate.reason {
+            write!(line, ": {reason}")?;
+        }
+        writeln!(f, "{line}")?;
+    }
+    Ok(())
+}
