@@ -11,3 +11,5 @@
 pub mod diagnostics;
 pub mod model;
 pub mod snapshot;
+pub mod timestamp;
+pub mod tls;
