@@ -11,5 +11,6 @@
 pub mod diagnostics;
 pub mod model;
 pub mod snapshot;
+pub mod telemetry;
 pub mod timestamp;
 pub mod tls;
