@@ -8,6 +8,7 @@
 //!                                                    tls ◄───────┘
 //! ```
 
+pub mod admin;
 pub mod diagnostics;
 pub mod model;
 pub mod snapshot;
