@@ -22,4 +22,5 @@ pub mod proxy;
 pub mod snapshot;
 pub mod sources;
 pub mod telemetry;
+pub mod timestamp;
 pub mod tls;

@@ -1,0 +1,180 @@
+//! The thread that writes, and the owner that stops it.
+//!
+//! ```text
+//! batches ──► write ──► stdout | file (appended to; opened anew on demand and when it was moved away)
+//! ```
+//!
+//! Only this thread may block on the log's target.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::{AccessLog, Batch, MAX_DELAY, Message, QUEUED_BATCHES};
+use crate::model;
+use crate::telemetry::metrics::Counter;
+
+/// Owns an access log. Dropped without [`finish`](Self::finish), the thread ends with the last [`AccessLog`] handle.
+#[derive(Debug)]
+pub struct AccessLogWriter {
+    pub(super) log: Arc<AccessLog>,
+    /// Disconnected when the thread has ended.
+    pub(super) ended: Receiver<()>,
+}
+
+/// The target took no more within the given time; lines may be missing from it.
+#[derive(Debug, thiserror::Error)]
+#[error("the access log could not be written to its end in time")]
+pub struct WriterStuck;
+
+impl AccessLogWriter {
+    /// Opens the target and starts the thread. Lines that cannot be written are counted in `dropped`.
+    pub fn open(settings: &model::AccessLog, dropped: Arc<Counter>) -> io::Result<Self> {
+        let target = Target::open(&settings.target)?;
+        let (sender, batches) = sync_channel(QUEUED_BATCHES);
+        let (ending, ended) = sync_channel(0);
+        let log = Arc::new(AccessLog {
+            format: settings.format,
+            sender,
+            dropped: dropped.clone(),
+            reopen: AtomicBool::new(false),
+        });
+        // Weak, so that the channel ends when nobody can write any more.
+        let thread = Thread { target, batches, log: Arc::downgrade(&log), dropped, failing: Failing::No };
+        std::thread::Builder::new().name("access-log".into()).spawn(move || {
+            thread.run();
+            drop(ending);
+        })?;
+        Ok(Self { log, ended })
+    }
+
+    pub fn log(&self) -> &Arc<AccessLog> {
+        &self.log
+    }
+
+    /// A file is opened anew within a second: logrotate moved the old one away. Stdout stays.
+    pub fn reopen(&self) {
+        self.log.ask_to_reopen();
+    }
+
+    /// Writes what was handed over before and ends the thread. Lines that come later are dropped and counted.
+    /// Blocks for `limit` at most.
+    pub fn finish(self, limit: Duration) -> Result<(), WriterStuck> {
+        let until = Instant::now() + limit;
+        while let Err(TrySendError::Full(_)) = self.log.sender.try_send(Message::Finish) {
+            if Instant::now() >= until {
+                return Err(WriterStuck);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        match self.ended.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
+            Err(RecvTimeoutError::Timeout) => Err(WriterStuck),
+        }
+    }
+}
+
+struct Thread {
+    target: Target,
+    batches: Receiver<Message>,
+    log: Weak<AccessLog>,
+    dropped: Arc<Counter>,
+    failing: Failing,
+}
+
+/// Whether the last write failed, so that a full disk is logged once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failing {
+    No,
+    Yes,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut looked = Instant::now();
+        loop {
+            let message = self.batches.recv_timeout(MAX_DELAY);
+            let asked = self.log.upgrade().is_some_and(|log| log.reopen.swap(false, Relaxed));
+            if asked || looked.elapsed() >= MAX_DELAY {
+                looked = Instant::now();
+                self.reopen_if_moved();
+            }
+            match message {
+                Ok(Message::Batch(batch)) => self.write(&batch),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::Finish) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) {
+        let result = self.target.write(&batch.bytes);
+        match (&result, self.failing) {
+            (Ok(()), _) => self.failing = Failing::No,
+            (Err(error), Failing::No) => {
+                tracing::error!(%error, target = %self.target, "the access log cannot be written; lines are dropped");
+                self.failing = Failing::Yes;
+            }
+            (Err(_), Failing::Yes) => {}
+        }
+        if result.is_err() {
+            self.dropped.add(batch.lines);
+        }
+    }
+
+    fn reopen_if_moved(&mut self) {
+        if let Err(error) = self.target.reopen_if_moved() {
+            tracing::warn!(%error, target = %self.target, "the access log cannot be opened anew; the old file is kept");
+        }
+    }
+}
+
+enum Target {
+    Stdout,
+    File { path: PathBuf, file: File },
+}
+
+impl Target {
+    fn open(target: &model::LogTarget) -> io::Result<Self> {
+        match target {
+            model::LogTarget::Stdout => Ok(Self::Stdout),
+            model::LogTarget::File(path) => Ok(Self::File { path: path.clone(), file: append_to(path)? }),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => io::stdout().lock().write_all(bytes),
+            Self::File { file, .. } => file.write_all(bytes),
+        }
+    }
+
+    /// A file that still stands at its path is the one that is open: nothing to do, even when asked.
+    fn reopen_if_moved(&mut self) -> io::Result<()> {
+        let Self::File { path, file } = self else { return Ok(()) };
+        let opened = file.metadata()?;
+        let is_opened = |found: Metadata| (found.dev(), found.ino()) == (opened.dev(), opened.ino());
+        if !std::fs::metadata(&*path).is_ok_and(is_opened) {
+            *file = append_to(path)?;
+        }
+        Ok(())
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::File { path, .. } => path.display().fmt(f),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Every family that Weir exposes: its name, its help, and where its samples come from.
+//!
+//! ```text
+//! Metrics ──copied out of the lock──► routes, upstreams, listeners ──► Exposition
+//! ```
+//!
+//! A route that was never asked for is left out: ten thousand of them would be 200,000 lines a scrape.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::exposition::{Exposition, Label};
+use super::listener::ListenerMetrics;
+use super::process::ProcessFacts;
+use super::route::RouteMetrics;
+use super::upstream::{EndpointMetrics, EndpointState, UpstreamMetrics};
+use super::{Metrics, Named, Reload, Reloads};
+use crate::model::{ListenerName, UpstreamName};
+
+pub(super) fn of(metrics: &Metrics) -> Exposition {
+    // Copied, so that a slow scrape never holds up a reload.
+    let named = metrics.named().clone();
+    let mut out = Exposition::default();
+    requests(&mut out, &used_routes(&metrics.unrouted, &named));
+    upstreams(&mut out, &named.upstreams);
+    endpoints(&mut out, &named.upstreams);
+    connections(&mut out, &named.listeners);
+    out.counter(
+        "weir_access_log_dropped_total",
+        "Access log lines that could not be written.",
+        vec![([], metrics.access_log_dropped.value() as f64)],
+    );
+    reloads(&mut out, &named.reloads);
+    certificates(&mut out, &named.certificates);
+    process(&mut out, metrics.started);
+    out
+}
+
+/// A route's labels and numbers.
+type LabelledRoute<'a> = ([Label<'a>; 2], &'a RouteMetrics);
+
+fn used_routes<'a>(unrouted: &'a RouteMetrics, named: &'a Named) -> Vec<LabelledRoute<'a>> {
+    let routed = named.routes.iter().map(|((route, upstream), metrics)| {
+        let upstream = upstream.as_ref().map_or("", UpstreamName::as_str);
+        ([("route", route.as_str()), ("upstream", upstream)], &**metrics)
+    });
+    let all = std::iter::once(([("route", ""), ("upstream", "")], unrouted)).chain(routed);
+    all.filter(|(_, metrics)| metrics.was_used()).collect()
+}
+
+fn requests(out: &mut Exposition, routes: &[LabelledRoute<'_>]) {
+    out.counter(
+        "weir_requests_total",
+        "Requests that have ended, by route, upstream, method and status code; 000 is no answer.",
+        answers(routes)
+            .iter()
+            .map(|(labels, code, count)| {
+                let [route, upstream, method] = *labels;
+                ([route, upstream, method, ("code", code.as_str())], *count)
+            })
+            .collect(),
+    );
+    out.histogram(
+        "weir_request_duration_seconds",
+        "From the first byte of a request to the last of its answer.",
+        routes.iter().map(|(labels, metrics)| (*labels, &metrics.duration)).collect(),
+    );
+    let each = |value: fn(&RouteMetrics) -> u64| {
+        routes.iter().map(|(labels, metrics)| (*labels, value(metrics) as f64)).collect()
+    };
+    let in_flight = "Requests that have begun and not ended.";
+    out.gauge("weir_requests_in_flight", in_flight, each(RouteMetrics::in_flight));
+    out.counter("weir_request_body_bytes_total", "Body bytes from clients.", each(|route| route.bytes().0));
+    out.counter("weir_response_body_bytes_total", "Body bytes to clients.", each(|route| route.bytes().1));
+}
+
+type Answer<'a> = ([Label<'a>; 3], String, f64);
+
+fn answers<'a>(routes: &[LabelledRoute<'a>]) -> Vec<Answer<'a>> {
+    let of_route = |([route, upstream], metrics): &LabelledRoute<'a>| {
+        let (route, upstream) = (*route, *upstream);
+        let answers = metrics.answers().into_iter();
+        answers.map(move |(method, status, count)| {
+            ([route, upstream, ("method", method)], format!("{status:03}"), count as f64)
+        })
+    };
+    routes.iter().flat_map(of_route).collect()
+}
+
+type Upstreams = BTreeMap<UpstreamName, Arc<UpstreamMetrics>>;
+
+fn upstreams(out: &mut Exposition, upstreams: &Upstreams) {
+    let mut connections = Vec::new();
+    for (name, metrics) in upstreams {
+        let upstream = ("upstream", name.as_str());
+        connections.push(([upstream, ("state", "new")], metrics.connections_new.value() as f64));
+        connections.push(([upstream, ("state", "reused")], metrics.connections_reused.value() as f64));
+    }
+    out.counter(
+        "weir_upstream_connections_total",
+        "Connections that requests were sent on: opened for it, or reused from the pool.",
+        connections,
+    );
+    out.counter(
+        "weir_upstream_retries_total",
+        "Attempts after the first.",
+        upstreams.iter().map(|(name, m)| ([("upstream", name.as_str())], m.retries.value() as f64)).collect(),
+    );
+    let connected = || upstreams.iter().filter(|(_, metrics)| metrics.was_connected());
+    out.histogram(
+        "weir_upstream_request_duration_seconds",
+        "From the first attempt to the end of the upstream's answer.",
+        connected().map(|(name, metrics)| ([("upstream", name.as_str())], &metrics.duration)).collect(),
+    );
+    out.histogram(
+        "weir_upstream_connect_duration_seconds",
+        "What opening a connection took, TLS included.",
+        connected().map(|(name, metrics)| ([("upstream", name.as_str())], &metrics.connect)).collect(),
+    );
+}
+
+fn endpoints(out: &mut Exposition, upstreams: &Upstreams) {
+    let endpoints: Vec<_> = upstreams
+        .iter()
+        .flat_map(|(upstream, metrics)| {
+            metrics.endpoints().into_iter().map(move |(endpoint, metrics)| (upstream, endpoint, metrics))
+        })
+        .collect();
+    let each = |value: fn(&EndpointMetrics) -> f64| {
+        let labelled = endpoints.iter().map(|(upstream, endpoint, metrics)| {
+            ([("upstream", upstream.as_str()), ("endpoint", endpoint.as_str())], value(metrics))
+        });
+        labelled.collect::<Vec<_>>()
+    };
+    out.gauge(
+        "weir_endpoint_healthy",
+        "1 where an endpoint gets traffic, 0 where it is unhealthy or ejected.",
+        each(|endpoint| match endpoint.state() {
+            EndpointState::Healthy => 1.0,
+            EndpointState::Unhealthy => 0.0,
+        }),
+    );
+    out.counter(
+        "weir_endpoint_requests_total",
+        "Attempts that went to an endpoint.",
+        each(|endpoint| endpoint.requests.value() as f64),
+    );
+    out.counter(
+        "weir_endpoint_failures_total",
+        "Attempts that failed there.",
+        each(|endpoint| endpoint.failures.value() as f64),
+    );
+}
+
+fn connections(out: &mut Exposition, listeners: &BTreeMap<ListenerName, Arc<ListenerMetrics>>) {
+    let each = |value: fn(&ListenerMetrics) -> f64| {
+        listeners.iter().map(|(name, m)| ([("listener", name.as_str())], value(m))).collect::<Vec<_>>()
+    };
+    out.counter(
+        "weir_connections_accepted_total",
+        "Connections from clients.",
+        each(|listener| listener.accepted.value() as f64),
+    );
+    out.gauge("weir_connections_open", "Connections from clients that are open.", each(|l| l.open() as f64));
+    let mut rejected = Vec::new();
+    for (name, metrics) in listeners {
+        for (reason, count) in metrics.rejections() {
+            rejected.push(([("listener", name.as_str()), ("reason", reason)], count as f64));
+        }
+    }
+    out.counter("weir_connections_rejected_total", "Connections closed before their first request.", rejected);
+}
+
+fn reloads(out: &mut Exposition, reloads: &Reloads) {
+    out.counter(
+        "weir_reloads_total",
+        "Attempts to load the configuration, the first included.",
+        vec![([("result", "applied")], reloads.applied as f64), ([("result", "rejected")], reloads.rejected as f64)],
+    );
+    let Some(last) = reloads.last else { return };
+    let successful = match last {
+        Reload::Applied { .. } => 1.0,
+        Reload::Rejected => 0.0,
+    };
+    out.gauge(
+        "weir_config_last_reload_successful",
+        "1 where the last attempt to load the configuration was applied, else 0.",
+        vec![([], successful)],
+    );
+    out.gauge(
+        "weir_config_generation",
+        "Counts the configurations that were in force.",
+        vec![([], reloads.generation as f64)],
+    );
+    let success = reloads.last_success.map(|at| ([], unix_seconds(at)));
+    out.gauge(
+        "weir_config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was loaded.",
+        success.into_iter().collect(),
+    );
+}
+
+fn certificates(out: &mut Exposition, certificates: &BTreeMap<Arc<str>, SystemTime>) {
+    let samples = certificates.iter().map(|(file, not_after)| ([("certificate", &**file)], unix_seconds(*not_after)));
+    out.gauge(
+        "weir_certificate_not_after_seconds",
+        "When a certificate expires, in seconds since 1970.",
+        samples.collect(),
+    );
+}
+
+fn process(out: &mut Exposition, started: SystemTime) {
+    let version = env!("CARGO_PKG_VERSION");
+    out.gauge("weir_build_info", "Which Weir this is; always 1.", vec![([("version", version)], 1.0)]);
+    let mut gauge = |name, help, value: f64| out.gauge(name, help, vec![([], value)]);
+    gauge("process_start_time_seconds", "When the process started, in seconds since 1970.", unix_seconds(started));
+    let Some(facts) = ProcessFacts::read() else { return };
+    gauge("process_resident_memory_bytes", "Memory in use.", facts.resident_bytes as f64);
+    gauge("process_virtual_memory_bytes", "Address space in use.", facts.virtual_bytes as f64);
+    gauge("process_threads", "Threads.", facts.threads as f64);
+    gauge("process_open_fds", "Open file descriptors.", facts.open_fds as f64);
+    if let Some(max) = facts.max_fds {
+        gauge("process_max_fds", "How many file descriptors may be open.", max as f64);
+    }
+    out.counter("process_cpu_seconds_total", "Processor time spent.", vec![([], facts.cpu_seconds)]);
+}
+
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,146 @@
+//! The metrics: counted by plain atomics, put together when somebody asks.
+//!
+//! ```text
+//! compile ──names──► Metrics ──handles──► snapshot ──► request path: relaxed additions
+//! app ──reloads, certificates──► Metrics ──render──► /metrics
+//! ```
+//!
+//! Numbers are kept by name, so they survive a reload; what the configuration no longer names is forgotten
+//! after it ([`Metrics::retain`]). Labels are therefore bounded by the configuration.
+
+mod cells;
+mod exposition;
+mod families;
+mod listener;
+mod process;
+mod route;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+pub use cells::{Counter, Histogram};
+pub use listener::{ListenerMetrics, OpenConnection, Rejection};
+pub use route::RouteMetrics;
+pub use upstream::{EndpointMetrics, EndpointState, UpstreamMetrics};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::model::{Action, ListenerName, Model, Route, RouteName, UpstreamName};
+
+/// All numbers of the process. Shared by handle; its lock is taken by the control plane alone.
+#[derive(Debug)]
+pub struct Metrics {
+    started: SystemTime,
+    unrouted: Arc<RouteMetrics>,
+    access_log_dropped: Arc<Counter>,
+    named: Mutex<Named>,
+}
+
+/// What has a name in the configuration.
+#[derive(Clone, Debug, Default)]
+struct Named {
+    /// A route that forwards elsewhere after a reload begins anew: its labels are others.
+    routes: BTreeMap<(RouteName, Option<UpstreamName>), Arc<RouteMetrics>>,
+    upstreams: BTreeMap<UpstreamName, Arc<UpstreamMetrics>>,
+    listeners: BTreeMap<ListenerName, Arc<ListenerMetrics>>,
+    /// File and end of validity.
+    certificates: BTreeMap<Arc<str>, SystemTime>,
+    reloads: Reloads,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Reloads {
+    applied: u64,
+    rejected: u64,
+    last: Option<Reload>,
+    generation: u64,
+    last_success: Option<SystemTime>,
+}
+
+/// How an attempt to load the configuration ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// It is in force, under this generation.
+    Applied { generation: u64, at: SystemTime },
+    /// It has errors; what ran before runs on.
+    Rejected,
+}
+
+impl Metrics {
+    pub fn new(started: SystemTime) -> Self {
+        Self { started, unrouted: Arc::default(), access_log_dropped: Arc::default(), named: Mutex::default() }
+    }
+
+    /// The route's numbers: carried over if it was there before, else zero.
+    pub fn route(&self, route: &Route) -> Arc<RouteMetrics> {
+        self.named().routes.entry(key_of(route)).or_default().clone()
+    }
+
+    /// For requests that are answered before a route is found.
+    pub fn unrouted(&self) -> &Arc<RouteMetrics> {
+        &self.unrouted
+    }
+
+    pub fn upstream(&self, name: &UpstreamName) -> Arc<UpstreamMetrics> {
+        self.named().upstreams.entry(name.clone()).or_default().clone()
+    }
+
+    pub fn listener(&self, name: &ListenerName) -> Arc<ListenerMetrics> {
+        self.named().listeners.entry(name.clone()).or_default().clone()
+    }
+
+    /// Counts access log lines that could not be written.
+    pub fn access_log_dropped(&self) -> Arc<Counter> {
+        self.access_log_dropped.clone()
+    }
+
+    /// Forgets what `model` does not name. Called when it has come into force.
+    pub fn retain(&self, model: &Model) {
+        let routes: BTreeSet<_> = model.hosts.iter().flat_map(|host| &host.routes).map(key_of).collect();
+        let upstreams: BTreeSet<_> = model.upstreams.iter().map(|upstream| &upstream.name).collect();
+        let listeners: BTreeSet<_> = model.listeners.iter().map(|listener| &listener.name).collect();
+        let mut named = self.named();
+        named.routes.retain(|key, _| routes.contains(key));
+        named.upstreams.retain(|name, _| upstreams.contains(name));
+        named.listeners.retain(|name, _| listeners.contains(name));
+    }
+
+    pub fn reload(&self, reload: Reload) {
+        let reloads = &mut self.named().reloads;
+        reloads.last = Some(reload);
+        match reload {
+            Reload::Rejected => reloads.rejected += 1,
+            Reload::Applied { generation, at } => {
+                reloads.applied += 1;
+                reloads.generation = generation;
+                reloads.last_success = Some(at);
+            }
+        }
+    }
+
+    /// The certificates in force: file and end of validity.
+    pub fn set_certificates(&self, expiries: impl IntoIterator<Item = (Arc<str>, SystemTime)>) {
+        self.named().certificates = expiries.into_iter().collect();
+    }
+
+    /// The Prometheus text format, version 0.0.4.
+    pub fn render(&self) -> String {
+        families::of(self).encode()
+    }
+
+    fn named(&self) -> MutexGuard<'_, Named> {
+        // Every change is a single insertion or removal, so a panic elsewhere leaves nothing half done.
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key_of(route: &Route) -> (RouteName, Option<UpstreamName>) {
+    let upstream = match &route.action {
+        Action::Forward(forward) => Some(forward.upstream.clone()),
+        Action::Redirect(_) | Action::Respond(_) => None,
+    };
+    (route.name.clone(), upstream)
+}

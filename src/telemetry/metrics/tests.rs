@@ -1,0 +1,186 @@
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::*;
+use crate::diagnostics::Origin;
+use crate::model::*;
+use crate::telemetry::record::testing::record;
+use crate::telemetry::record::{RequestRecord, UpstreamConnection};
+
+fn route(name: &str, upstream: Option<&str>) -> Route {
+    let action = match upstream {
+        Some(upstream) => Action::Forward(Forward {
+            upstream: UpstreamName::new(upstream),
+            rewrite: Rewrite::default(),
+            timeouts: RouteTimeouts::default(),
+            retry: None,
+        }),
+        None => Action::Respond(Respond { status: 200, headers: Vec::new(), body: "".into() }),
+    };
+    let matches =
+        RouteMatch { path: PathMatch::Prefix("/".into()), methods: Vec::new(), headers: Vec::new(), query: Vec::new() };
+    Route { name: RouteName::new(name), origin: Origin::builtin(), matches, action, filters: Vec::new() }
+}
+
+fn model(routes: Vec<Route>) -> Model {
+    Model {
+        process: Process {
+            threads: Threads::Auto,
+            access_log: None,
+            admin: None,
+            trusted_proxies: Vec::new(),
+            forwarded: ForwardedField::Omit,
+            shutdown: Shutdown { delay: Duration::ZERO, timeout: Duration::ZERO },
+            resolvers: Vec::new(),
+        },
+        listeners: Vec::new(),
+        certificates: Vec::new(),
+        hosts: vec![VirtualHost {
+            origin: Origin::builtin(),
+            names: Vec::new(),
+            listeners: Vec::new(),
+            filters: Vec::new(),
+            routes,
+        }],
+        upstreams: Vec::new(),
+    }
+}
+
+fn metrics() -> Metrics {
+    Metrics::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000))
+}
+
+/// Every family with at least one sample.
+fn all_families() -> Metrics {
+    let metrics = metrics();
+    let api = metrics.route(&route("api", Some("backend")));
+    api.begin();
+    api.end("GET", &record());
+    metrics.unrouted().begin();
+    metrics.unrouted().end("POST", &RequestRecord { status: 404, ..record() });
+    let backend = metrics.upstream(&UpstreamName::new("backend"));
+    backend.connected(UpstreamConnection::New { took: Duration::from_millis(3) });
+    backend.connected(UpstreamConnection::Reused);
+    backend.retried();
+    backend.end(&record());
+    let endpoint = backend.endpoint(SocketAddr::from(([10, 0, 0, 1], 80)));
+    endpoint.chosen();
+    endpoint.failed();
+    endpoint.set_state(EndpointState::Unhealthy);
+    let https = metrics.listener(&ListenerName::new("https"));
+    drop(https.accepted());
+    https.rejected(Rejection::Handshake);
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000);
+    metrics.reload(Reload::Applied { generation: 7, at });
+    metrics.reload(Reload::Rejected);
+    metrics.set_certificates([("a.crt".into(), at)]);
+    metrics.access_log_dropped().add(3);
+    metrics
+}
+
+#[test]
+fn every_family_is_exposed_with_its_labels() {
+    let text = all_families().render();
+    for line in [
+        r#"weir_requests_total{route="api",upstream="backend",method="GET",code="200"} 1"#,
+        r#"weir_requests_total{route="",upstream="",method="POST",code="404"} 1"#,
+        r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="0.01"} 0"#,
+        r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="0.025"} 1"#,
+        r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="+Inf"} 1"#,
+        r#"weir_request_duration_seconds_count{route="api",upstream="backend"} 1"#,
+        r#"weir_requests_in_flight{route="api",upstream="backend"} 0"#,
+        r#"weir_request_body_bytes_total{route="api",upstream="backend"} 5"#,
+        r#"weir_response_body_bytes_total{route="api",upstream="backend"} 1024"#,
+        r#"weir_upstream_connections_total{upstream="backend",state="new"} 1"#,
+        r#"weir_upstream_connections_total{upstream="backend",state="reused"} 1"#,
+        r#"weir_upstream_retries_total{upstream="backend"} 1"#,
+        r#"weir_upstream_request_duration_seconds_count{upstream="backend"} 1"#,
+        r#"weir_upstream_connect_duration_seconds_bucket{upstream="backend",le="0.005"} 1"#,
+        r#"weir_endpoint_healthy{upstream="backend",endpoint="10.0.0.1:80"} 0"#,
+        r#"weir_endpoint_requests_total{upstream="backend",endpoint="10.0.0.1:80"} 1"#,
+        r#"weir_endpoint_failures_total{upstream="backend",endpoint="10.0.0.1:80"} 1"#,
+        r#"weir_connections_accepted_total{listener="https"} 1"#,
+        r#"weir_connections_open{listener="https"} 0"#,
+        r#"weir_connections_rejected_total{listener="https",reason="handshake"} 1"#,
+        r#"weir_access_log_dropped_total 3"#,
+        r#"weir_reloads_total{result="applied"} 1"#,
+        r#"weir_reloads_total{result="rejected"} 1"#,
+        "weir_config_last_reload_successful 0",
+        "weir_config_generation 7",
+        "weir_config_last_reload_success_timestamp_seconds 2000",
+        r#"weir_certificate_not_after_seconds{certificate="a.crt"} 2000"#,
+        concat!("weir_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        "process_start_time_seconds 1000",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_process_shows_what_the_kernel_knows_of_it() {
+    let text = metrics().render();
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).parse::<f64>().unwrap()
+    };
+    assert!(value("process_resident_memory_bytes") > 1e6);
+    assert!(value("process_open_fds") >= 3.0);
+    assert!(value("process_threads") >= 1.0);
+}
+
+#[test]
+fn numbers_survive_a_reload_by_name_and_vanish_with_it() {
+    let metrics = metrics();
+    for name in ["kept", "removed"] {
+        let route = metrics.route(&route(name, None));
+        route.begin();
+        route.end("GET", &record());
+    }
+    let reloaded = model(vec![route("kept", None)]);
+    let carried = metrics.route(&reloaded.hosts[0].routes[0]);
+    metrics.retain(&reloaded);
+    carried.begin();
+    carried.end("GET", &record());
+    let text = metrics.render();
+    assert!(text.contains(r#"weir_requests_total{route="kept",upstream="",method="GET",code="200"} 2"#), "{text}");
+    assert!(!text.contains("removed"), "{text}");
+}
+
+#[test]
+fn a_route_that_forwards_elsewhere_after_a_reload_begins_anew() {
+    let metrics = metrics();
+    metrics.route(&route("api", Some("blue"))).begin();
+    let reloaded = model(vec![route("api", Some("green"))]);
+    metrics.route(&reloaded.hosts[0].routes[0]).begin();
+    metrics.retain(&reloaded);
+    let text = metrics.render();
+    assert!(text.contains(r#"weir_requests_in_flight{route="api",upstream="green"} 1"#), "{text}");
+    assert!(!text.contains("blue"), "{text}");
+}
+
+#[test]
+fn a_route_that_was_never_asked_for_is_left_out() {
+    let metrics = metrics();
+    let _handle = metrics.route(&route("quiet", None));
+    assert!(!metrics.render().contains("quiet"));
+}
+
+#[test]
+fn promtool_finds_nothing_to_say() {
+    let Ok(mut promtool) = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+    else {
+        eprintln!("skipped: there is no promtool here");
+        return;
+    };
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), all_families().render().as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}

@@ -1,0 +1,224 @@
+//! A certificate that can be served: its chain, its key, and what the leaf says of itself.
+//!
+//! ```text
+//! DER chain + CertifiedKey ──x509──► LoadedCertificate { names, validity, issuer, … }
+//! ```
+//!
+//! Knows no files and no clock. The private key stays inside rustls's signing key and is never shown.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::sign::CertifiedKey;
+use rustls::{SignatureAlgorithm, SignatureScheme};
+use serde::{Serialize, Serializer};
+use x509_parser::prelude::*;
+
+use crate::diagnostics::Origin;
+
+/// A name that a certificate vouches for. Lowercase.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CertificateName {
+    /// A DNS name, or an IP address as it stands in a URL.
+    Exact(Arc<str>),
+    /// `*.a.test`, kept as `a.test`: exactly one label before it (RFC 9525 §6.3).
+    Wildcard(Arc<str>),
+}
+
+impl CertificateName {
+    fn of_dns(name: &str) -> Option<Self> {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        match name.strip_prefix("*.") {
+            Some(parent) if !parent.is_empty() && !parent.contains('*') => Some(Self::Wildcard(parent.into())),
+            None if !name.is_empty() && !name.contains('*') => Some(Self::Exact(name.into())),
+            Some(_) | None => None,
+        }
+    }
+
+    fn of_address(octets: &[u8]) -> Option<Self> {
+        let address = match *octets {
+            [a, b, c, d] => IpAddr::from([a, b, c, d]).to_string(),
+            _ => format!("[{}]", IpAddr::from(<[u8; 16]>::try_from(octets).ok()?)),
+        };
+        Some(Self::Exact(address.into()))
+    }
+
+    /// `host` is lowercase, without port and trailing dot.
+    pub fn covers(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(name) => **name == *host,
+            Self::Wildcard(parent) => wildcard_parent(host) == Some(parent),
+        }
+    }
+}
+
+/// The name under which a wildcard for `host` is kept: `x.a.test` has `a.test`. Never of an IP address.
+pub(super) fn wildcard_parent(host: &str) -> Option<&str> {
+    let (label, parent) = host.split_once('.')?;
+    let is_address = host.ends_with(']') || host.parse::<IpAddr>().is_ok();
+    (!label.is_empty() && !parent.is_empty() && !is_address).then_some(parent)
+}
+
+impl fmt::Display for CertificateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Wildcard(parent) => write!(f, "*.{parent}"),
+        }
+    }
+}
+
+impl Serialize for CertificateName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What a leaf certificate says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Leaf {
+    pub names: Vec<CertificateName>,
+    pub named_by: NamedBy,
+    pub not_before: SystemTime,
+    pub not_after: SystemTime,
+    pub issuer: Arc<str>,
+}
+
+/// Where the names stand. Clients have ignored the common name since 2017.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NamedBy {
+    AlternativeName,
+    CommonName,
+}
+
+impl Leaf {
+    /// Reads one DER certificate; the error is a reason to show.
+    pub fn parse(der: &[u8]) -> Result<Self, String> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+        let alternative = certificate.subject_alternative_name().map_err(|error| error.to_string())?;
+        let (names, named_by) = match alternative {
+            Some(extension) => (alternative_names(&extension.value.general_names), NamedBy::AlternativeName),
+            None => (common_names(certificate.subject()), NamedBy::CommonName),
+        };
+        Ok(Self {
+            names,
+            named_by,
+            not_before: system_time(certificate.validity().not_before),
+            not_after: system_time(certificate.validity().not_after),
+            issuer: certificate.issuer().to_string().into(),
+        })
+    }
+}
+
+fn alternative_names(names: &[GeneralName<'_>]) -> Vec<CertificateName> {
+    let parsed = names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => CertificateName::of_dns(name),
+        GeneralName::IPAddress(octets) => CertificateName::of_address(octets),
+        // Mail addresses, URIs and directory names do not name a server. The enum is x509-parser's.
+        _ => None,
+    });
+    parsed.collect()
+}
+
+fn common_names(subject: &X509Name<'_>) -> Vec<CertificateName> {
+    subject.iter_common_name().filter_map(|cn| cn.as_str().ok()).filter_map(CertificateName::of_dns).collect()
+}
+
+fn system_time(time: ASN1Time) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
+}
+
+/// A certificate, ready to be served.
+pub struct LoadedCertificate {
+    pub(super) leaf: Leaf,
+    pub(super) origin: Origin,
+    /// The certificate's file, as the operator named it: its name in metrics and listings.
+    pub(super) source: Arc<str>,
+    pub(super) key: Arc<CertifiedKey>,
+}
+
+impl LoadedCertificate {
+    pub fn names(&self) -> &[CertificateName] {
+        &self.leaf.names
+    }
+
+    pub fn not_before(&self) -> SystemTime {
+        self.leaf.not_before
+    }
+
+    pub fn not_after(&self) -> SystemTime {
+        self.leaf.not_after
+    }
+
+    pub fn issuer(&self) -> &str {
+        &self.leaf.issuer
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub fn key(&self) -> &Arc<CertifiedKey> {
+        &self.key
+    }
+
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.key.key.algorithm()
+    }
+
+    pub fn covers(&self, host: &str) -> bool {
+        self.names().iter().any(|name| name.covers(host))
+    }
+
+    pub fn is_valid_at(&self, now: SystemTime) -> bool {
+        (self.leaf.not_before..=self.leaf.not_after).contains(&now)
+    }
+
+    pub(super) fn can_sign_with(&self, offered: &[SignatureScheme]) -> bool {
+        self.key.key.choose_scheme(offered).is_some()
+    }
+}
+
+impl fmt::Debug for LoadedCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedCertificate")
+            .field("source", &self.source)
+            .field("leaf", &self.leaf)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_covers_exactly_one_label() {
+        let name = CertificateName::of_dns("*.A.test.").unwrap();
+        assert_eq!(name.to_string(), "*.a.test");
+        assert!(name.covers("x.a.test"));
+        assert!(!name.covers("a.test"));
+        assert!(!name.covers("x.y.a.test"));
+        assert!(!name.covers(".a.test"));
+    }
+
+    #[test]
+    fn a_wildcard_never_covers_an_address() {
+        assert!(!CertificateName::Wildcard("0.0.1".into()).covers("127.0.0.1"));
+        assert_eq!(CertificateName::of_address(&[127, 0, 0, 1]).unwrap().to_string(), "127.0.0.1");
+        assert_eq!(CertificateName::of_address(&[0; 16]).unwrap().to_string(), "[::]");
+    }
+
+    #[test]
+    fn names_with_a_wildcard_elsewhere_are_left_out() {
+        assert_eq!(CertificateName::of_dns("a.*.test"), None);
+        assert_eq!(CertificateName::of_dns("*"), None);
+        assert_eq!(CertificateName::of_dns("*.*.test"), None);
+    }
+}

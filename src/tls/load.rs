@@ -1,0 +1,86 @@
+//! Certificates from files: read, proven, and told about.
+//!
+//! ```text
+//! [model::Certificate] + now ──► [LoadedCertificate] + Diagnostics
+//! ```
+//!
+//! A file that cannot be used is an error at the certificate's origin and removes no sibling. What is only
+//! unwise is served with a warning: an expired certificate, too, because the alternative is the self-signed
+//! one, which even clients that put up with expiry refuse.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::certificate::{Leaf, LoadedCertificate, NamedBy};
+use super::key_pair::{KeyPair, Report, first_break_in};
+use super::pem::Problem;
+use crate::diagnostics::Diagnostics;
+use crate::model::{Certificate, CertificateSource};
+use crate::timestamp::Timestamp;
+
+/// An automatic renewal happens 30 days ahead; at half of that it has failed more than once.
+const EXPIRES_SOON: Duration = Duration::from_secs(15 * 86_400);
+
+/// Reads every certificate that the model names. Blocks on files: not for the data plane.
+pub fn load_certificates(certificates: &[Certificate], now: SystemTime) -> (Vec<Arc<LoadedCertificate>>, Diagnostics) {
+    let mut found = Diagnostics::default();
+    let mut loaded = Vec::with_capacity(certificates.len());
+    for (index, certificate) in certificates.iter().enumerate() {
+        let path = format!("certificates[{index}].file");
+        let mut report = Report { origin: &certificate.origin, path, found: &mut found };
+        loaded.extend(load(certificate, now, &mut report).map(Arc::new));
+    }
+    (loaded, found)
+}
+
+fn load(certificate: &Certificate, now: SystemTime, report: &mut Report<'_>) -> Option<LoadedCertificate> {
+    let CertificateSource::File { cert, key } = &certificate.source;
+    let pair = KeyPair::read(cert, key, report)?;
+    let leaf = report.unless(
+        ".cert",
+        Leaf::parse(&pair.chain[0])
+            .map_err(|reason| Problem::new(format!("the certificate in {} cannot be read: {reason}", cert.display()))),
+    )?;
+    let source: Arc<str> = cert.display().to_string().into();
+    warn_of_validity(&source, &leaf, now, report);
+    warn_of_names(&source, &leaf, report);
+    if let Some(position) = first_break_in(&pair.chain) {
+        let problem = Problem::new(format!(
+            "certificate {position} of {source} was not issued by the next one: the chain is out of order"
+        ));
+        report
+            .warn(".cert", problem.help("write the server's certificate first, then each issuer after what it issued"));
+    }
+    Some(LoadedCertificate { leaf, origin: certificate.origin.clone(), source, key: Arc::new(pair.certified) })
+}
+
+fn warn_of_validity(source: &str, leaf: &Leaf, now: SystemTime, report: &mut Report<'_>) {
+    let (from, to) = (Timestamp::from(leaf.not_before), Timestamp::from(leaf.not_after));
+    if now > leaf.not_after {
+        let problem = Problem::new(format!("the certificate in {source} expired on {to}; it is served all the same"));
+        report.warn(".cert", problem.help("renew it: clients refuse it"));
+    } else if now + EXPIRES_SOON > leaf.not_after {
+        report
+            .warn(".cert", Problem::new(format!("the certificate in {source} expires soon, on {to}")).help("renew it"));
+    } else if now < leaf.not_before {
+        let problem = Problem::new(format!("the certificate in {source} is not valid before {from}"));
+        report.warn(".cert", problem.help("is this machine's clock right?"));
+    }
+}
+
+fn warn_of_names(source: &str, leaf: &Leaf, report: &mut Report<'_>) {
+    let reissue = "have it issued with its host names as subject alternative names";
+    if leaf.names.is_empty() {
+        let problem = Problem::new(format!("the certificate in {source} names no host, so no client is shown it"));
+        report.warn(".cert", problem.help(reissue));
+    } else if leaf.named_by == NamedBy::CommonName {
+        let problem = Problem::new(format!(
+            "the certificate in {source} has no subject alternative name, only a common name, which clients ignore"
+        ));
+        report.warn(".cert", problem.help(reissue));
+    }
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

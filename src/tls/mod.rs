@@ -1,0 +1,50 @@
+//! TLS at the door: which certificates there are, which one a client is shown, and how it may speak.
+//!
+//! ```text
+//! model::Certificate ──load──► CertificateStore ──ArcSwap──► CertificateResolver ──► ServerTls ──► listeners
+//! model::UpstreamTls ──upstream──► UpstreamTlsMaterial ──► snapshot
+//! ```
+//!
+//! Knows the model and files; knows nothing of listeners' sockets, routes or Pingora. Time is passed in,
+//! save at the handshake itself.
+
+mod certificate;
+mod fallback;
+mod key_pair;
+mod load;
+mod pem;
+mod resolver;
+mod server_config;
+mod store;
+mod upstream;
+
+#[cfg(test)]
+mod handshake_tests;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use certificate::{CertificateName, LoadedCertificate};
+pub use fallback::FallbackError;
+pub use load::load_certificates;
+pub use resolver::CertificateResolver;
+pub use server_config::{ServerTls, TlsFacts};
+pub use store::{CertificateStore, CertificateSummary, Validity};
+pub use upstream::{UpstreamTlsMaterial, load_upstreams};
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+/// The one cryptography provider of the process: aws-lc-rs, with its modern suites and X25519MLKEM768 first.
+pub fn provider() -> Arc<CryptoProvider> {
+    match CryptoProvider::get_default() {
+        Some(provider) => provider.clone(),
+        None => Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+    }
+}
+
+/// Makes it the process's default, which Pingora's upstream connections use. The first call counts.
+pub fn install_provider() {
+    // An error only says that a provider is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
