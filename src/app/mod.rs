@@ -24,7 +24,7 @@ use anyhow::Context;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, Notify};
 
-use crate::admin::Admin;
+use crate::admin::{AdminServer, ReloadStatus};
 use crate::discovery::Discovery;
 use crate::health::HealthChecks;
 use crate::model::{ListenerName, Model, Threads};
@@ -35,10 +35,9 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::{CertificateResolver, CertificateStore, ServerTls};
 
 pub use candidate::Candidate;
-use reload::ReloadStatus;
 use upgrade::Inheritance;
 
-/// How long a file's change waits for its neighbours: an editor writes several times, a ConfigMap swaps links.
+/// Health checks, scrapes and reloads; the main thread is a second one.
 const CONTROL_THREADS: usize = 1;
 
 /// The runtime of everything that is not a request.
@@ -94,15 +93,15 @@ struct App {
 /// What a reload changes beside the snapshot.
 struct Parts {
     plane: DataPlane,
-    health: HealthChecks,
-    discovery: Discovery,
-    admin: Option<Admin>,
+    health: Vec<HealthChecks>,
+    discovery: Vec<Discovery>,
+    admin: Option<AdminServer>,
     access_log: Option<AccessLogWriter>,
 }
 
 /// Reads the file, opens the listeners and serves.
 pub async fn start(options: &Options) -> Result<Running, StartError> {
-    let inheritance = Inheritance::take();
+    let mut inheritance = Inheritance::take();
     crate::tls::install_provider();
     let candidate = Candidate::load(&options.file);
     let metrics = Arc::new(Metrics::new(SystemTime::now()));
@@ -123,19 +122,19 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         upstream_pool_size: upstream_pool_size(&model),
     });
     let mut plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;
-    plane.inherit(inheritance.sockets());
+    plane.inherit(std::mem::take(&mut inheritance.sockets));
     let app = Arc::new(App {
         file: options.file.clone(),
         shared,
         metrics,
         parts: Mutex::new(Parts {
             plane,
-            health: HealthChecks::default(),
-            discovery: Discovery::default(),
+            health: Vec::new(),
+            discovery: Vec::new(),
             admin: None,
             access_log: None,
         }),
-        status: ArcSwap::from_pointee(ReloadStatus::none()),
+        status: ArcSwap::from_pointee(reload::nothing_yet()),
         draining: AtomicBool::new(false),
         reload_now: Notify::new(),
     });
@@ -163,7 +162,7 @@ fn upstream_pool_size(model: &Model) -> usize {
 impl App {
     async fn addresses(&self) -> (Vec<(ListenerName, SocketAddr)>, Option<SocketAddr>) {
         let parts = self.parts.lock().await;
-        (parts.plane.addresses(), parts.admin.as_ref().map(Admin::address))
+        (parts.plane.addresses(), parts.admin.as_ref().map(AdminServer::address))
     }
 }
 

@@ -1,13 +1,16 @@
 //! `weir run`: the file is served until a signal says otherwise.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::NO;
 use crate::app::{self, StartError};
+use crate::telemetry::log::{LogFormat, LogSettings};
 
 pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
-    crate::telemetry::log::init();
+    let default = if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+    LogSettings::read(|name| std::env::var(name).ok(), default)?.install()?;
     let runtime = app::control_runtime()?;
     runtime.block_on(async {
         match app::start(&app::Options::new(file)).await {

@@ -25,8 +25,9 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
 use crate::snapshot::router::{HostEntry, Router};
 use crate::snapshot::table::{Action, Forward, Needs, Respond, Route, Table, Timeouts};
-use crate::snapshot::upstream::{Upstream, UpstreamTlsMaterial};
+use crate::snapshot::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::UpstreamTlsMaterial;
 
 /// What compiling needs beside the model.
 pub struct Surroundings<'a> {

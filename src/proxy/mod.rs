@@ -34,6 +34,8 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::ServerTls;
 
+pub use filters::in_words as check;
+pub use full::Affinity;
 pub use listener::Settings;
 pub use plane::DataPlane;
 

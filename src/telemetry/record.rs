@@ -84,6 +84,24 @@ pub struct RequestText<'a> {
     pub referer: Option<&'a [u8]>,
 }
 
+impl<'a> RequestText<'a> {
+    /// Of a request that was refused before it was read.
+    pub fn unread(listener: &'a str) -> Self {
+        Self {
+            request_id: "",
+            listener,
+            method: "",
+            target: b"",
+            host: "",
+            route: None,
+            upstream: None,
+            sni: None,
+            user_agent: None,
+            referer: None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Http10,

@@ -7,16 +7,16 @@ use crate::snapshot::chain::{Edit, EditValue};
 use crate::snapshot::request::RequestView;
 
 /// The head of either side: Pingora keeps them in two types with the same verbs.
-pub trait Sides {
+pub trait Head {
     fn contains(&self, name: &HeaderName) -> bool;
     fn remove(&mut self, name: &HeaderName);
     fn set(&mut self, name: &HeaderName, value: http::HeaderValue);
     fn add(&mut self, name: &HeaderName, value: http::HeaderValue);
 }
 
-macro_rules! sides {
-    ($head:ty) => {
-        impl Sides for $head {
+macro_rules! head {
+    ($type:ty) => {
+        impl Head for $type {
             fn contains(&self, name: &HeaderName) -> bool {
                 self.headers.contains_key(name)
             }
@@ -37,10 +37,10 @@ macro_rules! sides {
     };
 }
 
-sides!(RequestHeader);
-sides!(ResponseHeader);
+head!(RequestHeader);
+head!(ResponseHeader);
 
-pub fn apply(edits: &[Edit], head: &mut impl Sides, request: &RequestView<'_>, request_id: &str) {
+pub fn apply(edits: &[Edit], head: &mut impl Head, request: &RequestView<'_>, request_id: &str) {
     let render = |value: &EditValue| value.render(request, request_id);
     for edit in edits {
         match edit {

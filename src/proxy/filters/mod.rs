@@ -6,10 +6,10 @@ mod https_redirect;
 
 use http::HeaderValue;
 
-use crate::snapshot::chain::Check;
+use crate::snapshot::chain::{Check, FilterChain};
 use crate::snapshot::request::RequestView;
 
-pub use headers::{Sides, apply};
+pub use headers::apply;
 
 /// What a check says to a request it does not let pass.
 pub enum Verdict {
@@ -23,5 +23,15 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
         Check::Deny(networks) => access::deny(networks, request),
         Check::Allow(networks) => access::allow(networks, request),
         Check::HttpsRedirect(redirect) => https_redirect::run(redirect, request, raw_target),
+    })
+}
+
+/// The answer that the checks give, for `explain`; none where they let the request pass.
+pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str) -> Option<String> {
+    Some(match run(&chain.checks, request, raw_target)? {
+        Verdict::Refuse { status, detail } => format!("answered {status}: {detail}"),
+        Verdict::Redirect { status, location } => {
+            format!("redirected with {status} to {}", String::from_utf8_lossy(location.as_bytes()))
+        }
     })
 }

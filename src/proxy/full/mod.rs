@@ -31,6 +31,7 @@ use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::Shared;
+pub use affinity::Affinity;
 use context::Context;
 
 pub struct FullLane {

@@ -41,7 +41,7 @@ use tokio::sync::watch;
 pub use checked::Health;
 pub use endpoint::Endpoint;
 pub use lease::{Lease, Outcome};
-pub use peer::{PeerTemplate, UpstreamTlsError, UpstreamTlsMaterial};
+pub use peer::{PeerTemplate, UpstreamTlsError};
 pub use policy::hash_key;
 pub use resolution::{Answers, Question, Records, ResolvedEndpoint, ServiceRecord, questions, resolve};
 pub use set::EndpointSet;
@@ -52,6 +52,7 @@ use moment::Moment;
 use set::{Seat, Shared};
 
 use crate::model::{self, WhenAllUnhealthy};
+use crate::tls::UpstreamTlsMaterial;
 
 /// Tries at a tier whose chosen endpoint was filled by others in the meantime.
 const RACES: usize = 3;

@@ -22,19 +22,11 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::model::{self, UpstreamProtocol, Verify};
+use crate::tls::UpstreamTlsMaterial;
 
 /// Streams on one upstream connection before another is opened. Servers commonly allow 100 to 250 (RFC 9113 asks
 /// for at least 100).
 const MAX_H2_STREAMS: usize = 100;
-
-/// What the files that `UpstreamTls` names hold.
-#[derive(Debug, Default)]
-pub struct UpstreamTlsMaterial {
-    /// The roots to verify against; None: the system's.
-    pub ca: Option<Vec<CertificateDer<'static>>>,
-    /// What Weir shows of itself: the chain, leaf first, and its key.
-    pub client: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-}
 
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum UpstreamTlsError {

@@ -14,17 +14,18 @@ use super::exposition::{Exposition, Label};
 use super::listener::ListenerMetrics;
 use super::process::ProcessFacts;
 use super::route::RouteMetrics;
-use super::upstream::{EndpointMetrics, EndpointState, UpstreamMetrics};
+use super::upstream::UpstreamMetrics;
 use super::{Metrics, Named, Reload, Reloads};
 use crate::model::{ListenerName, UpstreamName};
+use crate::snapshot::upstream::{EndpointStatus, Health, UpstreamStatus};
 
-pub(super) fn of(metrics: &Metrics) -> Exposition {
+pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     // Copied, so that a slow scrape never holds up a reload.
     let named = metrics.named().clone();
     let mut out = Exposition::default();
     requests(&mut out, &used_routes(&metrics.unrouted, &named));
     upstreams(&mut out, &named.upstreams);
-    endpoints(&mut out, &named.upstreams);
+    endpoints(&mut out, statuses);
     connections(&mut out, &named.listeners);
     out.counter(
         "weir_access_log_dropped_total",
@@ -120,37 +121,57 @@ fn upstreams(out: &mut Exposition, upstreams: &Upstreams) {
     );
 }
 
-fn endpoints(out: &mut Exposition, upstreams: &Upstreams) {
-    let endpoints: Vec<_> = upstreams
-        .iter()
-        .flat_map(|(upstream, metrics)| {
-            metrics.endpoints().into_iter().map(move |(endpoint, metrics)| (upstream, endpoint, metrics))
-        })
-        .collect();
-    let each = |value: fn(&EndpointMetrics) -> f64| {
-        let labelled = endpoints.iter().map(|(upstream, endpoint, metrics)| {
-            ([("upstream", upstream.as_str()), ("endpoint", endpoint.as_str())], value(metrics))
-        });
-        labelled.collect::<Vec<_>>()
+/// Counted by the endpoints themselves, whose numbers the balancers go by.
+fn endpoints(out: &mut Exposition, upstreams: &[UpstreamStatus]) {
+    let each = |value: fn(&EndpointStatus) -> f64| {
+        let of = |upstream: &'_ UpstreamStatus| {
+            let samples = upstream.endpoints.iter().map(|endpoint| (endpoint.address.clone(), value(endpoint)));
+            samples.collect::<Vec<_>>()
+        };
+        upstreams.iter().map(|upstream| (upstream.name.as_str(), of(upstream))).collect::<Vec<_>>()
     };
-    out.gauge(
+    let mut family = |name: &str, help: &str, kind: Kind, samples: Vec<(&str, Vec<(String, f64)>)>| {
+        let labelled = samples.iter().flat_map(|(upstream, endpoints)| {
+            let labels = |endpoint| [("upstream", *upstream), ("endpoint", endpoint)];
+            endpoints.iter().map(move |(endpoint, value)| (labels(endpoint.as_str()), *value))
+        });
+        match kind {
+            Kind::Counter => out.counter(name, help, labelled.collect()),
+            Kind::Gauge => out.gauge(name, help, labelled.collect()),
+        }
+    };
+    family(
         "weir_endpoint_healthy",
         "1 where an endpoint gets traffic, 0 where it is unhealthy or ejected.",
-        each(|endpoint| match endpoint.state() {
-            EndpointState::Healthy => 1.0,
-            EndpointState::Unhealthy => 0.0,
+        Kind::Gauge,
+        each(|endpoint| {
+            let out = endpoint.health == Health::Unhealthy || endpoint.ejected_for.is_some();
+            if out { 0.0 } else { 1.0 }
         }),
     );
-    out.counter(
+    family(
+        "weir_endpoint_requests_in_flight",
+        "Attempts that are under way at an endpoint.",
+        Kind::Gauge,
+        each(|endpoint| f64::from(endpoint.in_flight)),
+    );
+    family(
         "weir_endpoint_requests_total",
         "Attempts that went to an endpoint.",
-        each(|endpoint| endpoint.requests.value() as f64),
+        Kind::Counter,
+        each(|endpoint| endpoint.requests as f64),
     );
-    out.counter(
+    family(
         "weir_endpoint_failures_total",
         "Attempts that failed there.",
-        each(|endpoint| endpoint.failures.value() as f64),
+        Kind::Counter,
+        each(|endpoint| endpoint.failures as f64),
     );
+}
+
+enum Kind {
+    Counter,
+    Gauge,
 }
 
 fn connections(out: &mut Exposition, listeners: &BTreeMap<ListenerName, Arc<ListenerMetrics>>) {

@@ -22,13 +22,14 @@ mod tests;
 pub use cells::{Counter, Histogram};
 pub use listener::{ListenerMetrics, OpenConnection, Rejection};
 pub use route::RouteMetrics;
-pub use upstream::{EndpointMetrics, EndpointState, UpstreamMetrics};
+pub use upstream::UpstreamMetrics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::model::{Action, ListenerName, Model, Route, RouteName, UpstreamName};
+use crate::snapshot::upstream::UpstreamStatus;
 
 /// All numbers of the process. Shared by handle; its lock is taken by the control plane alone.
 #[derive(Debug)]
@@ -126,9 +127,9 @@ impl Metrics {
         self.named().certificates = expiries.into_iter().collect();
     }
 
-    /// The Prometheus text format, version 0.0.4.
-    pub fn render(&self) -> String {
-        families::of(self).encode()
+    /// The Prometheus text format, version 0.0.4. `upstreams` as they stand at the scrape.
+    pub fn render(&self, upstreams: &[UpstreamStatus]) -> String {
+        families::of(self, upstreams).encode()
     }
 
     fn named(&self) -> MutexGuard<'_, Named> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::tls::UpstreamTlsMaterial;
 use crate::diagnostics::Origin;
 use crate::model::{
     ByteSize, EndpointAddress, EndpointSpec, HashKey, HealthCheck, Keepalive, LbPolicy, OutlierDetection, Percent,

@@ -1,0 +1,214 @@
+//! From a changed file to a changed Weir: whole, or not at all.
+//!
+//! ```text
+//! watch, SIGHUP ──► Candidate ──errors──► reported; what ran runs on
+//!                      └──good──► certificates, snapshot, listeners, health checks, discovery, admin, log
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+
+use super::candidate::Candidate;
+use super::inspect::Inspector;
+use super::{App, Parts, StartError};
+use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::discovery::{Discovery, DnsResolver};
+use crate::health::{HealthChecks, Prober};
+use crate::model::{Listener, Model};
+use crate::proxy::Settings;
+use crate::snapshot::Snapshot;
+use crate::sources::config::watch::Watch;
+use crate::telemetry::access_log::AccessLogWriter;
+use crate::telemetry::metrics::Reload;
+use crate::tls::CertificateStore;
+
+/// Reloads for as long as it is polled.
+pub async fn follow(app: Arc<App>, files: Vec<PathBuf>) {
+    let mut watch = Watch::start(files);
+    loop {
+        tokio::select! {
+            () = watch.changed() => {}
+            () = app.reload_now.notified() => {}
+        }
+        let files = app.reload().await;
+        watch.replace(files);
+    }
+}
+
+impl App {
+    /// The first snapshot is in place: opens what the model asks for. Whatever fails ends the start.
+    pub(super) async fn begin(self: &Arc<Self>, candidate: &Candidate) -> Result<(), StartError> {
+        let snapshot = self.shared.snapshot.load_full();
+        let mut parts = self.parts.lock().await;
+        parts.access_log = open_access_log(self, &snapshot.model).context("cannot open the access log")?;
+        self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));
+        let settings = self.settings(&snapshot.model).context("cannot set TLS up")?;
+        if let Some((name, address, error)) = parts.plane.apply(settings).into_iter().next() {
+            let hint = bind_hint(&error);
+            return Err(anyhow::anyhow!("listener \"{name}\" cannot listen on {address}: {error}{hint}").into());
+        }
+        if let Some(admin) = &snapshot.model.process.admin {
+            let server = AdminServer::bind(admin.address, Arc::new(Inspector::new(self)))
+                .await
+                .with_context(|| format!("the admin listener cannot listen on {}", admin.address))?;
+            tracing::info!(address = %server.address(), "admin listening");
+            parts.admin = Some(server);
+        }
+        self.watch_upstreams(&mut parts, &snapshot);
+        self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
+        Ok(())
+    }
+
+    /// Reads the file again. Returns the files to watch from now on.
+    async fn reload(self: &Arc<Self>) -> Vec<PathBuf> {
+        let file = self.file.clone();
+        let Ok(mut candidate) = tokio::task::spawn_blocking(move || Candidate::load(&file)).await else {
+            tracing::error!("reading the configuration was cut short");
+            return vec![self.file.clone()];
+        };
+        let mut parts = self.parts.lock().await;
+        let previous = self.shared.snapshot.load_full();
+        match candidate.compile(Some(&previous), &self.metrics) {
+            Err(found) => self.note_rejected(previous.generation, found),
+            Ok(snapshot) => {
+                let snapshot = Arc::new(snapshot);
+                self.apply(&mut parts, &snapshot, &previous.model, &mut candidate).await;
+                self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
+            }
+        }
+        candidate.files
+    }
+
+    /// From here on nothing can be refused any more; a part that cannot follow is reported and stays as it was.
+    async fn apply(
+        self: &Arc<Self>,
+        parts: &mut Parts,
+        snapshot: &Arc<Snapshot>,
+        previous: &Model,
+        candidate: &mut Candidate,
+    ) {
+        let model = &snapshot.model;
+        self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
+        self.shared.snapshot.store(snapshot.clone());
+        self.watch_upstreams(parts, snapshot);
+        match self.settings(model) {
+            Ok(settings) => {
+                for (name, address, error) in parts.plane.apply(settings) {
+                    let origin = model.listeners.iter().find(|l| l.name == name).map(|l| l.origin.clone());
+                    let message = format!("cannot listen on {address}: {error}{}", bind_hint(&error));
+                    let origin = origin.unwrap_or_else(crate::diagnostics::Origin::builtin);
+                    candidate.report(Diagnostic::error(origin, format!("listeners.{name}"), message));
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot set TLS up for the listeners"),
+        }
+        self.move_admin(parts, model).await;
+        if model.process.access_log != previous.process.access_log {
+            match open_access_log(self, model) {
+                Ok(writer) => {
+                    self.shared.access_log.store(writer.as_ref().map(|writer| writer.log().clone()));
+                    parts.access_log = writer;
+                }
+                Err(error) => tracing::error!(%error, "cannot open the access log; writing to the one before"),
+            }
+        }
+        if model.process.threads != previous.process.threads {
+            tracing::warn!("`threads` is fixed while the process lives; restart to change it");
+        }
+    }
+
+    async fn move_admin(self: &Arc<Self>, parts: &mut Parts, model: &Model) {
+        let moved = match (&mut parts.admin, &model.process.admin) {
+            (None, None) => Ok(()),
+            (Some(server), Some(admin)) => server.rebind(admin.address).await,
+            (None, Some(admin)) => {
+                AdminServer::bind(admin.address, Arc::new(Inspector::new(self))).await.map(|server| {
+                    parts.admin = Some(server);
+                })
+            }
+            (Some(_), None) => {
+                if let Some(server) = parts.admin.take() {
+                    server.stop().await;
+                }
+                Ok(())
+            }
+        };
+        if let Err(error) = moved {
+            tracing::error!(%error, "the admin listener cannot move");
+        }
+    }
+
+    /// Puts the admin listener back after a successor failed.
+    pub(super) async fn restore_admin(self: &Arc<Self>, parts: &mut Parts) {
+        let model = self.shared.snapshot.load().model.clone();
+        self.move_admin(parts, &model).await;
+    }
+
+    /// The tasks of the snapshot before end with their handles.
+    fn watch_upstreams(&self, parts: &mut Parts, snapshot: &Snapshot) {
+        let prober = Arc::new(Prober::new());
+        let observer: crate::health::Observer = Arc::new(|_, _| ());
+        let upstreams = || snapshot.upstreams.values().cloned();
+        parts.health = upstreams()
+            .filter_map(|upstream| HealthChecks::start(upstream, prober.clone(), observer.clone()))
+            .collect();
+        let resolver = Arc::new(DnsResolver::new(&snapshot.model.process.resolvers));
+        parts.discovery =
+            upstreams().filter_map(|upstream| Discovery::start(upstream, resolver.clone())).collect();
+    }
+
+    fn settings(&self, model: &Model) -> Result<Vec<Settings>, rustls::Error> {
+        let settings = |listener: &Listener| {
+            let tls = listener.tls.as_ref().map(|tls| self.shared.tls.config(tls)).transpose()?;
+            Ok(Settings { listener: listener.clone(), tls })
+        };
+        model.listeners.iter().map(settings).collect()
+    }
+
+    fn note_applied(&self, snapshot: &Snapshot, diagnostics: Diagnostics, candidate: &Candidate) {
+        let at = SystemTime::now();
+        self.metrics.retain(&snapshot.model);
+        self.metrics.reload(Reload::Applied { generation: snapshot.generation, at });
+        self.metrics.set_certificates(CertificateStore::new(candidate.certificates.clone()).expiries());
+        diagnostics.iter().for_each(|finding| tracing::warn!("{finding}"));
+        tracing::info!(generation = snapshot.generation, "configuration applied");
+        let status =
+            ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
+        self.status.store(Arc::new(status));
+    }
+
+    fn note_rejected(&self, generation: u64, diagnostics: Diagnostics) {
+        self.metrics.reload(Reload::Rejected);
+        diagnostics.iter().for_each(|finding| tracing::error!("{finding}"));
+        tracing::error!(generation, "configuration rejected; what was served before is served on");
+        let status =
+            ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
+        self.status.store(Arc::new(status));
+    }
+}
+
+/// Before the first configuration is in force.
+pub(super) fn nothing_yet() -> ReloadStatus {
+    let diagnostics = Diagnostics::default();
+    ReloadStatus { at: SystemTime::now(), result: ReloadResult::Applied, generation: 0, diagnostics }
+}
+
+fn open_access_log(app: &App, model: &Model) -> std::io::Result<Option<AccessLogWriter>> {
+    let open = |settings| AccessLogWriter::open(settings, app.metrics.access_log_dropped());
+    model.process.access_log.as_ref().map(open).transpose()
+}
+
+/// What to do about the two errors that people meet.
+fn bind_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE (or sysctl net.ipv4.ip_unprivileged_port_start=0)"
+        }
+        _ => "",
+    }
+}
