@@ -7,6 +7,7 @@ use crate::snapshot::request::RequestView;
 
 use super::condition::refusal;
 use super::hosts::{Candidate, Coverage};
+use super::table::RankedRoute;
 use super::{Found, RouteId, Router};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +55,12 @@ impl Router {
     pub fn explain(&self, request: &RequestView<'_>) -> Explanation {
         let chosen = self.hosts.find(request.host);
         let candidates = self.hosts.candidates(request.host);
-        let winner = candidates.iter().find(|candidate| Some(candidate.id) == chosen).map(|winner| winner.name);
+        let has_won = |candidate: &&Candidate<'_>| Some(candidate.id) == chosen;
+        let winner = candidates.iter().find(has_won).map(|winner| winner.name);
         let name_verdict = |candidate: &Candidate<'_>| NameVerdict {
             name: candidate.name.clone(),
             host: candidate.id.host(),
-            verdict: if Some(candidate.id) == chosen {
-                Verdict::Won
-            } else {
-                Verdict::Lost(why_lost(candidate, winner))
-            },
+            verdict: if has_won(&candidate) { Verdict::Won } else { Verdict::Lost(why_lost(candidate, winner)) },
         };
         Explanation {
             names: candidates.iter().map(name_verdict).collect(),
@@ -72,23 +70,17 @@ impl Router {
 
     fn explain_routes(&self, host: usize, request: &RequestView<'_>) -> Vec<RouteVerdict> {
         let mut winner = None;
-        let mut verdict = |position: usize, refused: Option<String>| match (refused, winner) {
-            (Some(reason), _) => Verdict::Lost(reason),
-            (None, Some(_)) => Verdict::Lost("a more specific route matched".into()),
-            (None, None) => {
-                winner = Some(position);
+        let mut verdict = |route: &RankedRoute| match refusal(&route.matched, request) {
+            Some(refused) => Verdict::Lost(refused.in_words(request)),
+            None if winner.is_some() => Verdict::Lost("a more specific route matched".into()),
+            None => {
+                winner = Some(route.position);
                 Verdict::Won
             }
         };
         let routes = self.tables[host].routes.iter();
         routes
-            .map(|route| RouteVerdict {
-                route: RouteId { host, route: route.position },
-                verdict: verdict(
-                    route.position,
-                    refusal(&route.matched, request).map(|refusal| refusal.in_words(request)),
-                ),
-            })
+            .map(|route| RouteVerdict { route: RouteId { host, route: route.position }, verdict: verdict(route) })
             .collect()
     }
 }
