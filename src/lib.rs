@@ -9,5 +9,7 @@
 //! ```
 
 pub mod diagnostics;
+pub mod discovery;
+pub mod health;
 pub mod model;
 pub mod snapshot;
