@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::model::{CertificateSource, HostName, Model, UpstreamName};
+use crate::model::{HostName, Model, UpstreamName};
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText};
 use crate::telemetry::metrics::Metrics;

@@ -30,6 +30,7 @@ use crate::health::HealthChecks;
 use crate::model::{ListenerName, Model, Threads};
 use crate::proxy::{DataPlane, Shared};
 use crate::sources::config::report;
+use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{CertificateResolver, CertificateStore, ServerTls};
@@ -103,6 +104,8 @@ struct Parts {
 pub async fn start(options: &Options) -> Result<Running, StartError> {
     let mut inheritance = Inheritance::take();
     crate::tls::install_provider();
+    // Before the file is read: no change falls between.
+    let watch = Watch::start(vec![options.file.clone()]).context("cannot watch the configuration")?;
     let candidate = Candidate::load(&options.file);
     let metrics = Arc::new(Metrics::new(SystemTime::now()));
     let snapshot = candidate
@@ -140,7 +143,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     });
     app.begin(&candidate).await?;
     inheritance.announce_ready();
-    let watching = tokio::spawn(reload::follow(app.clone(), candidate.files));
+    watch.replace(candidate.files);
+    let watching = tokio::spawn(reload::follow(app.clone(), watch));
     let (addresses, admin) = app.addresses().await;
     Ok(Running { addresses, admin, app, watching })
 }

@@ -27,8 +27,7 @@ use crate::telemetry::metrics::Reload;
 use crate::tls::CertificateStore;
 
 /// Reloads for as long as it is polled.
-pub async fn follow(app: Arc<App>, files: Vec<PathBuf>) {
-    let mut watch = Watch::start(files);
+pub async fn follow(app: Arc<App>, watch: Watch) {
     loop {
         tokio::select! {
             () = watch.changed() => {}

@@ -84,7 +84,7 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     if route.needs.view {
         ctx.view = Some(KeptView::of(&view));
     }
-    act(session, ctx, route, &view, &target, port, host_value)
+    act(session, ctx, route, &view, &target, port, host_value.as_deref().cloned())
 }
 
 fn act(
@@ -94,7 +94,7 @@ fn act(
     view: &RequestView<'_>,
     target: &Resource<'_>,
     port: Option<u16>,
-    host_value: Option<Cow<'_, HeaderValue>>,
+    host_value: Option<HeaderValue>,
 ) -> Result<Option<Answer>> {
     match &route.action {
         Action::Forward(forward) => {
@@ -104,7 +104,7 @@ fn act(
                 let detail = "the request body is larger than the limit";
                 return Ok(Some(Answer::error(413, detail, ctx.request_id(), answer::accept(session))));
             }
-            match plan(route, forward, view, target, host_value.map(Cow::into_owned)) {
+            match plan(route, forward, view, target, host_value) {
                 Ok(forwarding) => {
                     ctx.forwarding = Some(Box::new(forwarding));
                     Ok(None)

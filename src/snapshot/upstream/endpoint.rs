@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use pingora::upstreams::peer::HttpPeer;
 
-use super::checked::CheckedHealth;
+use super::checked::{CheckedHealth, Health};
 use super::latency::PeakEwma;
 use super::moment::{AtomicMoment, Moment};
 use super::outlier::Ejection;
@@ -80,6 +80,16 @@ impl Endpoint {
             peer.sni = server_name_for(request_host, self.address);
         }
         peer
+    }
+
+    /// What active health checks last said.
+    pub fn health(&self) -> Health {
+        self.state.verdict.checked.get()
+    }
+
+    /// Whether a check of one is a check of the other.
+    pub fn is_checked_as(&self, other: &Endpoint) -> bool {
+        Arc::ptr_eq(&self.state, &other.state) && self.name == other.name
     }
 
     pub fn in_flight(&self) -> u32 {

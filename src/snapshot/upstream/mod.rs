@@ -22,13 +22,13 @@ mod outlier;
 mod peer;
 mod policy;
 mod queue;
-mod random;
+pub(crate) mod random;
 mod resolution;
 mod rotation;
 mod set;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -216,11 +216,10 @@ impl Upstream {
 
     /// Takes new answers in. The set is swapped only where they change it; returns whether they did.
     pub fn apply(&self, answers: Answers, now: Instant) -> bool {
-        let specs = &self.definition.endpoints;
-        let changed = resolve(specs, &answers) != resolve(specs, &self.answers.load());
-        let resolved = resolve(specs, &answers);
+        let resolved = resolve(&self.definition.endpoints, &answers);
+        let unchanged = resolved == resolve(&self.definition.endpoints, &self.answers.load());
         self.answers.store(Arc::new(answers));
-        if !changed {
+        if unchanged {
             return false;
         }
         let previous = self.set.load_full();

@@ -1,0 +1,139 @@
+//! DNS discovery: asks the names of an upstream again and again, and swaps its endpoints when the answers change.
+//!
+//! ```text
+//! Upstream (names) ──► Agenda ──(due)──► Resolve ──► answer ──► Answers ──► Upstream.apply
+//!                        ▲                             │ TTL, or back-off
+//!                        └─────────────────────────────┘
+//! ```
+//!
+//! Runs on the control plane, one owner for each upstream. All names are asked at once and answers count as they
+//! come. A name that fails keeps its last good answer, NXDOMAIN too: health checks tell a dead endpoint sooner
+//! than DNS a dead name. What answers mean is `snapshot::upstream::resolve`'s business.
+
+mod agenda;
+mod dns;
+mod hosts;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use dns::DnsResolver;
+
+use agenda::Agenda;
+
+use crate::snapshot::upstream::{Answers, Question, Records, Upstream, questions};
+
+/// The longest that one question may take, whatever the resolver does.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Asks DNS. The error says what is wrong, in words.
+#[async_trait]
+pub trait Resolve: Send + Sync + 'static {
+    async fn resolve(&self, question: &Question) -> Result<Answer, Arc<str>>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub records: Records,
+    pub ttl: Duration,
+}
+
+/// The discovery of one upstream. It stops when this is dropped.
+#[derive(Debug)]
+pub struct Discovery {
+    _owner: JoinSet<()>,
+}
+
+impl Discovery {
+    /// Starts it on the current Tokio runtime. None where the upstream has addresses only.
+    pub fn start(upstream: Arc<Upstream>, resolver: Arc<dyn Resolve>) -> Option<Self> {
+        if questions(&upstream.definition().endpoints, &Answers::default()).is_empty() {
+            return None;
+        }
+        let mut owner = JoinSet::new();
+        owner.spawn(run(upstream, resolver));
+        Some(Self { _owner: owner })
+    }
+}
+
+async fn run(upstream: Arc<Upstream>, resolver: Arc<dyn Resolve>) {
+    let mut agenda = Agenda::default();
+    let mut answers = Answers::clone(&upstream.answers());
+    let mut asked = FuturesUnordered::new();
+    loop {
+        let wanted: BTreeSet<Question> = questions(&upstream.definition().endpoints, &answers);
+        agenda.keep_only(&wanted, Instant::now());
+        answers.keep_only(&wanted);
+        asked.extend(agenda.take_due(Instant::now()).into_iter().map(|question| ask(Arc::clone(&resolver), question)));
+        tokio::select! {
+            Some((question, answer)) = asked.next() => {
+                take_in(&upstream, &mut agenda, &mut answers, question, answer);
+            }
+            () = sleep_until(agenda.next_due()) => {}
+        }
+    }
+}
+
+async fn ask(resolver: Arc<dyn Resolve>, question: Question) -> (Question, Result<Answer, Arc<str>>) {
+    let answer = match tokio::time::timeout(PATIENCE, resolver.resolve(&question)).await {
+        Ok(answer) => answer,
+        Err(_) => Err("no answer from DNS in time".into()),
+    };
+    (question, answer)
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn take_in(
+    upstream: &Upstream,
+    agenda: &mut Agenda,
+    answers: &mut Answers,
+    question: Question,
+    answer: Result<Answer, Arc<str>>,
+) {
+    let now = Instant::now();
+    let name = upstream.definition().name.as_str();
+    match answer {
+        Ok(Answer { records, ttl }) => {
+            agenda.answered(&question, ttl, now);
+            if answers.failure(&question).is_some() {
+                tracing::info!(upstream = name, dns_name = %question, "DNS answers for the name again");
+            }
+            answers.succeed(question, records);
+        }
+        Err(error) => {
+            agenda.failed(&question, now);
+            // Once for each outage; the retries only say it again.
+            if answers.failure(&question).is_none() {
+                warn_of(name, &question, &error, answers);
+            }
+            answers.fail(question, error);
+        }
+    }
+    if upstream.apply(answers.clone(), now.into_std()) {
+        tracing::info!(upstream = name, endpoints = upstream.endpoints().len(), "DNS changed the endpoints");
+    }
+}
+
+fn warn_of(upstream: &str, question: &Question, error: &str, answers: &Answers) {
+    if answers.knows(question) {
+        tracing::warn!(upstream, dns_name = %question, error, "a name does not resolve: its last answer is kept");
+    } else {
+        tracing::warn!(upstream, dns_name = %question, error, "a name does not resolve: it has no endpoints until it does");
+    }
+}
+
+#[cfg(test)]
+mod tests;

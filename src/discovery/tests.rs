@@ -1,0 +1,200 @@
+//! The owner with a resolver that is played, and the real resolver against a small server.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
+
+use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::rr::rdata::SRV;
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use tokio::net::UdpSocket;
+
+use super::*;
+use crate::snapshot::upstream::tests::definition;
+use crate::snapshot::upstream::{ServiceRecord, UpstreamTlsMaterial};
+
+/// Answers by name what it was told to, and counts what it was asked.
+#[derive(Default)]
+struct Played {
+    answers: Mutex<HashMap<String, Result<Answer, Arc<str>>>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Played {
+    fn says(&self, question: &str, answer: Result<Answer, &str>) {
+        self.answers.lock().unwrap().insert(question.into(), answer.map_err(Arc::from));
+    }
+
+    fn asked(&self, question: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|asked| *asked == question).count()
+    }
+}
+
+#[async_trait]
+impl Resolve for Played {
+    async fn resolve(&self, question: &Question) -> Result<Answer, Arc<str>> {
+        self.asked.lock().unwrap().push(question.to_string());
+        let answer = self.answers.lock().unwrap().get(&question.to_string()).cloned();
+        match answer {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn addresses(ips: &[&str], ttl: u64) -> Result<Answer, &'static str> {
+    let records = Records::Addresses(ips.iter().map(|ip| ip.parse().unwrap()).collect());
+    Ok(Answer { records, ttl: Duration::from_secs(ttl) })
+}
+
+fn upstream(endpoints: &str) -> Arc<Upstream> {
+    let now = Instant::now().into_std();
+    Arc::new(Upstream::new(&definition(endpoints), None, &UpstreamTlsMaterial::default(), now).unwrap())
+}
+
+fn shown(upstream: &Upstream) -> Vec<String> {
+    upstream.endpoints().endpoints().map(|endpoint| endpoint.address.to_string()).collect()
+}
+
+async fn changed(upstream: &Upstream) -> Vec<String> {
+    upstream.changes().changed().await.unwrap();
+    shown(upstream)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_asked_again_when_its_ttl_ends_and_the_endpoints_follow() {
+    let (played, upstream, begin) = (Arc::new(Played::default()), upstream("api.test:80"), Instant::now());
+    played.says("api.test", addresses(&["10.0.0.2", "10.0.0.1"], 30));
+    let discovery = Discovery::start(Arc::clone(&upstream), played.clone()).unwrap();
+    assert_eq!(changed(&upstream).await, ["10.0.0.1:80", "10.0.0.2:80"]);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+
+    played.says("api.test", addresses(&["10.0.0.2", "10.0.0.3"], 30));
+    assert_eq!(changed(&upstream).await, ["10.0.0.2:80", "10.0.0.3:80"]);
+    assert_eq!(begin.elapsed().as_secs(), 30);
+    drop(discovery);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(played.asked("api.test"), 2, "what is dropped asks no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_counts_while_another_name_is_silent() {
+    let (played, upstream) = (Arc::new(Played::default()), upstream("up.test:80,silent.test:80"));
+    played.says("up.test", addresses(&["10.0.0.1"], 30));
+    let _discovery = Discovery::start(Arc::clone(&upstream), played.clone()).unwrap();
+    assert_eq!(changed(&upstream).await, ["10.0.0.1:80"]);
+    assert_eq!(played.asked("silent.test"), 1);
+    tokio::time::sleep(PATIENCE * 2).await;
+    assert_eq!(upstream.status(Instant::now().into_std()).unresolved[0].error.as_ref(), "no answer from DNS in time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_does_not_resolve_at_the_start_is_found_soon_after_it_appears() {
+    let (played, upstream, begin) = (Arc::new(Played::default()), upstream("backend-1:80"), Instant::now());
+    played.says("backend-1", Err("there is no such name"));
+    let _discovery = Discovery::start(Arc::clone(&upstream), played.clone()).unwrap();
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(played.asked("backend-1"), 2);
+    let status = upstream.status(begin.into_std());
+    assert_eq!((&*status.unresolved[0].name, &*status.unresolved[0].error), ("backend-1", "there is no such name"));
+    assert!(upstream.is_settled(), "a start does not wait for a name for ever");
+    played.says("backend-1", addresses(&["10.0.0.1"], 30));
+    assert_eq!(changed(&upstream).await, ["10.0.0.1:80"]);
+    assert_eq!(begin.elapsed().as_secs(), 3);
+    assert!(upstream.status(begin.into_std()).unresolved.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_keeps_the_last_good_answer() {
+    let (played, upstream) = (Arc::new(Played::default()), upstream("api.test:80"));
+    played.says("api.test", addresses(&["10.0.0.1"], 10));
+    let _discovery = Discovery::start(Arc::clone(&upstream), played.clone()).unwrap();
+    changed(&upstream).await;
+    played.says("api.test", Err("server failure"));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(played.asked("api.test") > 3);
+    assert_eq!(shown(&upstream), ["10.0.0.1:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_lead_to_the_addresses_of_their_targets() {
+    let (played, upstream) = (Arc::new(Played::default()), upstream("srv:_http._tcp.api.test"));
+    let service = |priority, target: &str| ServiceRecord { priority, weight: 1, port: 8080, target: target.into() };
+    let records = Records::Services(vec![service(1, "a.test"), service(2, "b.test")]);
+    played.says("srv:_http._tcp.api.test", Ok(Answer { records, ttl: Duration::from_secs(60) }));
+    played.says("a.test", addresses(&["10.0.0.1"], 60));
+    played.says("b.test", addresses(&["10.0.0.2"], 60));
+    let _discovery = Discovery::start(Arc::clone(&upstream), played.clone()).unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(shown(&upstream), ["10.0.0.1:8080", "10.0.0.2:8080"]);
+    let set = upstream.endpoints();
+    assert_eq!(set.endpoints().map(|e| e.backup).collect::<Vec<_>>(), [false, true]);
+
+    let records = Records::Services(vec![service(1, "b.test")]);
+    played.says("srv:_http._tcp.api.test", Ok(Answer { records, ttl: Duration::from_secs(60) }));
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(shown(&upstream), ["10.0.0.2:8080"]);
+    let before = played.asked("a.test");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(played.asked("a.test"), before, "a target that is gone is asked no more");
+}
+
+#[test]
+fn an_upstream_of_addresses_starts_nothing() {
+    assert!(Discovery::start(upstream("10.0.0.1:80"), Arc::new(Played::default())).is_none());
+}
+
+/// A DNS server that knows `api.test` (A), `_http._tcp.api.test` (SRV), and nothing else.
+async fn dns_server() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut packet = [0; 1500];
+        while let Ok((length, client)) = socket.recv_from(&mut packet).await {
+            let reply = reply_to(&Message::from_vec(&packet[..length]).unwrap());
+            socket.send_to(&reply.to_vec().unwrap(), client).await.unwrap();
+        }
+    });
+    address
+}
+
+fn reply_to(query: &Message) -> Message {
+    let asked = query.queries[0].clone();
+    let mut reply = query.clone().into_response();
+    match (asked.name().to_ascii().to_lowercase().as_str(), asked.query_type()) {
+        ("api.test.", RecordType::A) => {
+            let data = RData::A(Ipv4Addr::new(10, 0, 0, 1).into());
+            reply.add_answer(Record::from_rdata(asked.name().clone(), 42, data));
+        }
+        ("api.test.", _) => {}
+        ("_http._tcp.api.test.", RecordType::SRV) => {
+            let target = Name::from_ascii("API.test.").unwrap();
+            let data = RData::SRV(SRV::new(1, 5, 8080, target));
+            reply.add_answer(Record::from_rdata(asked.name().clone(), 7, data));
+        }
+        _ => reply.metadata.response_code = ResponseCode::NXDomain,
+    }
+    reply
+}
+
+#[tokio::test]
+async fn the_given_servers_are_asked_and_answers_carry_their_ttl() {
+    let resolver = DnsResolver::new(&[dns_server().await]);
+    let answer = resolver.resolve(&Question::Addresses("api.test".into())).await.unwrap();
+    assert_eq!(answer, addresses(&["10.0.0.1"], 42).unwrap());
+
+    let answer = resolver.resolve(&Question::Services("_http._tcp.api.test".into())).await.unwrap();
+    let service = ServiceRecord { priority: 1, weight: 5, port: 8080, target: "api.test".into() };
+    assert_eq!(answer, Answer { records: Records::Services(vec![service]), ttl: Duration::from_secs(7) });
+
+    let error = resolver.resolve(&Question::Addresses("nobody.test".into())).await.unwrap_err();
+    assert_eq!(&*error, "there is no such name");
+}
+
+#[tokio::test]
+async fn localhost_resolves_without_any_server() {
+    let resolver = DnsResolver::new(&["127.0.0.1:9".parse().unwrap()]);
+    let answer = resolver.resolve(&Question::Addresses("localhost".into())).await.unwrap();
+    let Records::Addresses(addresses) = answer.records else { panic!("not addresses") };
+    assert!(addresses.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "{addresses:?}");
+}
