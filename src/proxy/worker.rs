@@ -9,7 +9,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use pingora::server::configuration::ServerConf;
@@ -43,7 +42,6 @@ pub enum Command {
 pub struct WorkerHandle {
     pub commands: mpsc::UnboundedSender<Command>,
     pub connections: Arc<AtomicUsize>,
-    pub thread: JoinHandle<()>,
 }
 
 impl Worker {
@@ -52,10 +50,11 @@ impl Worker {
         let connections = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let counter = connections.clone();
-        let thread = std::thread::Builder::new()
+        // Detached: it ends when the last of its commands' senders is dropped.
+        std::thread::Builder::new()
             .name(format!("weir-{number}"))
             .spawn(move || runtime.block_on(run(shared, counter, receiver)))?;
-        Ok(WorkerHandle { commands, connections, thread })
+        Ok(WorkerHandle { commands, connections })
     }
 
     pub fn proxy(&self) -> &Arc<HttpProxy<FullLane>> {
