@@ -8,6 +8,8 @@
 //!                                                    tls ◄───────┘
 //! ```
 
+pub mod defaults;
 pub mod diagnostics;
 pub mod model;
 pub mod snapshot;
+pub mod sources;
