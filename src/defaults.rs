@@ -1,0 +1,194 @@
+//! What a key means that was not written: every default of the file, with its unit and its reason.
+//!
+//! ```text
+//! sources ──► (what was written, else this) ──► model
+//! ```
+//!
+//! The model never holds "unset" where a default exists, so nothing after the sources reads this module.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::model::{
+    AccessLogFormat, ByteSize, ForwardedField, Http2, LbPolicy, Percent, RedirectStatus, RetryOn, SameSite,
+    StatusRange, TlsVersion, UpstreamProtocol, Verify, WhenAllUnhealthy,
+};
+
+const fn at_least_one(n: u32) -> NonZeroU32 {
+    match NonZeroU32::new(n) {
+        Some(n) => n,
+        None => NonZeroU32::MIN,
+    }
+}
+
+// The process.
+
+/// On stdout: whoever starts a proxy wants to see its traffic, and a container's log is collected from there.
+pub const ACCESS_LOG: AccessLogFormat = AccessLogFormat::Json;
+
+/// Loopback: it shows the configuration. 9180 is not taken by anything common beside a proxy (9090 Prometheus, 9100 node exporter).
+pub const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+
+/// `X-Forwarded-*` is what origins read; the RFC 7239 field only costs bytes for most.
+pub const FORWARDED_FIELD: ForwardedField = ForwardedField::Omit;
+
+/// Nothing looks at `/readyz` beside a docker-compose stack; behind a load balancer write its check interval times its threshold.
+pub const SHUTDOWN_DELAY: Duration = Duration::ZERO;
+
+/// What Kubernetes and most supervisors wait before they kill.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The port of DNS.
+pub const RESOLVER_PORT: u16 = 53;
+
+// Listeners.
+
+/// TLS 1.0 and 1.1 are withdrawn (RFC 8996).
+pub const TLS_MIN_VERSION: TlsVersion = TlsVersion::V1_2;
+
+/// Every browser speaks it, and none loses by the offer.
+pub const HTTP2: Http2 = Http2::Offer;
+
+/// Connections of one listener. At 10 KB for an idle one this is 200 MB, and with one upstream connection for each it stays
+/// below the 65,536 descriptors that container runtimes allow.
+pub const MAX_CONNECTIONS: u32 = 20_000;
+
+/// nginx's own (four buffers of 8 KiB): room for large cookies and tokens, too little to hurt.
+pub const MAX_HEADER_SIZE: ByteSize = ByteSize::kib(32);
+
+/// Mobile networks need two or three; more only helps slow-header attacks.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two pieces, not for the whole: slow uploads pass, stalled ones end. nginx's own.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// nginx's own; longer than the 60 s for which CDNs and cloud load balancers keep a connection, so that they close first.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// A bound, not a policy: nothing piles up per request, and each closed connection costs the client a handshake.
+pub const MAX_REQUESTS: u32 = 1_000_000;
+
+/// nginx's own, and above the 100 that RFC 9113 §6.5.2 recommends as the least.
+pub const MAX_STREAMS: u32 = 128;
+
+// Upstreams.
+
+/// Equal endpoints and short requests are what most have; it is the cheapest and the most predictable.
+pub const BALANCE: LbPolicy = LbPolicy::RoundRobin;
+
+/// An endpoint's share beside its siblings.
+pub const WEIGHT: NonZeroU32 = at_least_one(1);
+
+/// What every origin speaks.
+pub const PROTOCOL: UpstreamProtocol = UpstreamProtocol::Http1;
+
+/// Unverified TLS protects from nobody who matters.
+pub const VERIFY: Verify = Verify::Full;
+
+/// The checks may be wrong, and a 503 is certain.
+pub const WHEN_ALL_UNHEALTHY: WhenAllUnhealthy = WhenAllUnhealthy::TryAll;
+
+/// Idle connections per data-plane thread and endpoint: room for bursts, little for the origin to hold.
+pub const KEEPALIVE_CONNECTIONS: u32 = 64;
+
+/// Must be shorter than the origin's own, or a request meets a connection that is being closed: nginx closes after 75 s, Tomcat
+/// after 60 s, Go's server never. Node closes after 5 s and gunicorn after 2 s: write less for those.
+pub const KEEPALIVE_IDLE_TIMEOUT: Duration = Duration::from_secs(55);
+
+/// One lost SYN costs 1 s and two cost 3 s; an endpoint that is not there by 5 s will not come.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// nginx's own; between two reads.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// nginx's own; between two writes.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The first and two more: enough to pass two dead endpoints, too little to multiply an overload.
+pub const RETRY_ATTEMPTS: NonZeroU32 = at_least_one(3);
+
+/// More would multiply load faster than any origin recovers.
+pub const RETRY_ATTEMPTS_LIMIT: u32 = 10;
+
+/// Failures that cost the origin nothing. Not timeouts: asking twice makes a slow origin slower.
+pub const RETRY_ON: [RetryOn; 2] = [RetryOn::Connect, RetryOn::Reset];
+
+/// Two connect timeouts; who waited longer has gone.
+pub const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Retries add at most a fifth to the load of an upstream that is failing already.
+pub const RETRY_BUDGET: Percent = Percent(20);
+
+/// What a session keeps of a request body; almost every API call fits. Also the most that can be asked for.
+pub const RETRY_MAX_BODY: ByteSize = ByteSize::kib(64);
+
+/// Requests that may wait where `max-connections` is set: a short burst; a longer queue only delays the 503.
+pub const QUEUE: u32 = 100;
+
+/// Longer than a burst, shorter than a person's patience.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A cookie for the whole site.
+pub const STICKY_PATH: &str = "/";
+
+/// What browsers assume where nothing is said, spelled out.
+pub const STICKY_SAME_SITE: SameSite = SameSite::Lax;
+
+// Health.
+
+/// Failover within seconds; one small request per endpoint and interval.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A health endpoint that needs longer is not healthy.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One lost packet or one long garbage collection is no failure.
+pub const UNHEALTHY_AFTER: NonZeroU32 = at_least_one(3);
+
+/// One good answer may be luck.
+pub const HEALTHY_AFTER: NonZeroU32 = at_least_one(2);
+
+/// Any answer that is no error, as Kubernetes' probes take it.
+pub const HEALTH_STATUS: StatusRange = StatusRange { from: 200, to: 399 };
+
+/// What every health endpoint answers.
+pub const HEALTH_METHOD: &str = "GET";
+
+/// Outlier detection is on, as in nginx: without it and without health checks a dead endpoint costs every n-th request a failed
+/// connect for ever. Three failures, where nginx takes one: a single reset is no outage.
+pub const OUTLIER_FAILURES: NonZeroU32 = at_least_one(3);
+
+/// nginx's `fail_timeout`.
+pub const OUTLIER_WINDOW: Duration = Duration::from_secs(10);
+
+/// nginx's `fail_timeout`; then it gets requests again, and loses them again if nothing changed.
+pub const OUTLIER_EJECT_FOR: Duration = Duration::from_secs(10);
+
+/// When half of them fail the cause is elsewhere. A single endpoint is never ejected.
+pub const OUTLIER_MAX_EJECTED: Percent = Percent(50);
+
+// Routes and filters. A request body has no limit by default: bodies are streamed in constant memory, `body-timeout` ends stalled
+// ones, and nginx's 1 MiB is its best-known surprise; `max-body-size` guards an origin that needs it.
+
+/// Browsers keep a permanent redirect for ever, so that is for whoever writes it.
+pub const REDIRECT_STATUS: RedirectStatus = RedirectStatus::Found;
+
+pub const RESPOND_STATUS: u16 = 200;
+
+/// https is there to stay, and 308 keeps method and body where 301 turns a POST into a GET.
+pub const HTTPS_REDIRECT_STATUS: RedirectStatus = RedirectStatus::PermanentRedirect;
+
+/// Left out of the URL.
+pub const HTTPS_REDIRECT_PORT: u16 = 443;
+
+/// A year, as browsers' preload lists ask. Without `includeSubDomains`: it would reach hosts that this file does not know.
+pub const HSTS: &str = "max-age=31536000";
+
+/// Framing by the site itself is common, by others it is clickjacking.
+pub const FRAME_OPTIONS: &str = "SAMEORIGIN";
+
+pub const CONTENT_TYPE_OPTIONS: &str = "nosniff";
+
+/// What browsers assume where nothing is said; older ones did not.
+pub const REFERRER_POLICY: &str = "strict-origin-when-cross-origin";

@@ -1,0 +1,90 @@
+//! Filters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::process::all;
+use super::{Lowering, headers};
+use crate::defaults;
+use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HttpsRedirect, SecurityHeaders};
+use crate::sources::config::decode::{Field, List};
+use crate::sources::config::shapes::{self, TextOrOff, scalar};
+use crate::sources::config::tree::NodeId;
+
+/// One of each kind at most.
+pub fn filters(cx: &Lowering, written: Field<List<shapes::Filter>>) -> Vec<Filter> {
+    let mut first_lines: HashMap<&'static str, u32> = HashMap::new();
+    let mut filters = Vec::new();
+    for (at, shape) in written.value().unwrap_or_default().into_iter().filter_map(Field::given) {
+        let kind = kind(cx, at, shape);
+        let line = cx.findings.line(at.value());
+        if let Some(first) = first_lines.insert(kind.name(), line) {
+            let message = format!("\"{}\" is in this list twice; it was first at line {first}", kind.name());
+            cx.error_with(at.value(), message, "make one of them");
+        }
+        filters.push(Filter { origin: cx.findings.origin(at.value()), kind });
+    }
+    filters
+}
+
+fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter) -> FilterKind {
+    match shape {
+        shapes::Filter::HttpsRedirect(shape) => FilterKind::HttpsRedirect(HttpsRedirect {
+            status: shape.status.scalar_or(defaults::HTTPS_REDIRECT_STATUS),
+            port: shape.port.scalar_or(defaults::HTTPS_REDIRECT_PORT),
+        }),
+        shapes::Filter::Allow(list) => {
+            if list.is_empty() {
+                let help = "write whom, as allow: [10.0.0.0/8], or deny: [0.0.0.0/0, \"::/0\"] for nobody";
+                cx.error_with(at.value(), "\"allow\" with an empty list would refuse everyone", help);
+            }
+            FilterKind::Allow(all(Field::Given(at, list)))
+        }
+        shapes::Filter::Deny(list) => {
+            if list.is_empty() {
+                let help = "write whom, as deny: [10.0.0.0/8], or take it out";
+                cx.error_with(at.value(), "\"deny\" with an empty list would refuse nobody", help);
+            }
+            FilterKind::Deny(all(Field::Given(at, list)))
+        }
+        shapes::Filter::Headers(shape) => FilterKind::Headers(HeaderEdits {
+            request: edit_set(cx, shape.request),
+            response: edit_set(cx, shape.response),
+        }),
+        shapes::Filter::SecurityHeaders(shape) => FilterKind::SecurityHeaders(security_headers(shape)),
+        shapes::Filter::MaxBodySize(size) => FilterKind::MaxBodySize(size.0),
+    }
+}
+
+fn edit_set(cx: &Lowering, written: Field<shapes::EditSet>) -> EditSet {
+    let shape = written.value().unwrap_or_default();
+    EditSet {
+        set: headers::fields(cx, shape.set),
+        add: headers::fields(cx, shape.add),
+        remove: removed(cx, shape.remove),
+    }
+}
+
+fn removed(cx: &Lowering, written: Field<List<scalar::HeaderName>>) -> Vec<Arc<str>> {
+    let names = written.value().unwrap_or_default().into_iter().filter_map(Field::given);
+    names.filter_map(|(at, name)| headers::checked_name(cx, at.value(), &name.0)).collect()
+}
+
+fn security_headers(shape: shapes::SecurityHeaders) -> SecurityHeaders {
+    SecurityHeaders {
+        hsts: text(shape.hsts, Some(defaults::HSTS)),
+        frame_options: text(shape.frame_options, Some(defaults::FRAME_OPTIONS)),
+        content_type_options: text(shape.content_type_options, Some(defaults::CONTENT_TYPE_OPTIONS)),
+        referrer_policy: text(shape.referrer_policy, Some(defaults::REFERRER_POLICY)),
+        permissions_policy: text(shape.permissions_policy, None),
+        content_security_policy: text(shape.content_security_policy, None),
+    }
+}
+
+fn text(written: Field<TextOrOff>, default: Option<&str>) -> Option<Arc<str>> {
+    match written.value() {
+        Some(TextOrOff::Text(text)) => Some(text.0),
+        Some(TextOrOff::Off) => None,
+        None => default.map(Into::into),
+    }
+}

@@ -1,0 +1,107 @@
+//! Virtual hosts.
+
+use std::collections::HashMap;
+
+use super::names::Names;
+use super::route::{self, RouteNames, Scope};
+use super::{Lowering, filter};
+use crate::model::{HostName, ListenerName, VirtualHost};
+use crate::sources::config::decode::{Field, List};
+use crate::sources::config::shapes::{self, scalar};
+use crate::sources::config::tree::NodeId;
+
+pub fn hosts(cx: &Lowering, written: Field<List<shapes::Host>>, listeners: &Names, scope: &Scope) -> Vec<VirtualHost> {
+    if written.is_wrong() {
+        scope.upstream_names.lost_a_use();
+    }
+    let list = written.value().unwrap_or_default();
+    let mut route_names = RouteNames::given(cx, &list);
+    let mut claims = Claims::default();
+    let mut hosts = Vec::with_capacity(list.len());
+    for field in list {
+        match field {
+            Field::Given(at, shape) => hosts.push(host(cx, at, shape, listeners, scope, &mut route_names, &mut claims)),
+            Field::Wrong(_) => scope.upstream_names.lost_a_use(),
+            Field::Absent => {}
+        }
+    }
+    hosts
+}
+
+fn host(
+    cx: &Lowering,
+    at: NodeId,
+    shape: shapes::Host,
+    known_listeners: &Names,
+    scope: &Scope,
+    route_names: &mut RouteNames,
+    claims: &mut Claims,
+) -> VirtualHost {
+    let listeners = listeners(cx, shape.listeners, known_listeners);
+    let names = names(cx, at, shape.names, &listeners, claims);
+    let prefix = names.first().map_or_else(|| "?".into(), HostName::to_string);
+    let filters = filter::filters(cx, shape.filters);
+    let routes = match cx.required(shape.routes, at, "routes", "routes: [{ path: /, upstream: … }]") {
+        None => {
+            scope.upstream_names.lost_a_use();
+            Vec::new()
+        }
+        Some((at, list)) => {
+            if list.is_empty() {
+                cx.error_with(at.key(), "there are no routes", "write at least one, as { path: /, upstream: … }");
+            }
+            list.into_iter().filter_map(|field| route::route(cx, field, &prefix, scope, route_names)).collect()
+        }
+    };
+    VirtualHost { origin: cx.findings.origin(at.value()), names, listeners, filters, routes }
+}
+
+fn listeners(cx: &Lowering, written: Field<List<String>>, known: &Names) -> Vec<ListenerName> {
+    if let Field::Given(at, list) = &written
+        && list.is_empty()
+    {
+        cx.error_with(at.value(), "a host that no listener serves", "name one, or take the key out to serve it on all");
+    }
+    let named = written.value().unwrap_or_default().into_iter().filter_map(Field::given);
+    named.filter(|(at, name)| known.resolve(cx, *at, name)).map(|(_, name)| ListenerName::new(name)).collect()
+}
+
+fn names(
+    cx: &Lowering,
+    at: NodeId,
+    written: Field<List<scalar::HostPattern>>,
+    listeners: &[ListenerName],
+    claims: &mut Claims,
+) -> Vec<HostName> {
+    let Some((at, list)) = cx.required(written, at, "names", "names: [example.org], or [\"*\"] for any") else {
+        return Vec::new();
+    };
+    if list.is_empty() {
+        cx.error_with(at.value(), "a host without a name", "write at least one, as [example.org], or [\"*\"] for any");
+    }
+    let mut names = Vec::with_capacity(list.len());
+    for (at, name) in list.into_iter().filter_map(Field::given) {
+        claims.claim(cx, at, &name.0, listeners);
+        names.push(name.0);
+    }
+    names
+}
+
+/// Who has which name on which listeners (none: on all).
+#[derive(Default)]
+struct Claims(HashMap<HostName, Vec<(Vec<ListenerName>, u32)>>);
+
+impl Claims {
+    fn claim(&mut self, cx: &Lowering, at: NodeId, name: &HostName, listeners: &[ListenerName]) {
+        let claims = self.0.entry(name.clone()).or_default();
+        let meets = |other: &[ListenerName]| {
+            other.is_empty() || listeners.is_empty() || other.iter().any(|name| listeners.contains(name))
+        };
+        if let Some((_, first)) = claims.iter().find(|(other, _)| meets(other)) {
+            let message = format!("the host \"{name}\" is here twice; it was first at line {first}");
+            cx.error_with(at.value(), message, "put the routes of both under one host");
+            return;
+        }
+        claims.push((listeners.to_vec(), cx.findings.line(at.value())));
+    }
+}

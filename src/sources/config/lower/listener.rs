@@ -1,0 +1,120 @@
+//! Listeners.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::names::check_name;
+use super::process::all;
+use super::{Lowering, filter};
+use crate::defaults;
+use crate::model::{Admin, ByteSize, ConnectionLimits, Http2, Listener, ListenerName, ListenerTls, ProxyProtocol};
+use crate::sources::config::decode::{Field, Table};
+use crate::sources::config::findings::Place;
+use crate::sources::config::shapes;
+use crate::sources::config::tree::NodeId;
+
+/// The listeners that could be read, each with the place of its address.
+pub fn listeners(
+    cx: &Lowering,
+    written: Field<Table<shapes::Listener>>,
+    has_certificates: bool,
+) -> Vec<(Place, Listener)> {
+    let Some((at, Table(entries))) = written.given() else { return Vec::new() };
+    if entries.is_empty() {
+        cx.error_with(
+            at.key(),
+            "no listener is named, so that nothing would be served",
+            "write http: { address: \":80\" }",
+        );
+    }
+    let mut listeners = Vec::with_capacity(entries.len());
+    for (name, field) in entries {
+        let Some(place) = field.key() else { continue };
+        check_name(cx, "listener", &name, place);
+        if let Some((at, shape)) = field.given() {
+            if let (Some(tls), false) = (shape.tls.key(), has_certificates) {
+                let message = "TLS is on, but there are no certificates: every client gets a self-signed one";
+                cx.warning(tls, message, "write certificates: [{ file: { cert: …, key: … } }]");
+            }
+            listeners.extend(listener(cx, name, at, shape));
+        }
+    }
+    listeners
+}
+
+fn listener(cx: &Lowering, name: String, at: NodeId, shape: shapes::Listener) -> Option<(Place, Listener)> {
+    let tls = shape.tls.value().map(tls);
+    let proxy_protocol = shape.proxy_protocol.given().map(|(at, shape)| proxy_protocol(cx, at, shape));
+    let limits = limits(cx, shape.limits.value().unwrap_or_default());
+    let filters = filter::filters(cx, shape.filters);
+    let (address_at, address) = cx.required(shape.address, at, "address", "address: \":80\"")?;
+    let listener = Listener {
+        name: ListenerName::new(name),
+        origin: cx.findings.origin(at.key()),
+        address: address.0,
+        tls,
+        proxy_protocol,
+        limits,
+        filters,
+    };
+    Some((address_at.value(), listener))
+}
+
+fn tls(shape: shapes::ListenerTls) -> ListenerTls {
+    ListenerTls {
+        min_version: shape.min_version.scalar_or(defaults::TLS_MIN_VERSION),
+        http2: match shape.http2.value() {
+            Some(true) => Http2::Offer,
+            Some(false) => Http2::Off,
+            None => defaults::HTTP2,
+        },
+    }
+}
+
+fn proxy_protocol(cx: &Lowering, at: NodeId, shape: shapes::ProxyProtocol) -> ProxyProtocol {
+    let trusted =
+        cx.required(shape.trusted, at, "trusted", "trusted: [10.0.0.0/8], the addresses of the load balancers");
+    if let Some((at, list)) = &trusted
+        && list.is_empty()
+    {
+        cx.error_with(at.value(), "nobody is trusted, so that every connection is closed", "write whom: [10.0.0.0/8]");
+    }
+    ProxyProtocol { trusted: all(trusted.map_or(Field::Absent, |(at, list)| Field::Given(at, list))) }
+}
+
+fn limits(cx: &Lowering, shape: shapes::ConnectionLimits) -> ConnectionLimits {
+    const SMALLEST_HEADER: ByteSize = ByteSize::kib(1);
+    const LARGEST_HEADER: ByteSize = ByteSize::mib(1);
+    if let Field::Given(at, size) = &shape.max_header_size
+        && !(SMALLEST_HEADER..=LARGEST_HEADER).contains(&size.0)
+    {
+        let message = format!("{} is out of bounds for a header", size.0);
+        cx.error_with(at.value(), message, format!("write {SMALLEST_HEADER} to {LARGEST_HEADER}"));
+    }
+    ConnectionLimits {
+        max_connections: shape.max_connections.scalar().map_or(defaults::MAX_CONNECTIONS, u32::from) as usize,
+        max_header_size: shape.max_header_size.scalar_or(defaults::MAX_HEADER_SIZE),
+        header_timeout: shape.header_timeout.scalar_or(defaults::HEADER_TIMEOUT),
+        body_timeout: shape.body_timeout.scalar_or(defaults::BODY_TIMEOUT),
+        idle_timeout: shape.idle_timeout.scalar_or(defaults::IDLE_TIMEOUT),
+        max_requests: shape.max_requests.scalar().map_or(defaults::MAX_REQUESTS, u32::from),
+        max_streams: shape.max_streams.scalar().map_or(defaults::MAX_STREAMS, u32::from),
+    }
+}
+
+/// No two may listen on one address; any number may ask for a free port (0).
+pub fn check_addresses(cx: &Lowering, listeners: &[(Place, Listener)], admin: Option<&Admin>) {
+    let mut taken: HashMap<SocketAddr, String> = HashMap::new();
+    if let Some(admin) = admin {
+        taken.insert(admin.address, "\"admin\"".into());
+    }
+    for (place, listener) in listeners.iter().filter(|(_, listener)| listener.address.port() != 0) {
+        let by = format!("\"{}\" (line {})", listener.name, cx.findings.line(*place));
+        if let Some(first) = taken.get(&listener.address) {
+            let message = format!("{} is listened on already by {first}", listener.address);
+            cx.error_with(*place, message, "write another address or port");
+            continue;
+        }
+        taken.insert(listener.address, by);
+    }
+}

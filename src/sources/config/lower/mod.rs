@@ -1,0 +1,157 @@
+//! From shapes to the model: fills in defaults, resolves names, and finds what single values cannot tell.
+//!
+//! ```text
+//! File ──► process, listeners, certificates, upstreams ──► hosts (by the names of the others) ──► Model
+//!   └────► Findings
+//! ```
+//!
+//! It goes on after every fault with whatever stands in for the faulty part: a model is only handed out where there
+//! was none. What was reported while decoding (`Field::Wrong`) is not reported again.
+
+mod certificate;
+mod filter;
+mod headers;
+mod health;
+mod host;
+mod listener;
+mod names;
+mod process;
+mod retry;
+mod rewrite;
+mod route;
+mod upstream;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::decode::Field;
+use super::findings::{Findings, Place};
+use super::shapes;
+use super::tree::{Document, NodeId};
+use crate::diagnostics::Diagnostic;
+use crate::model::Model;
+use names::Names;
+
+pub struct Lowered {
+    /// To be used only where there are no errors.
+    pub model: Model,
+    /// Every file that is named and read.
+    pub files: BTreeSet<PathBuf>,
+}
+
+/// `folder` is where relative paths begin.
+pub fn lower(file: shapes::File, findings: &Findings, folder: &Path) -> Lowered {
+    let cx = Lowering { findings, folder, files: RefCell::default() };
+    let listener_names = Names::of("listener", &file.listeners);
+    let upstream_names = Names::of("upstream", &file.upstreams);
+    let has_certificates = !matches!(&file.certificates, Field::Absent)
+        && !matches!(&file.certificates, Field::Given(_, list) if list.is_empty());
+
+    let process = process::process(
+        &cx,
+        process::Keys {
+            threads: file.threads,
+            access_log: file.access_log,
+            trusted_proxies: file.trusted_proxies,
+            forwarded: file.forwarded,
+            admin: file.admin,
+            shutdown: file.shutdown,
+            resolvers: file.resolvers,
+        },
+    );
+    let listeners = listener::listeners(&cx, file.listeners, has_certificates);
+    listener::check_addresses(&cx, &listeners, process.admin.as_ref());
+    let certificates = certificate::certificates(&cx, file.certificates);
+    let upstreams = upstream::upstreams(&cx, file.upstreams, &listeners);
+    let scope = route::Scope { upstream_names: &upstream_names, upstreams: &upstreams };
+    let hosts = host::hosts(&cx, file.hosts, &listener_names, &scope);
+    upstream_names.report_unused(&cx);
+
+    let listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
+    let upstreams = upstreams.into_values();
+    let model = Model { process, listeners, certificates, hosts, upstreams };
+    Lowered { model, files: cx.files.into_inner() }
+}
+
+/// What every part of lowering needs.
+pub(super) struct Lowering<'a> {
+    findings: &'a Findings<'a>,
+    folder: &'a Path,
+    files: RefCell<BTreeSet<PathBuf>>,
+}
+
+impl Lowering<'_> {
+    fn error(&self, place: Place, message: impl Into<String>) {
+        self.findings.report(self.findings.error(place, message));
+    }
+
+    fn error_with(&self, place: Place, message: impl Into<String>, help: impl Into<String>) {
+        self.findings.report(self.findings.error(place, message).help(help));
+    }
+
+    fn warning(&self, place: Place, message: impl Into<String>, help: impl Into<String>) {
+        self.findings.report(self.findings.warning(place, message).help(help));
+    }
+
+    /// The value of a key that must be there.
+    fn required<T>(&self, field: Field<T>, parent: NodeId, key: &str, example: &str) -> Option<(NodeId, T)> {
+        if matches!(field, Field::Absent) {
+            self.missing(parent, &[key], format!("\"{key}\" is missing"), format!("write {example}"));
+        }
+        field.given()
+    }
+
+    /// Reports missing keys at their parent, unless one of them is there under a misspelled name.
+    fn missing(&self, parent: NodeId, keys: &[&str], message: impl Into<String>, help: impl Into<String>) {
+        if !keys.iter().any(|key| self.findings.is_misspelled(parent, key)) {
+            self.error_with(parent.key(), message, help);
+        }
+    }
+
+    /// Reports every key but the first that stands where only one may. Says how many there are.
+    fn only_one(&self, keys: &[(&str, Option<Place>)]) -> usize {
+        let written: Vec<_> = keys.iter().filter_map(|(key, place)| place.map(|place| (key, place))).collect();
+        let Some(((first, _), others)) = written.split_first() else { return 0 };
+        for (key, place) in others {
+            self.error_with(
+                *place,
+                format!("\"{key}\" cannot stand beside \"{first}\""),
+                format!("keep one of {}", keys.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", ")),
+            );
+        }
+        written.len()
+    }
+
+    /// A file that is read: relative paths begin at the folder of the configuration.
+    fn file(&self, path: PathBuf) -> PathBuf {
+        let path = self.path(path);
+        self.files.borrow_mut().insert(path.clone());
+        path
+    }
+
+    /// A file that is not read, so that its changes mean nothing.
+    fn path(&self, path: PathBuf) -> PathBuf {
+        self.folder.join(path)
+    }
+}
+
+/// Reports what the top of the file lacks.
+pub fn check_top(file: &shapes::File, findings: &Findings) {
+    let top = Document::ROOT;
+    let report = |diagnostic: Diagnostic| findings.report(diagnostic);
+    if matches!(file.listeners, Field::Absent) && !findings.is_misspelled(top, "listeners") {
+        report(
+            findings
+                .error(top.value(), "\"listeners\" is missing, so that nothing would be served")
+                .help("write listeners: { http: { address: \":80\" } }"),
+        );
+    }
+    if matches!(file.hosts, Field::Absent) && !findings.is_misspelled(top, "hosts") {
+        report(
+            findings
+                .warning(top.value(), "\"hosts\" is missing, so that every request is answered 404")
+                .help("write hosts: [{ names: [\"*\"], routes: […] }]"),
+        );
+    }
+}

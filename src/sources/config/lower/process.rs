@@ -1,0 +1,69 @@
+//! What concerns the process as a whole.
+
+use super::Lowering;
+use crate::defaults;
+use crate::model::{AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, Process, Shutdown, Threads};
+use crate::sources::config::decode::{Either, Field, List, Scalar};
+use crate::sources::config::shapes::{self, scalar};
+
+/// The top-level keys that this room reads.
+pub struct Keys {
+    pub threads: Field<scalar::Threads>,
+    pub access_log: Field<Either<shapes::AccessLogWord, shapes::AccessLog>>,
+    pub trusted_proxies: Field<List<scalar::Network>>,
+    pub forwarded: Field<bool>,
+    pub admin: Field<Either<scalar::Off, shapes::Admin>>,
+    pub shutdown: Field<shapes::Shutdown>,
+    pub resolvers: Field<List<scalar::ResolverAddress>>,
+}
+
+pub fn process(cx: &Lowering, keys: Keys) -> Process {
+    let shutdown = keys.shutdown.value_or(shapes::Shutdown::default());
+    Process {
+        threads: keys.threads.scalar_or(Threads::Auto),
+        access_log: access_log(cx, keys.access_log),
+        admin: admin(keys.admin),
+        trusted_proxies: all(keys.trusted_proxies),
+        forwarded: match keys.forwarded.value() {
+            Some(true) => ForwardedField::Send,
+            Some(false) => ForwardedField::Omit,
+            None => defaults::FORWARDED_FIELD,
+        },
+        shutdown: Shutdown {
+            delay: shutdown.delay.scalar_or(defaults::SHUTDOWN_DELAY),
+            timeout: shutdown.timeout.scalar_or(defaults::SHUTDOWN_TIMEOUT),
+        },
+        resolvers: all(keys.resolvers),
+    }
+}
+
+/// The items of a list that could be read.
+pub fn all<S: Scalar>(list: Field<List<S>>) -> Vec<S::Value> {
+    list.value().unwrap_or_default().into_iter().filter_map(Field::scalar).collect()
+}
+
+fn access_log(cx: &Lowering, written: Field<Either<shapes::AccessLogWord, shapes::AccessLog>>) -> Option<AccessLog> {
+    let to_stdout = |format| Some(AccessLog { format, target: LogTarget::Stdout });
+    match written.value() {
+        None => to_stdout(defaults::ACCESS_LOG),
+        Some(Either::Short(shapes::AccessLogWord::Json)) => to_stdout(AccessLogFormat::Json),
+        Some(Either::Short(shapes::AccessLogWord::Combined)) => to_stdout(AccessLogFormat::Combined),
+        Some(Either::Short(shapes::AccessLogWord::Off)) => None,
+        Some(Either::Full(shapes::AccessLog { format, file })) => Some(AccessLog {
+            format: match format.value() {
+                Some(shapes::AccessLogFormat::Json) => AccessLogFormat::Json,
+                Some(shapes::AccessLogFormat::Combined) => AccessLogFormat::Combined,
+                None => defaults::ACCESS_LOG,
+            },
+            target: file.scalar().map_or(LogTarget::Stdout, |file| LogTarget::File(cx.path(file))),
+        }),
+    }
+}
+
+fn admin(written: Field<Either<scalar::Off, shapes::Admin>>) -> Option<Admin> {
+    match written.value() {
+        None => Some(Admin { address: defaults::ADMIN_ADDRESS }),
+        Some(Either::Short(scalar::Off(()))) => None,
+        Some(Either::Full(admin)) => Some(Admin { address: admin.address.scalar_or(defaults::ADMIN_ADDRESS) }),
+    }
+}

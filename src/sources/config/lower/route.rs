@@ -1,0 +1,280 @@
+//! Routes: what is matched, and what is done.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::names::Names;
+use super::process::all;
+use super::rewrite::{MatchedBy, PathKeys, path_rewrite};
+use super::upstream::Upstreams;
+use super::{Lowering, filter, headers, retry};
+use crate::defaults;
+use crate::model::{
+    Action, FieldMatch, Forward, PathMatch, Redirect, Respond, Rewrite, Route, RouteMatch, RouteName, RouteTimeouts,
+    Scheme, UpstreamName, ValueMatch,
+};
+use crate::sources::config::decode::{Either, Field, List, Table};
+use crate::sources::config::findings::Place;
+use crate::sources::config::shapes::{self, FieldCondition, FieldWord, scalar};
+use crate::sources::config::tree::{NodeId, abridged};
+
+/// What routes refer to.
+pub struct Scope<'a> {
+    pub upstream_names: &'a Names,
+    pub upstreams: &'a Upstreams,
+}
+
+/// `host` is the name of the first host, for the route's own name.
+pub fn route(
+    cx: &Lowering,
+    field: Field<shapes::Route>,
+    host: &str,
+    scope: &Scope,
+    names: &mut RouteNames,
+) -> Option<Route> {
+    if field.is_wrong() {
+        scope.upstream_names.lost_a_use();
+    }
+    let (at, shape) = field.given()?;
+    let matched_by = check_paths(cx, at, &shape);
+    let path = path_match(cx, shape.path, shape.exact, shape.regex);
+    let methods = all(shape.methods);
+    let headers = conditions(cx, shape.headers, FieldKind::Header);
+    let query = conditions(cx, shape.query, FieldKind::Query);
+    let filters = filter::filters(cx, shape.filters);
+    let keys = ActionKeys {
+        upstream: shape.upstream,
+        redirect: shape.redirect,
+        respond: shape.respond,
+        rewrite: shape.rewrite,
+        timeouts: shape.timeouts,
+        retry: shape.retry,
+    };
+    let action = action(cx, at, keys, matched_by, scope);
+    let path = path?;
+    let name = names.name(shape.name.value(), host, &path);
+    let matches = RouteMatch { path, methods, headers, query };
+    Some(Route { name, origin: cx.findings.origin(at.value()), matches, action: action?, filters })
+}
+
+fn check_paths(cx: &Lowering, at: NodeId, shape: &shapes::Route) -> MatchedBy {
+    let keys = [("path", shape.path.key()), ("exact", shape.exact.key()), ("regex", shape.regex.key())];
+    if cx.only_one(&keys) == 0 {
+        let help = "write path: / for everything, exact: /health for one path, or regex: ^/v[0-9]+/";
+        cx.missing(at, &["path", "exact", "regex"], "nothing says which paths the route takes", help);
+    }
+    match keys {
+        [(_, Some(_)), _, _] => MatchedBy::Prefix,
+        [_, (_, Some(_)), _] => MatchedBy::Exact,
+        [_, _, (_, Some(_))] => MatchedBy::Regex,
+        [(_, None), (_, None), (_, None)] => MatchedBy::Unknown,
+    }
+}
+
+fn path_match(
+    cx: &Lowering,
+    prefix: Field<scalar::MatchedPath>,
+    exact: Field<scalar::MatchedPath>,
+    regex: Field<scalar::Regex>,
+) -> Option<PathMatch> {
+    if let Field::Given(at, scalar::Regex(pattern)) = &regex
+        && let Some(first) = pattern.as_str().strip_prefix('^').and_then(|rest| rest.chars().next())
+        && first.is_ascii_alphanumeric()
+    {
+        let message = "this never matches: every path begins with a slash";
+        cx.warning(at.value(), message, format!("write \"^/{}\"", abridged(&pattern.as_str()[1..])));
+    }
+    prefix
+        .scalar()
+        .map(PathMatch::Prefix)
+        .or_else(|| exact.scalar().map(PathMatch::Exact))
+        .or_else(|| regex.scalar().map(PathMatch::Regex))
+}
+
+#[derive(Clone, Copy)]
+enum FieldKind {
+    /// Kept in lowercase.
+    Header,
+    Query,
+}
+
+fn conditions(
+    cx: &Lowering,
+    written: Field<Table<Either<FieldWord, FieldCondition>>>,
+    kind: FieldKind,
+) -> Vec<FieldMatch> {
+    let mut conditions = Vec::new();
+    for (name, field) in written.value().map_or(Vec::new(), |Table(entries)| entries) {
+        let Some((at, condition)) = field.given() else { continue };
+        let value = match condition {
+            Either::Short(FieldWord::Present) => ValueMatch::Present,
+            Either::Short(FieldWord::Absent) => ValueMatch::Absent,
+            Either::Short(FieldWord::Exact(text)) | Either::Full(FieldCondition::Exact(text)) => {
+                ValueMatch::Exact(text.into())
+            }
+            Either::Full(FieldCondition::Regex(pattern)) => ValueMatch::Regex(pattern.0),
+        };
+        let name: Arc<str> = match kind {
+            FieldKind::Query => name.into(),
+            FieldKind::Header => match scalar::header_name(&name) {
+                Ok(name) => name.to_ascii_lowercase().into(),
+                Err(message) => {
+                    cx.error(at.key(), message);
+                    continue;
+                }
+            },
+        };
+        conditions.push(FieldMatch { name, value });
+    }
+    conditions
+}
+
+struct ActionKeys {
+    upstream: Field<String>,
+    redirect: Field<shapes::Redirect>,
+    respond: Field<shapes::Respond>,
+    rewrite: Field<shapes::Rewrite>,
+    timeouts: Field<shapes::Timeouts>,
+    retry: Field<shapes::Retry>,
+}
+
+fn action(cx: &Lowering, at: NodeId, keys: ActionKeys, matched_by: MatchedBy, scope: &Scope) -> Option<Action> {
+    let actions =
+        [("upstream", keys.upstream.key()), ("redirect", keys.redirect.key()), ("respond", keys.respond.key())];
+    if cx.only_one(&actions) == 0 {
+        let names = ["upstream", "redirect", "respond"];
+        let help = "write upstream: …, redirect: { … } or respond: { … }";
+        cx.missing(at, &names, "nothing says what is done with the requests", help);
+        scope.upstream_names.lost_a_use();
+    }
+    match (keys.upstream, keys.redirect.given(), keys.respond.given()) {
+        (Field::Given(at, name), _, _) => {
+            let forward = forward(cx, at, name, keys.rewrite, keys.timeouts, keys.retry, matched_by, scope);
+            Some(Action::Forward(forward))
+        }
+        (Field::Wrong(_), _, _) => {
+            scope.upstream_names.lost_a_use();
+            None
+        }
+        (Field::Absent, redirect, respond) => {
+            if actions.iter().any(|(_, place)| place.is_some()) {
+                refuse_forwarding(cx, keys.rewrite.key(), keys.timeouts.key(), keys.retry.key());
+            }
+            let redirect = redirect.map(|(at, shape)| Action::Redirect(self::redirect(cx, at, shape, matched_by)));
+            redirect.or_else(|| respond.map(|(_, shape)| Action::Respond(self::respond(cx, shape))))
+        }
+    }
+}
+
+fn refuse_forwarding(cx: &Lowering, rewrite: Option<Place>, timeouts: Option<Place>, retry: Option<Place>) {
+    for (key, place) in [("rewrite", rewrite), ("timeouts", timeouts), ("retry", retry)] {
+        if let Some(place) = place {
+            let message = format!("\"{key}\" has no effect where nothing is sent upstream");
+            cx.error_with(place, message, "take it out, or write upstream: …");
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn forward(
+    cx: &Lowering,
+    at: NodeId,
+    name: String,
+    rewrite: Field<shapes::Rewrite>,
+    timeouts: Field<shapes::Timeouts>,
+    retry: Field<shapes::Retry>,
+    matched_by: MatchedBy,
+    scope: &Scope,
+) -> Forward {
+    scope.upstream_names.resolve(cx, at, &name);
+    let otherwise = || scope.upstreams.get(&name).map_or_else(retry::standard, |upstream| upstream.retry.clone());
+    let timeouts = timeouts.value().unwrap_or_default();
+    let rewrite = rewrite.value().unwrap_or_default();
+    let keys = PathKeys { path: rewrite.path, prefix: rewrite.prefix, regex: rewrite.regex };
+    Forward {
+        rewrite: Rewrite { path: path_rewrite(cx, keys, matched_by), host: rewrite.host.scalar() },
+        timeouts: RouteTimeouts {
+            request: timeouts.request.scalar(),
+            connect: timeouts.connect.scalar(),
+            read: timeouts.read.scalar(),
+            write: timeouts.write.scalar(),
+        },
+        retry: retry.value().map(|shape| retry::retry(cx, shape, otherwise())),
+        upstream: UpstreamName::new(name),
+    }
+}
+
+fn redirect(cx: &Lowering, at: NodeId, shape: shapes::Redirect, matched_by: MatchedBy) -> Redirect {
+    let parts = [shape.scheme.key(), shape.host.key(), shape.port.key(), shape.path.key(), shape.prefix.key()];
+    if parts.iter().flatten().next().is_none() && shape.regex.key().is_none() {
+        let keys = ["scheme", "host", "port", "path", "prefix", "regex"];
+        let help = "say what of the URL changes: scheme, host, port, and path, prefix or regex";
+        cx.missing(at, &keys, "this redirects every request to itself", help);
+    }
+    let keys = PathKeys { path: shape.path, prefix: shape.prefix, regex: shape.regex };
+    Redirect {
+        status: shape.status.scalar_or(defaults::REDIRECT_STATUS),
+        scheme: shape.scheme.value().map(|scheme| match scheme {
+            shapes::Scheme::Http => Scheme::Http,
+            shapes::Scheme::Https => Scheme::Https,
+        }),
+        host: shape.host.scalar(),
+        port: shape.port.scalar(),
+        path: path_rewrite(cx, keys, matched_by),
+    }
+}
+
+fn respond(cx: &Lowering, shape: shapes::Respond) -> Respond {
+    let body_place = shape.body.key();
+    let respond = Respond {
+        status: shape.status.scalar_or(defaults::RESPOND_STATUS),
+        headers: headers::fields(cx, shape.headers),
+        body: shape.body.value().unwrap_or_default().into(),
+    };
+    if let (Some(place), 204 | 304, false) = (body_place, respond.status, respond.body.is_empty()) {
+        let message = format!("an answer of status {} has no body (RFC 9110 §6.4.1)", respond.status);
+        cx.error_with(place, message, "take the body out, or write another status");
+    }
+    respond
+}
+
+/// Gives each route a name of its own.
+pub struct RouteNames(HashSet<String>);
+
+impl RouteNames {
+    /// Those that were written; one that was written twice is reported.
+    pub fn given(cx: &Lowering, hosts: &List<shapes::Host>) -> Self {
+        let mut first_lines: HashMap<String, u32> = HashMap::new();
+        let routes = hosts.iter().filter_map(|host| match host {
+            Field::Given(_, shapes::Host { routes: Field::Given(_, routes), .. }) => Some(routes),
+            Field::Given(..) | Field::Wrong(_) | Field::Absent => None,
+        });
+        for route in routes.flatten() {
+            let Field::Given(_, shapes::Route { name: Field::Given(at, name), .. }) = route else { continue };
+            let line = cx.findings.line(at.value());
+            if name.is_empty() {
+                cx.error_with(at.value(), "a name cannot be empty", "take the key out, and one is made");
+            } else if let Some(first) = first_lines.get(name) {
+                let message = format!("the route \"{}\" is here twice; it was first at line {first}", abridged(name));
+                cx.error_with(at.value(), message, "give it another name");
+            } else {
+                first_lines.insert(name.clone(), line);
+            }
+        }
+        Self(first_lines.into_keys().collect())
+    }
+
+    fn name(&mut self, given: Option<String>, host: &str, path: &PathMatch) -> RouteName {
+        if let Some(name) = given {
+            return RouteName::new(name);
+        }
+        let made = format!("{host}{path}");
+        let mut name = made.clone();
+        let mut number = 1;
+        while !self.0.insert(name.clone()) {
+            number += 1;
+            name = format!("{made}#{number}");
+        }
+        RouteName::new(name)
+    }
+}

@@ -1,0 +1,120 @@
+//! Filters: one key each, in the order of the list.
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Field, List, Table, scalar};
+use crate::defaults;
+
+/// What is checked, edited or bounded on the way. Of two of one kind the nearest to the route wins.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename = "filter", rename_all = "kebab-case")]
+#[schemars(transform = allow_bare_words)]
+pub enum Filter {
+    /// Plain requests are sent to the same URL over https.
+    HttpsRedirect(HttpsRedirect),
+    /// Only these clients; others get 403.
+    Allow(List<scalar::Network>),
+    /// Not these clients; they get 403. Asked before `allow`.
+    Deny(List<scalar::Network>),
+    /// Edits of header fields.
+    Headers(HeaderEdits),
+    /// Fields that tell browsers to be careful; set where the upstream did not send its own.
+    SecurityHeaders(SecurityHeaders),
+    /// The largest request body; a larger one is answered 413. There is no limit by default.
+    MaxBodySize(scalar::Size),
+}
+
+/// `https-redirect` alone means `https-redirect: {}`.
+fn allow_bare_words(schema: &mut Schema) {
+    if let Some(kinds) = schema.get_mut("oneOf").and_then(|kinds| kinds.as_array_mut()) {
+        kinds.push(json!({ "enum": ["https-redirect", "security-headers"] }));
+    }
+}
+
+/// The redirect of plain requests to https.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with status and port")]
+pub struct HttpsRedirect {
+    #[schemars(extend("default" = defaults::HTTPS_REDIRECT_STATUS.code()))]
+    pub status: Field<scalar::RedirectCode>,
+    /// The port of the https URL.
+    #[schemars(extend("default" = defaults::HTTPS_REDIRECT_PORT))]
+    pub port: Field<scalar::Port>,
+}
+
+/// Edits of the request on its way up and of the answer on its way down.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with request and response")]
+pub struct HeaderEdits {
+    pub request: Field<EditSet>,
+    pub response: Field<EditSet>,
+}
+
+/// Applied in this order: remove, set, add.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with set, add and remove")]
+pub struct EditSet {
+    /// Replaces every field of that name.
+    pub set: Field<Table<scalar::Template>>,
+    /// Adds a field beside those that are there.
+    pub add: Field<Table<scalar::Template>>,
+    /// Takes every field of that name out.
+    pub remove: Field<List<scalar::HeaderName>>,
+}
+
+/// `security-headers` alone takes the defaults.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map of header fields")]
+pub struct SecurityHeaders {
+    /// `Strict-Transport-Security`; sent over TLS only.
+    #[schemars(extend("default" = defaults::HSTS))]
+    pub hsts: Field<TextOrOff>,
+    /// `X-Frame-Options`
+    #[schemars(extend("default" = defaults::FRAME_OPTIONS))]
+    pub frame_options: Field<TextOrOff>,
+    /// `X-Content-Type-Options`
+    #[schemars(extend("default" = defaults::CONTENT_TYPE_OPTIONS))]
+    pub content_type_options: Field<TextOrOff>,
+    /// `Referrer-Policy`
+    #[schemars(extend("default" = defaults::REFERRER_POLICY))]
+    pub referrer_policy: Field<TextOrOff>,
+    /// `Permissions-Policy`
+    #[schemars(extend("default" = "off"))]
+    pub permissions_policy: Field<TextOrOff>,
+    /// `Content-Security-Policy`
+    #[schemars(extend("default" = "off"))]
+    pub content_security_policy: Field<TextOrOff>,
+}
+
+/// The value of a header field, or `off`.
+#[derive(Debug, JsonSchema)]
+#[schemars(inline, with = "String")]
+pub enum TextOrOff {
+    Text(scalar::HeaderValue),
+    Off,
+}
+
+impl<'de> Deserialize<'de> for TextOrOff {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = scalar::HeaderValue::deserialize(deserializer)?;
+        Ok(if &*value.0 == "off" { TextOrOff::Off } else { TextOrOff::Text(value) })
+    }
+}
+
+impl fmt::Display for Filter {
+    /// The key it has in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Filter::HttpsRedirect(_) => "https-redirect",
+            Filter::Allow(_) => "allow",
+            Filter::Deny(_) => "deny",
+            Filter::Headers(_) => "headers",
+            Filter::SecurityHeaders(_) => "security-headers",
+            Filter::MaxBodySize(_) => "max-body-size",
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! Listeners and certificates.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Field, Filter, List, scalar};
+use crate::defaults;
+use crate::model::format_duration;
+
+/// An address that is listened on.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with address")]
+#[schemars(extend("required" = ["address"]))]
+pub struct Listener {
+    pub address: Field<scalar::BindAddress>,
+    /// TLS with the certificates of the file, HTTP/1.1 and HTTP/2. Without it: plain HTTP/1.1 and HTTP/2 with prior knowledge.
+    pub tls: Field<ListenerTls>,
+    /// Every connection must begin with a PROXY protocol header, version 1 or 2.
+    pub proxy_protocol: Field<ProxyProtocol>,
+    /// What bounds a connection.
+    pub limits: Field<ConnectionLimits>,
+    /// Apply to every request that arrives here, before the host's and the route's.
+    pub filters: Field<List<Filter>>,
+}
+
+/// TLS towards clients; `{}` takes the defaults.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map: {} for the defaults, or min-version and http2")]
+pub struct ListenerTls {
+    #[schemars(extend("default" = "1.2"))]
+    pub min_version: Field<scalar::TlsMinVersion>,
+    /// Whether HTTP/2 is offered (ALPN).
+    #[schemars(extend("default" = true))]
+    pub http2: Field<bool>,
+}
+
+/// The PROXY protocol, as load balancers in front speak it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with trusted")]
+#[schemars(extend("required" = ["trusted"]))]
+pub struct ProxyProtocol {
+    /// Who may say so; connections from elsewhere are closed.
+    pub trusted: Field<List<scalar::Network>>,
+}
+
+/// What bounds a connection.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map of limits")]
+pub struct ConnectionLimits {
+    /// Connections of this listener; more are closed at once.
+    #[schemars(extend("default" = defaults::MAX_CONNECTIONS))]
+    pub max_connections: Field<scalar::Count>,
+    /// Request line and header fields together; more is answered 431.
+    #[schemars(extend("default" = defaults::MAX_HEADER_SIZE.to_string()))]
+    pub max_header_size: Field<scalar::Size>,
+    /// From the first byte of a request to the end of its header; longer is answered 408. The PROXY header, the TLS handshake
+    /// and the HTTP/2 preface have this long, too.
+    #[schemars(extend("default" = format_duration(defaults::HEADER_TIMEOUT)))]
+    pub header_timeout: Field<scalar::Timeout>,
+    /// Between two pieces of a request body, and between two writes to the client.
+    #[schemars(extend("default" = format_duration(defaults::BODY_TIMEOUT)))]
+    pub body_timeout: Field<scalar::Timeout>,
+    /// How long a connection without a request is kept.
+    #[schemars(extend("default" = format_duration(defaults::IDLE_TIMEOUT)))]
+    pub idle_timeout: Field<scalar::Timeout>,
+    /// Requests on one connection; then it is closed.
+    #[schemars(extend("default" = defaults::MAX_REQUESTS))]
+    pub max_requests: Field<scalar::Count>,
+    /// HTTP/2 streams that are open at one time on one connection.
+    #[schemars(extend("default" = defaults::MAX_STREAMS))]
+    pub max_streams: Field<scalar::Count>,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename = "certificate", rename_all = "kebab-case")]
+pub enum Certificate {
+    /// From PEM files; they are read again when they change.
+    File(KeyPair),
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with cert and key")]
+#[schemars(extend("required" = ["cert", "key"]))]
+pub struct KeyPair {
+    /// The chain, leaf first.
+    pub cert: Field<scalar::FilePath>,
+    /// The leaf's private key.
+    pub key: Field<scalar::FilePath>,
+}

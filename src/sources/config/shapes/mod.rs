@@ -1,0 +1,61 @@
+//! The file's shapes: which keys there are, what each holds, and how the JSON Schema describes them.
+//!
+//! ```text
+//! tree ──decode──► File { listeners, upstreams, hosts, … } ──lower──► model
+//!                   └──► JSON Schema (weir schema, editors)
+//! ```
+//!
+//! Every value is a [`Field`], so that it knows its place and that a wrong one costs nothing but itself. Enums are
+//! externally tagged. What a missing key means stands in `defaults`, what keys mean together in `lower`.
+
+mod filter;
+mod health;
+mod listener;
+mod process;
+mod route;
+pub mod scalar;
+mod upstream;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::decode::{Either, Field, List, Table};
+pub use filter::*;
+pub use health::*;
+pub use listener::*;
+pub use process::*;
+pub use route::*;
+pub use upstream::*;
+
+/// The configuration file of Weir, a reverse proxy.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "configuration", default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map with listeners, upstreams and hosts")]
+#[schemars(extend("required" = ["listeners"]))]
+pub struct File {
+    /// Data-plane threads. Takes effect at a start, not at a reload.
+    #[schemars(extend("default" = "auto"))]
+    pub threads: Field<scalar::Threads>,
+    /// One line for each request: `json`, `combined` (nginx's) or `off`; on stdout, unless a file is named.
+    #[schemars(extend("default" = "json"))]
+    pub access_log: Field<Either<AccessLogWord, AccessLog>>,
+    /// Peers whose `X-Forwarded-*`, `X-Real-IP`, `X-Request-ID` and `Forwarded` are believed. None by default.
+    pub trusted_proxies: Field<List<scalar::Network>>,
+    /// Whether `Forwarded` (RFC 7239) is sent upstream beside `X-Forwarded-*`.
+    #[schemars(extend("default" = false))]
+    pub forwarded: Field<bool>,
+    /// Probes, metrics and inspection, or `off`.
+    pub admin: Field<Either<scalar::Off, Admin>>,
+    /// How the process ends.
+    pub shutdown: Field<Shutdown>,
+    /// DNS servers to ask. By default those of /etc/resolv.conf.
+    pub resolvers: Field<List<scalar::ResolverAddress>>,
+    /// What is listened on, by name.
+    pub listeners: Field<Table<Listener>>,
+    /// Certificates; each TLS connection gets the one that fits the name it asks for.
+    pub certificates: Field<List<Certificate>>,
+    /// Where requests can be sent to, by name.
+    pub upstreams: Field<Table<Upstream>>,
+    /// Which names are answered to, and how.
+    pub hosts: Field<List<Host>>,
+}

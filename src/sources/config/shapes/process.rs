@@ -1,0 +1,64 @@
+//! What concerns the process as a whole.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Field, scalar};
+use crate::defaults;
+use crate::model::format_duration;
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "format of the access log", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum AccessLogWord {
+    /// One JSON object for each request.
+    Json,
+    /// nginx's `combined`.
+    Combined,
+    /// No log.
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "format of the access log", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum AccessLogFormat {
+    /// One JSON object for each request.
+    Json,
+    /// nginx's `combined`.
+    Combined,
+}
+
+/// The access log in full.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "json, combined, off or a map with format and file")]
+pub struct AccessLog {
+    #[schemars(extend("default" = "json"))]
+    pub format: Field<AccessLogFormat>,
+    /// Appended to, and opened anew when it was moved away or on SIGUSR1. By default stdout.
+    pub file: Field<scalar::FilePath>,
+}
+
+/// Probes, metrics and inspection.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "off or a map with address")]
+pub struct Admin {
+    /// It shows the configuration: keep it to addresses that only operators reach.
+    #[schemars(extend("default" = defaults::ADMIN_ADDRESS.to_string()))]
+    pub address: Field<scalar::BindAddress>,
+}
+
+/// How the process ends on SIGTERM.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map with delay and timeout")]
+pub struct Shutdown {
+    /// How long `/readyz` answers 503 before the listeners close, so that a load balancer can look away.
+    #[schemars(extend("default" = format_duration(defaults::SHUTDOWN_DELAY)))]
+    pub delay: Field<scalar::Span>,
+    /// How long requests in flight may take to finish after that.
+    #[schemars(extend("default" = format_duration(defaults::SHUTDOWN_TIMEOUT)))]
+    pub timeout: Field<scalar::Span>,
+}

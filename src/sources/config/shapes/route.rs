@@ -1,0 +1,153 @@
+//! Hosts and their routes: which requests are taken, and what is done with them.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Either, Field, Filter, List, Retry, Table, Timeouts, scalar};
+use crate::defaults;
+
+/// The names that are answered to, and the routes behind them.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with names and routes")]
+#[schemars(extend("required" = ["names", "routes"]))]
+pub struct Host {
+    /// An exact name beats a wildcard, a longer wildcard a shorter one, and `*` comes last.
+    pub names: Field<List<scalar::HostPattern>>,
+    /// The listeners it is served on. By default all.
+    pub listeners: Field<List<String>>,
+    /// Apply to every route of this host.
+    pub filters: Field<List<Filter>>,
+    /// The most specific match wins, wherever it stands.
+    pub routes: Field<List<Route>>,
+}
+
+/// Which requests are taken (exactly one of `path`, `exact` and `regex`; all conditions must hold), and what is done with
+/// them (exactly one of `upstream`, `redirect` and `respond`).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map with path, exact or regex, and upstream, redirect or respond")]
+#[schemars(extend("allOf" = [
+    { "oneOf": [{ "required": ["path"] }, { "required": ["exact"] }, { "required": ["regex"] }] },
+    { "oneOf": [{ "required": ["upstream"] }, { "required": ["redirect"] }, { "required": ["respond"] }] }
+]))]
+pub struct Route {
+    /// For logs, metrics and `weir explain`. By default made of the host and the match.
+    pub name: Field<String>,
+    /// A prefix, by whole segments: `/api` takes `/api` and `/api/…`, not `/apis`.
+    pub path: Field<scalar::MatchedPath>,
+    /// The whole path.
+    pub exact: Field<scalar::MatchedPath>,
+    /// Searched for anywhere in the path: write `^` where it must begin there.
+    pub regex: Field<scalar::Regex>,
+    /// By default any. `GET` takes `HEAD` along.
+    pub methods: Field<List<scalar::Method>>,
+    /// Header fields that must be there, by name.
+    pub headers: Field<Table<Either<FieldWord, FieldCondition>>>,
+    /// Query parameters that must be there, by name.
+    pub query: Field<Table<Either<FieldWord, FieldCondition>>>,
+    /// The name of the upstream that the request is sent to.
+    pub upstream: Field<String>,
+    /// Sends the client elsewhere.
+    pub redirect: Field<Redirect>,
+    /// Answers without an upstream.
+    pub respond: Field<Respond>,
+    /// What differs between the request that arrived and the one that is sent.
+    pub rewrite: Field<Rewrite>,
+    /// Instead of the upstream's.
+    pub timeouts: Field<Timeouts>,
+    /// Instead of the upstream's.
+    pub retry: Field<Retry>,
+    /// Apply to this route.
+    pub filters: Field<List<Filter>>,
+}
+
+/// `present`, `absent`, or the value it must have.
+#[derive(Debug, JsonSchema)]
+#[schemars(inline, with = "String")]
+pub enum FieldWord {
+    Present,
+    Absent,
+    Exact(String),
+}
+
+impl<'de> Deserialize<'de> for FieldWord {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(match text.as_str() {
+            "present" => FieldWord::Present,
+            "absent" => FieldWord::Absent,
+            _ => FieldWord::Exact(text),
+        })
+    }
+}
+
+/// A condition in full.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename = "condition", rename_all = "kebab-case")]
+#[schemars(rename = "FieldCondition")]
+pub enum FieldCondition {
+    /// The value it must have; for the values `present` and `absent`, too.
+    Exact(String),
+    /// Searched for in the value.
+    Regex(scalar::Regex),
+}
+
+/// Parts that are not written stay as the client sent them. The query is kept.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map with status, scheme, host, port, and path, prefix or regex")]
+pub struct Redirect {
+    #[schemars(extend("default" = defaults::REDIRECT_STATUS.code()))]
+    pub status: Field<scalar::RedirectCode>,
+    pub scheme: Field<Scheme>,
+    pub host: Field<scalar::SingleHost>,
+    pub port: Field<scalar::Port>,
+    /// The whole path.
+    pub path: Field<scalar::SentPath>,
+    /// What the route's `path` matched is replaced by this.
+    pub prefix: Field<scalar::SentPath>,
+    /// The first match in the path is replaced.
+    pub regex: Field<RegexRewrite>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "scheme", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+/// An answer of Weir's own.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with status, headers and body")]
+pub struct Respond {
+    #[schemars(extend("default" = defaults::RESPOND_STATUS))]
+    pub status: Field<scalar::Status>,
+    pub headers: Field<Table<scalar::HeaderValue>>,
+    pub body: Field<String>,
+}
+
+/// At most one of `path`, `prefix` and `regex`. Without any the path goes upstream as it came.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map with path, prefix or regex, and host")]
+pub struct Rewrite {
+    /// The whole path; the query is kept.
+    pub path: Field<scalar::SentPath>,
+    /// What the route's `path` matched is replaced by this; the rest and the query are kept.
+    pub prefix: Field<scalar::SentPath>,
+    /// The first match in the path is replaced.
+    pub regex: Field<RegexRewrite>,
+    /// Sent as `Host` instead of the client's.
+    pub host: Field<scalar::Authority>,
+}
+
+/// The first match of `pattern` is replaced.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with pattern and replacement")]
+#[schemars(extend("required" = ["pattern", "replacement"]))]
+pub struct RegexRewrite {
+    pub pattern: Field<scalar::Regex>,
+    pub replacement: Field<scalar::Replacement>,
+}

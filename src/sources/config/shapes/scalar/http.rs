@@ -1,0 +1,172 @@
+//! Pieces of HTTP: methods, header names and values, statuses, patterns.
+
+use std::sync::Arc;
+
+use super::quantity::whole;
+use super::scalar;
+use crate::model::{self, HeaderTemplate, Pattern, RedirectStatus, TlsVersion};
+
+scalar! {
+    /// A request method, in capitals.
+    Method(Arc<str>), "a method, as GET", method,
+    { "type": "string", "pattern": "^[A-Z0-9!#$%&'*+.^_`|~-]+$" }
+}
+
+scalar! {
+    /// The name of a header field.
+    HeaderName(Arc<str>), "the name of a header field", header_name,
+    { "type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }
+}
+
+scalar! {
+    /// The value of a header field; `${client-ip}`, `${host}`, `${method}`, `${path}`, `${scheme}` and `${request-id}` stand
+    /// for those of the request, `$$` for a dollar sign.
+    Template(HeaderTemplate), "the value of a header field", HeaderTemplate::parse,
+    { "type": "string" }
+}
+
+scalar! {
+    /// The value of a header field.
+    HeaderValue(Arc<str>), "the value of a header field", header_value,
+    { "type": "string" }
+}
+
+scalar! {
+    /// A regular expression, as the Rust `regex` crate reads them: in linear time, without look-around and back-references.
+    Regex(Pattern), "a regular expression", regex,
+    { "type": "string", "format": "regex" }
+}
+
+scalar! {
+    /// The status of an answer, 200 to 599.
+    Status(u16), "a status from 200 to 599", status,
+    { "type": "integer", "minimum": 200, "maximum": 599 }
+}
+
+scalar! {
+    /// The status of a redirect: 301 and 308 are permanent; 307 and 308 keep the method.
+    RedirectCode(RedirectStatus), "a redirect status", redirect_code,
+    { "enum": [301, 302, 303, 307, 308] }
+}
+
+scalar! {
+    /// A status, or a range of them as `200-399`.
+    StatusRange(model::StatusRange), "a status, as 200, or a range, as 200-399", status_range,
+    { "anyOf": [
+        { "type": "integer", "minimum": 100, "maximum": 599 },
+        { "type": "string", "pattern": "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$" }
+    ] }
+}
+
+scalar! {
+    /// What is tried again: `connect` (no connection), `reset` (it broke before an answer), `timeout` (the read timeout passed
+    /// before an answer), or a status from 500 to 599.
+    RetryOn(model::RetryOn), "connect, reset, timeout or a status", retry_on,
+    { "anyOf": [{ "enum": ["connect", "reset", "timeout"] }, { "type": "integer", "minimum": 500, "maximum": 599 }] }
+}
+
+scalar! {
+    /// A version of TLS: `1.2` or `1.3`.
+    TlsMinVersion(TlsVersion), "1.2 or 1.3", tls_version,
+    { "enum": ["1.2", "1.3", 1.2, 1.3] }
+}
+
+scalar! {
+    /// The name of a cookie.
+    CookieName(Arc<str>), "the name of a cookie", cookie_name,
+    { "type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+fn method(text: &str) -> Result<Arc<str>, String> {
+    if !is_token(text) {
+        return Err(format!("\"{text}\" is not a method"));
+    }
+    match text.to_ascii_uppercase() {
+        capitals if capitals == text => Ok(text.into()),
+        capitals => Err(format!("methods are told apart by case; write \"{capitals}\"")),
+    }
+}
+
+pub fn header_name(text: &str) -> Result<Arc<str>, String> {
+    match is_token(text) {
+        true => Ok(text.into()),
+        false => Err(format!(
+            "\"{text}\" is not the name of a header field; letters, digits and hyphens make one (RFC 9110 §5.1)"
+        )),
+    }
+}
+
+fn header_value(text: &str) -> Result<Arc<str>, String> {
+    match text.chars().find(|c| c.is_control() && *c != '\t') {
+        None => Ok(text.into()),
+        Some(bad) => Err(format!("a header value cannot hold the control character {bad:?}")),
+    }
+}
+
+fn regex(text: &str) -> Result<Pattern, String> {
+    Pattern::parse(text).map_err(|error| {
+        // The crate draws the pattern over several lines; its last line is the reason.
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!("\"{}\" is not a regular expression: {reason}", crate::sources::config::tree::abridged(text))
+    })
+}
+
+fn status(text: &str) -> Result<u16, String> {
+    whole(text)
+        .filter(|status| (200..=599).contains(status))
+        .ok_or_else(|| format!("\"{text}\" is not the status of an answer; write a number from 200 to 599"))
+}
+
+fn redirect_code(text: &str) -> Result<RedirectStatus, String> {
+    whole(text)
+        .and_then(RedirectStatus::from_code)
+        .ok_or_else(|| format!("\"{text}\" is not the status of a redirect; write 301, 302, 303, 307 or 308"))
+}
+
+fn status_range(text: &str) -> Result<model::StatusRange, String> {
+    let wrong = || format!("\"{text}\" is not a status; write it as 200, or a range as \"200-399\"");
+    let one = |text: &str| whole(text).filter(|status| (100..=599).contains(status)).ok_or_else(wrong);
+    let (from, to) = match text.split_once('-') {
+        Some((from, to)) => (one(from)?, one(to)?),
+        None => (one(text)?, one(text)?),
+    };
+    match from <= to {
+        true => Ok(model::StatusRange { from, to }),
+        false => Err(format!("the range \"{text}\" is empty; write \"{to}-{from}\"")),
+    }
+}
+
+fn retry_on(text: &str) -> Result<model::RetryOn, String> {
+    match text {
+        "connect" => Ok(model::RetryOn::Connect),
+        "reset" => Ok(model::RetryOn::Reset),
+        "timeout" => Ok(model::RetryOn::Timeout),
+        _ => match whole(text) {
+            Some(status) if (500..=599).contains(&status) => Ok(model::RetryOn::Status(status)),
+            _ => Err(format!(
+                "\"{text}\" is nothing to try again on; write connect, reset, timeout or a status from 500 to 599"
+            )),
+        },
+    }
+}
+
+fn tls_version(text: &str) -> Result<TlsVersion, String> {
+    match text {
+        "1.2" => Ok(TlsVersion::V1_2),
+        "1.3" => Ok(TlsVersion::V1_3),
+        "1.0" | "1.1" => Err(format!("TLS {text} is withdrawn (RFC 8996); write \"1.2\" or \"1.3\"")),
+        _ => Err(format!("\"{text}\" is not a version of TLS; write \"1.2\" or \"1.3\"")),
+    }
+}
+
+fn cookie_name(text: &str) -> Result<Arc<str>, String> {
+    match is_token(text) {
+        true => Ok(text.into()),
+        false => Err(format!("\"{text}\" is not the name of a cookie; letters, digits and hyphens make one")),
+    }
+}

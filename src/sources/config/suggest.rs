@@ -1,0 +1,76 @@
+//! "Did you mean": the known name that is closest to a wrong one, where it is close enough to be meant.
+
+/// Keys and values that a reader of the documentation may expect, and that this version does not have.
+const NOT_YET: [(&str, &str); 4] = [
+    ("acme", "certificates from an ACME authority are not in this version; name files: file: { cert: …, key: … }"),
+    ("rate-limit", "rate limits are not in this version"),
+    ("cache", "caching is not in this version"),
+    ("compress", "compression is not in this version"),
+];
+
+/// A sentence of help for a name that is not among the known ones.
+pub fn help_for<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    if let Some((_, help)) = NOT_YET.iter().find(|(key, _)| *key == name) {
+        return Some((*help).into());
+    }
+    if name == "<<" {
+        return Some("merge keys are not read; write the keys out, or name the whole value with an alias".into());
+    }
+    if let Some(closest) = closest(name, known.clone()) {
+        return Some(format!("did you mean \"{closest}\"?"));
+    }
+    const MOST_LISTED: usize = 20;
+    let listed: Vec<_> = known.clone().take(MOST_LISTED).collect();
+    match (listed.len(), known.count() > MOST_LISTED) {
+        (0, _) => None,
+        (1, _) => Some(format!("there is only {}", listed[0])),
+        (_, false) => Some(format!("there are {}", listed.join(", "))),
+        (_, true) => Some(format!("there are {}, …", listed.join(", "))),
+    }
+}
+
+/// At most one edit per three characters, and never more than three; case and the kind of separator do not count.
+pub fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const LONGEST: usize = 100;
+    if name.len() > LONGEST {
+        return None;
+    }
+    let plain = |text: &str| text.to_lowercase().replace(['_', ' '], "-");
+    let wanted = plain(name);
+    let allowed = wanted.chars().count().div_ceil(3).min(3);
+    known
+        .filter(|candidate| candidate.len() <= LONGEST)
+        .map(|candidate| (strsim::osa_distance(&wanted, &plain(candidate)), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [&str; 4] = ["upstream", "max-connections", "respond", "ca"];
+
+    #[test]
+    fn a_close_name_is_suggested() {
+        for (wrong, right) in [("upsteam", "upstream"), ("maxConnections", "max-connections"), ("responds", "respond")]
+        {
+            let help = help_for(wrong, KNOWN.into_iter()).unwrap();
+            assert_eq!(help, format!("did you mean \"{right}\"?"));
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_close_the_known_names_are_listed() {
+        let help = help_for("zone", KNOWN.into_iter()).unwrap();
+        assert_eq!(help, "there are upstream, max-connections, respond, ca");
+        assert_eq!(help_for("zone", ["off"].into_iter()).unwrap(), "there is only off");
+        assert_eq!(help_for("zone", std::iter::empty()), None);
+    }
+
+    #[test]
+    fn what_comes_later_says_so() {
+        assert_eq!(help_for("rate-limit", KNOWN.into_iter()).unwrap(), "rate limits are not in this version");
+    }
+}
