@@ -21,6 +21,8 @@ const ALWAYS: u64 = 3;
 const RETRY: u64 = 1;
 const REQUEST: u64 = 1 << 16;
 
+/// On cache lines of its own: every request writes it.
+#[repr(align(128))]
 #[derive(Debug, Default)]
 pub(super) struct RetryBudget {
     /// From the top: 24 bits of the second (194 days until they repeat), 24 bits of requests, 16 bits of retries.

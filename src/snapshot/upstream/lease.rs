@@ -95,9 +95,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.endpoint().state.leave();
-        if self.set.definition.limits.max_connections.is_some() {
-            self.set.shared.queue.serve();
-        }
+        // Asked without looking at this set's limit: a reload may have brought one since, and waiters with it.
+        self.set.shared.queue.serve();
     }
 }
 

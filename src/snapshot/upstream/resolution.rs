@@ -158,11 +158,12 @@ pub fn resolve(specs: &[EndpointSpec], answers: &Answers) -> Vec<ResolvedEndpoin
 }
 
 fn resolve_one(spec: &EndpointSpec, answers: &Answers) -> Vec<ResolvedEndpoint> {
-    let mut endpoints = match &spec.address {
-        EndpointAddress::Ip(address) => {
-            vec![ResolvedEndpoint { address: *address, name: None, weight: spec.weight, backup: spec.backup }]
-        }
-        EndpointAddress::Dns { host, port } => at_host(host, *port, spec.weight, spec.backup, answers),
+    let endpoint = |address| ResolvedEndpoint { address, name: None, weight: spec.weight, backup: spec.backup };
+    let mut endpoints: Vec<ResolvedEndpoint> = match &spec.address {
+        EndpointAddress::Ip(address) => vec![endpoint(*address)],
+        EndpointAddress::Dns { host, port } => sockets(host, *port, answers)
+            .map(|address| ResolvedEndpoint { name: Some(Arc::clone(host)), ..endpoint(address) })
+            .collect(),
         EndpointAddress::Srv(name) => of_service(name, spec, answers),
     };
     endpoints.sort_by_key(|endpoint| endpoint.address);
@@ -173,23 +174,21 @@ fn resolve_one(spec: &EndpointSpec, answers: &Answers) -> Vec<ResolvedEndpoint> 
 fn of_service(name: &Arc<str>, spec: &EndpointSpec, answers: &Answers) -> Vec<ResolvedEndpoint> {
     let records = answers.services(name);
     let Some(first) = records.iter().map(|record| record.priority).min() else { return Vec::new() };
-    records
-        .iter()
-        .flat_map(|record| {
-            let weight = spec.weight.saturating_mul(NonZeroU32::new(record.weight.into()).unwrap_or(NonZeroU32::MIN));
-            at_host(&record.target, record.port, weight, spec.backup || record.priority > first, answers)
-        })
-        .collect()
+    let of_record = |record: &ServiceRecord| {
+        let weight = NonZeroU32::new(record.weight.into()).unwrap_or(NonZeroU32::MIN);
+        let endpoint = |address| ResolvedEndpoint {
+            address,
+            name: Some(Arc::clone(&record.target)),
+            weight: spec.weight.saturating_mul(weight),
+            backup: spec.backup || record.priority > first,
+        };
+        sockets(&record.target, record.port, answers).map(endpoint).collect::<Vec<_>>()
+    };
+    records.iter().flat_map(of_record).collect()
 }
 
-fn at_host(host: &Arc<str>, port: u16, weight: NonZeroU32, backup: bool, answers: &Answers) -> Vec<ResolvedEndpoint> {
-    let at = |ip: &IpAddr| ResolvedEndpoint {
-        address: SocketAddr::new(*ip, port),
-        name: Some(Arc::clone(host)),
-        weight,
-        backup,
-    };
-    answers.addresses(host).iter().map(at).collect()
+fn sockets(host: &Arc<str>, port: u16, answers: &Answers) -> impl Iterator<Item = SocketAddr> {
+    answers.addresses(host).iter().map(move |ip| SocketAddr::new(*ip, port))
 }
 
 #[cfg(test)]

@@ -76,6 +76,20 @@ fn peak_ewma_tries_an_endpoint_it_does_not_know_with_one_request_at_a_time() {
 }
 
 #[test]
+fn peak_ewma_under_load_follows_the_weights() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80 weight 3,10.0.0.2:80");
+    definition.balance = LbPolicy::PeakEwma;
+    let upstream = build(&definition, now);
+    for known in upstream.endpoints().endpoints() {
+        known.state.load.latency.observe(Duration::from_millis(5), now.into());
+    }
+    let held: Vec<Lease> = (0..40).map(|_| upstream.pick(&PickRequest::at(now)).unwrap()).collect();
+    let heavy = endpoint(&upstream, "10.0.0.1:80").in_flight();
+    assert!((29..=31).contains(&heavy), "{heavy} of {}", held.len());
+}
+
+#[test]
 fn a_request_without_the_key_is_spread() {
     random::seed(5);
     let now = start();

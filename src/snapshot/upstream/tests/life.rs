@@ -193,3 +193,39 @@ fn leases_on_many_threads_leave_nothing_behind() {
     });
     assert!(upstream.endpoints().endpoints().all(|e| e.in_flight() == 0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_waiter_is_forgotten_when_many_threads_come_and_go() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
+    definition.limits =
+        UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 64, queue_timeout: Duration::from_secs(60) };
+    let upstream = build(&definition, now);
+    let requests = |upstream: Arc<Upstream>| async move {
+        for _ in 0..500 {
+            let lease = upstream.acquire(&PickRequest::at(now)).await.unwrap();
+            tokio::task::yield_now().await;
+            assert_eq!(lease.endpoint().in_flight(), 1);
+        }
+    };
+    let clients: Vec<_> = (0..16).map(|_| tokio::spawn(requests(upstream.clone()))).collect();
+    let begin = Instant::now();
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(begin.elapsed() < Duration::from_secs(30), "a waiter slept until its timeout");
+    assert_eq!(upstream.status(now).waiting, 0);
+}
+
+#[test]
+fn a_reload_that_brings_a_limit_counts_the_requests_from_before_it() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80");
+    let before = build(&definition, now);
+    let held = before.pick(&PickRequest::at(now)).unwrap();
+    definition.limits.max_connections = NonZeroU32::new(1);
+    let after = rebuild(&definition, &before, now);
+    assert_eq!(after.pick(&PickRequest::at(now)).unwrap_err(), PickError::Saturated(Saturation::QueueFull));
+    drop(held);
+    assert!(after.pick(&PickRequest::at(now)).is_ok());
+}

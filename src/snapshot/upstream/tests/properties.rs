@@ -15,7 +15,7 @@ proptest! {
             weights.iter().enumerate().map(|(n, weight)| format!("10.0.0.{n}:80 weight {weight}")).collect();
         let mut definition = definition(&endpoints.join(","));
         let total: u32 = weights.iter().sum();
-        // Two choices compare costs, which are no shares; its weights are tested by its cost.
+        // One request after the other has nothing to weigh for peak-EWMA; `choice` tests it under load.
         for balance in policies().into_iter().filter(|policy| *policy != LbPolicy::PeakEwma) {
             definition.balance = balance.clone();
             let counts = spread(&build(&definition, now), 4000, now);
