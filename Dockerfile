@@ -17,6 +17,6 @@ USER 1001:1001
 EXPOSE 8080 8443
 # The binary asks its own admin address for /readyz.
 HEALTHCHECK --interval=5s --timeout=2s --start-period=5s --retries=3 \
-    CMD ["/usr/local/bin/weir", "health", "--admin", "127.0.0.1:9901"]
+    CMD ["/usr/local/bin/weir", "health", "--admin", "127.0.0.1:9180"]
 ENTRYPOINT ["/usr/local/bin/weir"]
 CMD ["run", "/etc/weir/weir.yaml"]

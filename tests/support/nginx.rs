@@ -70,8 +70,14 @@ impl Nginx {
         std::fs::File::create(path).and_then(|file| file.set_len(size)).expect("the file can be written");
     }
 
-    pub fn signal(&self, signal: Signal) {
-        self.process.signal(signal);
+    /// Its connections stay open, its port too; nothing is answered. It ends all the same when dropped.
+    pub fn pause(&self) {
+        self.process.signal(Signal::Pause);
+    }
+
+    /// Ends at once, in the middle of whatever it does.
+    pub fn kill(&self) {
+        self.process.signal(Signal::Kill);
     }
 }
 
@@ -80,8 +86,9 @@ fn configuration(folder: &Path, address: SocketAddr, server: &str) -> String {
     // Started by root, the worker would drop to another user, who cannot read the test's folder.
     // SAFETY: plain system call without arguments.
     let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
+    // One process alone: a signal that stops or kills it does so to all of it.
     format!(
-        "{user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr warn;
+        "{user} daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr warn;
         events {{ worker_connections 4096; }}
         http {{
           access_log off; keepalive_requests 1000000; sendfile on;
