@@ -106,6 +106,7 @@ fn a_backup_is_used_only_while_no_other_endpoint_can_be() {
               interval: 100ms
               unhealthy-after: 1
               healthy-after: 1
+            outlier-detection: off
         hosts:
           - names: ["*"]
             routes:

@@ -98,8 +98,8 @@ fn a_check_that_is_not_answered_in_time_has_failed() {
 #[test]
 fn a_tcp_check_sees_a_port_that_is_closed() {
     let (a, b) = (Origin::named("a"), Origin::named("b"));
-    // One attempt: it is the check that keeps the requests away, not the retry.
-    let keys = format!("health-check: {{ tcp: {{}}, {QUICK} }}\nretry: {{ attempts: 1 }}");
+    // It is the check that keeps the requests away, neither the retry nor the ejection.
+    let keys = format!("health-check: {{ tcp: {{}}, {QUICK} }}\noutlier-detection: off\nretry: {{ attempts: 1 }}");
     let weir = weir_with(&[a.address, b.address], &keys);
     wait_until_both(&weir);
     let address = a.address;

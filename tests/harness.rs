@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use support::{
     Answer, Authority, Blackhole, Connection, H2Client, H2Origin, Nginx, Origin, Request, TlsClient, WebSocket,
-    WebSocketOrigin, curl, grpc_message, request, wrk,
+    WebSocketOrigin, curl, free_address, grpc_message, request, wrk,
 };
 
 #[test]
@@ -71,6 +71,26 @@ fn nginx_serves_its_folder_and_curl_and_wrk_report_what_they_saw() {
     assert!(good.requests > 10 && good.bad_answers == 0 && good.socket_errors == 0, "{good:?}");
     let bad = wrk(&format!("http://{}/no", nginx.address), 4, Duration::from_secs(1));
     assert!(bad.bad_answers > 10, "{bad:?}");
+}
+
+#[test]
+fn a_tls_client_trusts_its_authority_and_names_what_it_asks_for() {
+    let (authority, stranger) = (Authority::new("test"), Authority::new("stranger"));
+    let folder = tempfile::tempdir().unwrap();
+    let identity = authority.issue(&["a.test"]);
+    let (cert, key) = identity.write(folder.path(), "a");
+    let tls = free_address();
+    let _nginx = Nginx::start(&format!(
+        "listen {tls} ssl; ssl_certificate {}; ssl_certificate_key {}; location / {{ return 200 $ssl_server_name; }}",
+        cert.display(),
+        key.display()
+    ));
+    let mut connection = authority.client().connect(tls, "a.test").unwrap();
+    connection.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(connection.read_response().text(), "a.test");
+    assert_eq!(authority.client().certificate_for(tls, "a.test"), identity.der());
+    assert!(stranger.client().connect(tls, "a.test").is_err());
+    assert!(authority.client().connect(tls, "b.test").is_err());
 }
 
 #[test]

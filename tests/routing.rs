@@ -67,6 +67,23 @@ fn a_regex_is_unanchored_unless_it_says_otherwise() {
 }
 
 #[test]
+fn a_regex_stands_between_exact_paths_and_prefixes() {
+    let weir = table(
+        r#"
+        - path: /api/v1/auth
+          respond: { status: 200, body: prefix }
+        - regex: "^/api/v1/auth/(login|register)"
+          respond: { status: 200, body: regex }
+        - exact: /api/v1/auth/register
+          respond: { status: 200, body: exact }
+        "#,
+    );
+    assert_eq!(weir.get("/api/v1/auth/login").text(), "regex");
+    assert_eq!(weir.get("/api/v1/auth/register").text(), "exact");
+    assert_eq!(weir.get("/api/v1/auth/logout").text(), "prefix");
+}
+
+#[test]
 fn methods_headers_and_query_parameters_narrow_a_route() {
     let weir = table(
         r#"
@@ -84,6 +101,9 @@ fn methods_headers_and_query_parameters_narrow_a_route() {
         - path: /a
           query: { debug: "1" }
           respond: { status: 200, body: debug }
+        - path: /presence
+          headers: { X-Any: present, X-None: absent }
+          respond: { status: 200, body: here }
         "#,
     );
     assert_eq!(weir.get("/a").text(), "any");
@@ -94,6 +114,8 @@ fn methods_headers_and_query_parameters_narrow_a_route() {
     assert_eq!(weir.request("GET", "/a").header("X-Version", "12.1").send().text(), "any");
     assert_eq!(weir.get("/a?x=2&debug=1").text(), "debug");
     assert_eq!(weir.get("/a?debug=10").text(), "any");
+    assert_eq!(weir.request("GET", "/presence").header("X-Any", "").send().text(), "here");
+    assert_eq!(weir.request("GET", "/presence").header("X-Any", "1").header("X-None", "1").send().status, 404);
 }
 
 #[test]

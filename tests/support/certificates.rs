@@ -122,7 +122,11 @@ impl TlsClient {
 
     /// A connection that sends `name` as SNI, after a complete handshake.
     pub fn connect(&self, to: SocketAddr, name: &str) -> std::io::Result<Connection> {
-        let tcp = Connection::try_open(to)?;
+        self.over(Connection::try_open(to)?, name)
+    }
+
+    /// The same on a connection that is open already.
+    pub fn over(&self, tcp: Connection, name: &str) -> std::io::Result<Connection> {
         let mut tls = self.session(name);
         let mut failure = None;
         let connection = tcp.wrapped(|mut stream: TcpStream| {

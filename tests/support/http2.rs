@@ -125,6 +125,11 @@ impl H2Client {
         })
     }
 
+    /// How many streams the server lets this connection have open at one time.
+    pub fn max_streams(&self) -> usize {
+        self.sender.current_max_send_streams()
+    }
+
     /// Waits until the server has closed the connection, and says whether it did so in order (GOAWAY without error).
     #[track_caller]
     pub fn closed_in_order(mut self) -> bool {

@@ -5,13 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::{SinkExt, StreamExt};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 
+use super::certificates::TlsClient;
 use super::ports::free_address;
 use super::wait::{block_on, runtime};
 
@@ -79,8 +83,11 @@ async fn echo(stream: TcpStream, heads: &Mutex<Vec<Request>>) -> Result<(), Erro
 }
 
 pub struct WebSocket {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Stream>>,
 }
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl WebSocket {
     #[track_caller]
@@ -91,14 +98,25 @@ impl WebSocket {
         }
     }
 
-    #[allow(clippy::result_large_err)]
-    pub fn try_open(to: SocketAddr, host: &str, path: &str) -> Result<WebSocket, Error> {
+    pub fn try_open(to: SocketAddr, host: &str, path: &str) -> Result<WebSocket, Box<Error>> {
         let request = format!("ws://{host}{path}").into_client_request()?;
         let socket = block_on(async {
-            let stream = TcpStream::connect(to).await?;
+            let stream: Box<dyn Stream> = Box::new(TcpStream::connect(to).await?);
             client_async(request, stream).await
-        })?;
-        Ok(WebSocket { socket: socket.0 })
+        });
+        Ok(WebSocket { socket: socket.map_err(Box::new)?.0 })
+    }
+
+    #[track_caller]
+    pub fn open_tls(to: SocketAddr, host: &str, path: &str, client: &TlsClient) -> WebSocket {
+        let request = format!("wss://{host}{path}").into_client_request().expect("a URL");
+        let name = ServerName::try_from(host.to_owned()).expect("a server name");
+        let connector = TlsConnector::from(client.config.clone());
+        let socket = block_on(async {
+            let stream: Box<dyn Stream> = Box::new(connector.connect(name, TcpStream::connect(to).await?).await?);
+            client_async(request, stream).await
+        });
+        WebSocket { socket: socket.expect("a WebSocket over TLS").0 }
     }
 
     #[track_caller]
