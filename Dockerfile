@@ -1,0 +1,22 @@
+# Two stages: build with the toolchain, run with nothing but the binary, its C library and the public roots.
+#
+#   docker build -t weir .
+#   docker run --rm -p 8080:8080 -v "$PWD/config:/etc/weir:ro" weir run /etc/weir/minimal.yaml
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /build
+COPY . .
+RUN cargo build --release --locked --bin weir
+
+# No shell, no package manager. The C library is that of the build stage.
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /build/target/release/weir /usr/local/bin/weir
+WORKDIR /etc/weir
+# A number, so that an orchestrator can see that it is not root. Nothing is written to the root file system.
+USER 1001:1001
+EXPOSE 8080 8443
+# The binary asks its own admin address for /readyz.
+HEALTHCHECK --interval=5s --timeout=2s --start-period=5s --retries=3 \
+    CMD ["/usr/local/bin/weir", "health", "--admin", "127.0.0.1:9180"]
+ENTRYPOINT ["/usr/local/bin/weir"]
+CMD ["run", "/etc/weir/weir.yaml"]

@@ -1,0 +1,422 @@
+//! What a client sees when endpoints fail: health checks, ejection, retries, and which status means what.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use support::{
+    Answer, Blackhole, H2Client, H2Origin, Nginx, Origin, Weir, eventually, free_address, grpc_message, holds_for, wrk,
+};
+
+/// One data-plane thread, so that turns can be counted.
+fn weir_with(endpoints: &[SocketAddr], upstream_keys: &str) -> Weir {
+    Weir::start(&format!("threads: 1\n{}", Weir::forwarding_to(endpoints, upstream_keys)))
+}
+
+/// Waits until only the endpoint `name` answers, over ten requests in a row.
+fn wait_until_only(weir: &Weir, name: &str) {
+    eventually(&format!("only {name} answers"), || (0..10).all(|_| weir.get("/").text() == name).then_some(()));
+}
+
+fn wait_until_both(weir: &Weir) {
+    eventually("both answer", || {
+        let answers: Vec<_> = (0..10).map(|_| weir.get("/").text()).collect();
+        (answers.iter().any(|t| t == "a") && answers.iter().any(|t| t == "b")).then_some(())
+    });
+}
+
+/// An origin whose `/health` says what the switch says, and that is fine otherwise.
+fn with_health(
+    name: &'static str,
+    health: impl Fn(bool) -> Answer + Send + Sync + 'static,
+) -> (Origin, Arc<AtomicBool>) {
+    let healthy = Arc::new(AtomicBool::new(true));
+    let switch = healthy.clone();
+    let origin = Origin::start(move |request| match request.target.as_str() {
+        "/health" => health(healthy.load(Ordering::SeqCst)),
+        _ => Answer::ok(name),
+    });
+    (origin, switch)
+}
+
+const QUICK: &str = "interval: 50ms, timeout: 500ms, unhealthy-after: 2, healthy-after: 2";
+
+#[test]
+fn an_http_check_takes_an_endpoint_out_and_back() {
+    let (a, healthy) = with_health("a", |healthy| Answer::status(if healthy { 200 } else { 503 }, ""));
+    let (b, _) = with_health("b", |_| Answer::ok(""));
+    let weir = weir_with(&[a.address, b.address], &format!("health-check: {{ http: {{ path: /health }}, {QUICK} }}"));
+    wait_until_both(&weir);
+    healthy.store(false, Ordering::SeqCst);
+    wait_until_only(&weir, "b");
+    healthy.store(true, Ordering::SeqCst);
+    wait_until_both(&weir);
+}
+
+#[test]
+fn an_http_check_can_ask_for_a_method_a_host_a_status_and_a_body() {
+    let (a, healthy) = with_health("a", |healthy| Answer::status(418, if healthy { "all is well" } else { "so-so" }));
+    let (b, _) = with_health("b", |_| Answer::status(418, "all is well"));
+    let probe = "http: { path: /health, method: POST, host: probe.test, status: [418], body: \"is +well\" }";
+    let weir = weir_with(&[a.address, b.address], &format!("health-check: {{ {probe}, {QUICK} }}"));
+    wait_until_both(&weir);
+    let check = a.received().into_iter().find(|request| request.target == "/health").expect("it was asked");
+    assert_eq!((check.method.as_str(), check.header("host")), ("POST", Some("probe.test")));
+    healthy.store(false, Ordering::SeqCst);
+    wait_until_only(&weir, "b");
+}
+
+#[test]
+fn a_check_can_ask_another_port() {
+    let (doctor, healthy) = with_health("doctor", |healthy| Answer::status(if healthy { 200 } else { 500 }, ""));
+    let a = Origin::named("a");
+    let keys = format!(
+        "health-check: {{ http: {{ path: /health }}, port: {}, {QUICK} }}\nwhen-all-unhealthy: refuse",
+        doctor.address.port()
+    );
+    let weir = weir_with(&[a.address], &keys);
+    eventually("it is healthy", || (weir.get("/").status == 200).then_some(()));
+    healthy.store(false, Ordering::SeqCst);
+    eventually("it is not", || (weir.get("/").status == 503).then_some(()));
+    assert!(a.received().iter().all(|request| request.target != "/health"));
+}
+
+#[test]
+fn a_check_that_is_not_answered_in_time_has_failed() {
+    let (a, healthy) = with_health("a", |healthy| if healthy { Answer::ok("") } else { Answer::Silence });
+    let (b, _) = with_health("b", |_| Answer::ok(""));
+    let check = "health-check: { http: { path: /health }, interval: 50ms, timeout: 100ms, unhealthy-after: 1, healthy-after: 1 }";
+    let weir = weir_with(&[a.address, b.address], check);
+    wait_until_both(&weir);
+    healthy.store(false, Ordering::SeqCst);
+    wait_until_only(&weir, "b");
+}
+
+#[test]
+fn a_tcp_check_sees_a_port_that_is_closed() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    // It is the check that keeps the requests away, neither the retry nor the ejection.
+    let keys = format!("health-check: {{ tcp: {{}}, {QUICK} }}\noutlier-detection: off\nretry: {{ attempts: 1 }}");
+    let weir = weir_with(&[a.address, b.address], &keys);
+    wait_until_both(&weir);
+    let address = a.address;
+    a.stop();
+    wait_until_only(&weir, "b");
+    let _a = Origin::named_at(address, "a");
+    wait_until_both(&weir);
+}
+
+#[test]
+fn a_grpc_check_believes_serving_alone() {
+    let origin = H2Origin::plain();
+    let keys = format!(
+        "protocol: http2\nhealth-check: {{ grpc: {{ service: echo.Echo }}, {QUICK} }}\nwhen-all-unhealthy: refuse"
+    );
+    let weir = weir_with(&[origin.address], &keys);
+    let status =
+        || H2Client::plain(weir.http).send("POST", "a.test", "/echo.Echo/Unary", &[], Some(grpc_message(b"x"))).status;
+    eventually("it serves", || (status() == 200).then_some(()));
+    origin.set_serving(false);
+    // A gRPC client may be told by HTTP status or by grpc-status; the origin must not be asked any more.
+    eventually("it is left alone", || {
+        let before = origin.received().len();
+        status();
+        (origin.received().len() == before).then_some(())
+    });
+    origin.set_serving(true);
+    eventually("it is asked again", || {
+        let before = origin.received().len();
+        status();
+        (origin.received().len() > before).then_some(())
+    });
+}
+
+#[test]
+fn a_health_check_that_changes_its_mind_leaves_running_requests_alone() {
+    let (a, healthy) = with_health("a", |healthy| Answer::status(if healthy { 200 } else { 500 }, ""));
+    let keys = format!("health-check: {{ http: {{ path: /health }}, {QUICK} }}\nwhen-all-unhealthy: refuse");
+    let weir = weir_with(&[a.address], &keys);
+    eventually("it is healthy", || (weir.get("/").status == 200).then_some(()));
+    let mut connection = weir.connect();
+    connection.write("POST /upload HTTP/1.1\r\nHost: a.test\r\nContent-Length: 6\r\n\r\nabc");
+    healthy.store(false, Ordering::SeqCst);
+    eventually("it is unhealthy", || (weir.get("/").status == 503).then_some(()));
+    connection.write("def");
+    assert_eq!(connection.read_response().text(), "a");
+}
+
+#[test]
+fn an_endpoint_that_fails_requests_is_ejected_and_comes_back() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let a = Origin::start({
+        let broken = broken.clone();
+        move |_| if broken.load(Ordering::SeqCst) { Answer::status(500, "a") } else { Answer::ok("a") }
+    });
+    let b = Origin::named("b");
+    let keys =
+        "outlier-detection: { failures: 3, window: 30s, eject-for: 1s, statuses: [500] }\nretry: { attempts: 1 }";
+    let weir = weir_with(&[a.address, b.address], keys);
+    let failed = (0..40).filter(|_| weir.get("/").status == 500).count();
+    assert!((3..=6).contains(&failed), "three failures eject, and it may come back for a try: {failed}");
+    broken.store(false, Ordering::SeqCst);
+    wait_until_both(&weir);
+}
+
+#[test]
+fn connections_that_fail_count_for_ejection() {
+    let (dead, b) = (free_address(), Origin::named("b"));
+    let keys = "outlier-detection: { failures: 2, window: 30s, eject-for: 1m }\nretry: { attempts: 1 }";
+    let weir = weir_with(&[dead, b.address], keys);
+    let failed = (0..20).filter(|_| weir.get("/").status == 502).count();
+    assert_eq!(failed, 2, "after two it is left alone");
+}
+
+#[test]
+fn ejection_never_takes_the_last_endpoint() {
+    let a = Origin::start(|_| Answer::status(500, "a"));
+    let keys = "outlier-detection: { failures: 1, window: 30s, eject-for: 1m, statuses: [500] }";
+    let weir = weir_with(&[a.address], keys);
+    for _ in 0..5 {
+        assert_eq!(weir.get("/").text(), "a", "its own 500 says more than a 503");
+    }
+}
+
+#[test]
+fn a_dead_endpoint_costs_nobody_an_error() {
+    let (dead, b) = (free_address(), Origin::named("b"));
+    let weir = weir_with(&[dead, b.address], "");
+    for number in 0..10 {
+        let method = if number % 2 == 0 { "GET" } else { "POST" };
+        let answer = weir.request(method, "/").body("payload").send();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "b"), "nothing was sent, so {method} is tried again");
+    }
+    assert_eq!(b.last_request().body, b"payload");
+}
+
+/// Fails every request of a target that the test has not seen before, then serves it.
+fn fails_once(failure: impl Fn() -> Answer + Send + Sync + 'static) -> Origin {
+    let seen = std::sync::Mutex::new(std::collections::HashSet::new());
+    Origin::start(move |request| {
+        let is_new = seen.lock().expect("no panic while held").insert(request.target.clone());
+        if is_new { failure() } else { Answer::ok("second") }
+    })
+}
+
+#[test]
+fn idempotent_requests_are_repeated_on_the_named_statuses_with_their_body() {
+    let origin = fails_once(|| Answer::status(503, "first"));
+    let weir = weir_with(&[origin.address], "retry: { attempts: 2, on: [503] }");
+    for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
+        let answer = weir.request(method, &format!("/{method}")).body("payload").send();
+        assert_eq!(answer.status, 200, "{method}");
+    }
+    let put: Vec<_> = origin.received().into_iter().filter(|request| request.method == "PUT").collect();
+    assert_eq!(put.iter().map(|request| request.body.as_slice()).collect::<Vec<_>>(), [b"payload", b"payload"]);
+}
+
+#[test]
+fn a_post_is_never_repeated_once_it_was_sent() {
+    let origin = fails_once(|| Answer::status(503, "first"));
+    let weir = weir_with(&[origin.address], "retry: { attempts: 3, on: [connect, reset, timeout, 503] }");
+    let answer = weir.request("POST", "/order").body("one").send();
+    assert_eq!((answer.status, answer.text().as_str()), (503, "first"), "the origin's own answer");
+    assert_eq!(origin.request_count(), 1);
+
+    let origin = fails_once(|| Answer::Reset);
+    let weir = weir_with(&[origin.address], "retry: { attempts: 3, on: [connect, reset, timeout] }");
+    assert_eq!(weir.request("POST", "/order").body("one").send().status, 502);
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[test]
+fn a_connection_that_breaks_before_the_answer_is_repeated_where_that_is_safe() {
+    let origin = fails_once(|| Answer::Reset);
+    let weir = weir_with(&[origin.address], "retry: { attempts: 2, on: [reset] }");
+    assert_eq!(weir.get("/").text(), "second");
+}
+
+#[test]
+fn an_answer_that_has_begun_is_never_repeated() {
+    let origin = fails_once(|| Answer::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart".to_vec()));
+    let weir = weir_with(&[origin.address], "retry: { attempts: 3, on: [connect, reset, timeout] }");
+    assert!(weir.request("GET", "/").try_send().is_err(), "the client can see that it is cut");
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[test]
+fn a_body_too_large_to_keep_is_not_repeated() {
+    let origin = fails_once(|| Answer::status(503, "first"));
+    let weir = weir_with(&[origin.address], "retry: { attempts: 2, on: [503], max-body: 1KiB }");
+    assert_eq!(weir.request("PUT", "/small").body(vec![b'x'; 512]).send().status, 200);
+    assert_eq!(weir.request("PUT", "/large").body(vec![b'x'; 8192]).send().status, 503);
+}
+
+#[test]
+fn retries_stop_at_the_number_of_attempts_and_show_the_last_answer() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let origin = Origin::start({
+        let count = count.clone();
+        move |_| Answer::status(503, &count.fetch_add(1, Ordering::SeqCst).to_string())
+    });
+    let weir = weir_with(&[origin.address], "retry: { attempts: 3, on: [503], budget: 100% }");
+    assert_eq!(weir.get("/").text(), "2");
+    assert_eq!(origin.request_count(), 3);
+}
+
+#[test]
+fn no_retry_begins_after_the_retry_timeout() {
+    let origin = Origin::start(|_| {
+        // The origin's slowness is what is tested.
+        std::thread::sleep(Duration::from_millis(300));
+        Answer::status(503, "")
+    });
+    let weir = weir_with(&[origin.address], "retry: { attempts: 10, on: [503], timeout: 500ms, budget: 100% }");
+    assert_eq!(weir.get("/").status, 503);
+    assert_eq!(origin.request_count(), 2, "the third would begin at 600 ms");
+}
+
+#[test]
+fn the_retry_budget_keeps_a_failing_upstream_from_being_asked_twice_as_often() {
+    let origin = Origin::start(|_| Answer::status(503, ""));
+    let weir = weir_with(&[origin.address], "retry: { attempts: 2, on: [503], budget: 10% }");
+    (0..50).for_each(|_| assert_eq!(weir.get("/").status, 503));
+    let retries = origin.request_count() - 50;
+    assert!((1..=10).contains(&retries), "three, or a tenth of fifty: {retries}");
+}
+
+#[test]
+fn a_routes_own_retry_replaces_the_upstreams() {
+    let origin = fails_once(|| Answer::status(503, "first"));
+    let weir = Weir::start(&format!(
+        r#"
+        upstreams:
+          origin:
+            endpoints: [ "{}" ]
+            retry:
+              attempts: 1
+        hosts:
+          - names: ["*"]
+            routes:
+              - path: /
+                upstream: origin
+              - path: /again
+                upstream: origin
+                retry:
+                  attempts: 2
+                  on: [503]
+        "#,
+        origin.address
+    ));
+    assert_eq!(weir.get("/once").status, 503);
+    assert_eq!(weir.get("/again").status, 200);
+}
+
+#[test]
+fn nobody_listens_is_502() {
+    assert_eq!(weir_with(&[free_address()], "").get("/").status, 502);
+}
+
+#[test]
+fn an_answer_that_is_not_http_is_502() {
+    for garbage in [&b"SSH-2.0-OpenSSH\r\n\r\n"[..], b"HTTP/1.1 abc\r\n\r\n", b""] {
+        let garbage = garbage.to_vec();
+        let origin = Origin::start(move |_| Answer::SendAndClose(garbage.clone()));
+        assert_eq!(weir_with(&[origin.address], "retry: { attempts: 1 }").get("/").status, 502);
+    }
+}
+
+#[test]
+fn a_connection_that_does_not_come_about_in_time_is_504() {
+    let hole = Blackhole::start();
+    let weir = weir_with(&[hole.address], "timeouts: { connect: 200ms }\nretry: { attempts: 1 }");
+    assert_eq!(weir.get("/").status, 504);
+}
+
+#[test]
+fn an_origin_that_stays_silent_is_504() {
+    let origin = Origin::start(|_| Answer::Silence);
+    let weir = weir_with(&[origin.address], "timeouts: { read: 200ms }");
+    let before = Instant::now();
+    assert_eq!(weir.get("/").status, 504);
+    assert!(before.elapsed() < Duration::from_secs(5), "and it is not asked again for that");
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[test]
+fn a_request_that_takes_too_long_in_all_is_504() {
+    let origin = Origin::start(|_| Answer::Silence);
+    let weir = Weir::start(&format!(
+        r#"
+        upstreams:
+          origin:
+            endpoints: [ "{}" ]
+        hosts:
+          - names: ["*"]
+            routes:
+              - path: /
+                upstream: origin
+                timeouts:
+                  request: 300ms
+        "#,
+        origin.address
+    ));
+    assert_eq!(weir.get("/").status, 504);
+}
+
+#[test]
+fn a_silent_endpoint_is_passed_over_where_the_file_says_so() {
+    let (silent, b) = (Origin::start(|_| Answer::Silence), Origin::named("b"));
+    let weir =
+        weir_with(&[silent.address, b.address], "timeouts: { read: 200ms }\nretry: { attempts: 2, on: [timeout] }");
+    for _ in 0..4 {
+        assert_eq!(weir.get("/").text(), "b");
+    }
+    assert!(silent.request_count() >= 1);
+}
+
+#[test]
+fn when_all_are_unhealthy_they_are_tried_or_refused_as_the_file_says() {
+    let sick = || with_health("sick", |_| Answer::status(500, "")).0;
+    let check = format!("health-check: {{ http: {{ path: /health }}, {QUICK} }}");
+    let refusing = sick();
+    let weir = weir_with(&[refusing.address], &format!("{check}\nwhen-all-unhealthy: refuse"));
+    eventually("it is refused", || (weir.get("/").status == 503).then_some(()));
+
+    let trying = sick();
+    let weir = weir_with(&[trying.address], &check);
+    trying.wait_for_requests(5);
+    holds_for(Duration::from_millis(300), "it is tried all the same", || weir.get("/").text() == "sick");
+}
+
+#[test]
+fn an_endpoint_killed_under_load_costs_no_request() {
+    let nginx = || Nginx::start("location / { return 200 'fine'; }");
+    let (a, b) = (nginx(), nginx());
+    let check = format!("health-check: {{ tcp: {{}}, {QUICK} }}");
+    let weir = weir_with(&[a.address, b.address], &check);
+    let url = format!("http://{}/", weir.http);
+    let load = std::thread::spawn(move || wrk(&url, 16, Duration::from_secs(3)));
+    eventually("the load has begun", || {
+        weir.metric("weir_requests_total", &[]).is_some_and(|count| count > 50.0).then_some(())
+    });
+    a.kill();
+    let report = load.join().expect("wrk ran");
+    assert_eq!((report.bad_answers, report.socket_errors), (0, 0), "{report:?}");
+}
+
+#[test]
+fn an_endpoint_paused_under_load_is_passed_over() {
+    let nginx = || Nginx::start("location / { return 200 'fine'; }");
+    let (a, b) = (nginx(), nginx());
+    let keys = "timeouts: { connect: 300ms, read: 300ms }\nretry: { attempts: 3, on: [connect, reset, timeout], budget: 100% }\n\
+                outlier-detection: { failures: 1, window: 10s, eject-for: 10s }";
+    let weir = weir_with(&[a.address, b.address], keys);
+    (0..4).for_each(|_| assert_eq!(weir.get("/").status, 200));
+    a.pause();
+    let report = wrk(&format!("http://{}/", weir.http), 8, Duration::from_secs(2));
+    assert!(report.requests > 100, "{report:?}");
+    assert_eq!(report.bad_answers, 0, "{report:?}");
+}

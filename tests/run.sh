@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# All that must hold before a change lands: format, lints, build, tests. The last line sums the tests up.
+#
+#   bash tests/run.sh [ARGUMENTS FOR cargo test]
+#
+# The tests drive the real binary against real nginx origins with curl, wrk and h2load. On Debian and
+# Ubuntu, run as root, the script installs what is missing of them; elsewhere it says what to install.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+install_tools() {
+    local missing=() pair
+    for pair in cc:build-essential nginx:nginx-light curl:curl wrk:wrk h2load:nghttp2-client openssl:openssl; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+    done
+    if [ "${#missing[@]}" -eq 0 ]; then
+        return
+    fi
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "the tests need these Debian packages, or their like: ${missing[*]}" >&2
+        exit 1
+    fi
+    echo "installing ${missing[*]}"
+    apt-get update -qq
+    # The distribution's nginx service is not wanted, only the program.
+    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+sum_up() {
+    awk '/^test result: / { passed += $4; failed += $6 } END { printf "%d passed, %d failed\n", passed, failed }' "$1"
+}
+
+# nginx stands in /usr/sbin, which is not on every user's PATH.
+export PATH="$PATH:/usr/sbin"
+install_tools
+
+cargo fmt --check
+cargo clippy --all-targets --locked -- -D warnings
+cargo build --locked
+
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+outcome=0
+cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$report" || outcome=$?
+sum_up "$report"
+exit "$outcome"

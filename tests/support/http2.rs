@@ -1,0 +1,359 @@
+//! HTTP/2: a client that chooses its SNI and its `:authority`, and an origin that also speaks gRPC.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::certificates::{Identity, TlsClient};
+use super::ports::free_address;
+use super::wait::{block_on, runtime};
+
+/// A message as gRPC frames it: no compression, its length, itself.
+pub fn grpc_message(payload: &[u8]) -> Bytes {
+    let length = u32::try_from(payload.len()).expect("a small message");
+    [&[0][..], &length.to_be_bytes(), payload].concat().into()
+}
+
+/// One connection. Dropped: closed.
+pub struct H2Client {
+    sender: SendRequest<Bytes>,
+    connection: JoinHandle<Result<(), h2::Error>>,
+    scheme: &'static str,
+}
+
+#[derive(Debug)]
+pub struct H2Response {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    pub trailers: Option<HeaderMap>,
+}
+
+/// A request under way, both directions open.
+pub struct H2Stream {
+    send: SendStream<Bytes>,
+    receive: Receiving,
+}
+
+enum Receiving {
+    Head(ResponseFuture),
+    Body(RecvStream),
+}
+
+impl H2Client {
+    /// Plain TCP with prior knowledge (h2c).
+    #[track_caller]
+    pub fn plain(to: SocketAddr) -> H2Client {
+        let stream = block_on(TcpStream::connect(to)).expect("a connection");
+        Self::over(stream, "http")
+    }
+
+    /// Over TLS; `client` must offer `h2`.
+    #[track_caller]
+    pub fn tls(to: SocketAddr, server_name: &str, client: &TlsClient) -> H2Client {
+        let connector = TlsConnector::from(client.config.clone());
+        let name = ServerName::try_from(server_name.to_owned()).expect("a server name");
+        let stream = block_on(async { connector.connect(name, TcpStream::connect(to).await?).await }).expect("TLS");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]), "h2 is agreed on");
+        Self::over(stream, "https")
+    }
+
+    #[track_caller]
+    fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, scheme: &'static str) -> H2Client {
+        let (sender, connection) = block_on(h2::client::handshake(stream)).expect("an h2 connection");
+        H2Client { sender, connection: runtime().spawn(connection), scheme }
+    }
+
+    #[track_caller]
+    pub fn get(&mut self, authority: &str, path: &str) -> H2Response {
+        self.send("GET", authority, path, &[], None)
+    }
+
+    #[track_caller]
+    pub fn send(
+        &mut self,
+        method: &str,
+        authority: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> H2Response {
+        match self.try_send(method, authority, path, headers, body) {
+            Ok(response) => response,
+            Err(error) => panic!("{method} {authority}{path} got no answer: {error}"),
+        }
+    }
+
+    pub fn try_send(
+        &mut self,
+        method: &str,
+        authority: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> Result<H2Response, h2::Error> {
+        let request = self.head(method, authority, path, headers);
+        block_on(async {
+            let mut sender = self.sender.clone().ready().await?;
+            let (response, mut send) = sender.send_request(request, body.is_none())?;
+            if let Some(body) = body {
+                send.send_data(body, true)?;
+            }
+            collect(response.await?).await
+        })
+    }
+
+    /// Sends the head alone; the body follows piece by piece.
+    #[track_caller]
+    pub fn open_stream(&mut self, method: &str, authority: &str, path: &str, headers: &[(&str, &str)]) -> H2Stream {
+        let request = self.head(method, authority, path, headers);
+        block_on(async {
+            let mut sender = self.sender.clone().ready().await.expect("the connection is open");
+            let (response, send) = sender.send_request(request, false).expect("a stream");
+            H2Stream { send, receive: Receiving::Head(response) }
+        })
+    }
+
+    /// How many streams the server lets this connection have open at one time.
+    pub fn max_streams(&self) -> usize {
+        self.sender.current_max_send_streams()
+    }
+
+    /// Waits until the server has closed the connection, and says whether it did so in order (GOAWAY without error).
+    #[track_caller]
+    pub fn closed_in_order(mut self) -> bool {
+        let connection = &mut self.connection;
+        block_on(connection).expect("the connection task does not panic").is_ok()
+    }
+
+    fn head(&self, method: &str, authority: &str, path: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let uri = format!("{}://{authority}{path}", self.scheme);
+        let builder = Request::builder().method(method).uri(uri).version(http::Version::HTTP_2);
+        let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+        builder.body(()).expect("a request")
+    }
+}
+
+impl Drop for H2Client {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl H2Response {
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("text"))
+    }
+
+    pub fn trailer(&self, name: &str) -> Option<&str> {
+        self.trailers.as_ref()?.get(name).map(|value| value.to_str().expect("text"))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl H2Stream {
+    #[track_caller]
+    pub fn send(&mut self, bytes: Bytes) {
+        self.send.send_data(bytes, false).expect("the stream is open");
+    }
+
+    #[track_caller]
+    pub fn finish(&mut self) {
+        self.send.send_data(Bytes::new(), true).expect("the stream is open");
+    }
+
+    /// The next piece of the answer's body.
+    #[track_caller]
+    pub fn receive(&mut self) -> Option<Bytes> {
+        let body = self.body();
+        let piece = block_on(body.data())?.expect("the stream is open");
+        let _ = body.flow_control().release_capacity(piece.len());
+        Some(piece)
+    }
+
+    #[track_caller]
+    pub fn trailers(&mut self) -> Option<HeaderMap> {
+        let body = self.body();
+        block_on(body.trailers()).expect("the stream ends in order")
+    }
+
+    #[track_caller]
+    fn body(&mut self) -> &mut RecvStream {
+        if let Receiving::Head(response) = &mut self.receive {
+            let body = block_on(response).expect("an answer").into_body();
+            self.receive = Receiving::Body(body);
+        }
+        match &mut self.receive {
+            Receiving::Body(body) => body,
+            Receiving::Head(_) => unreachable!("the head was read above"),
+        }
+    }
+}
+
+async fn collect(response: Response<RecvStream>) -> Result<H2Response, h2::Error> {
+    let (head, mut stream) = response.into_parts();
+    let mut body = Vec::new();
+    while let Some(piece) = stream.data().await {
+        let piece = piece?;
+        let _ = stream.flow_control().release_capacity(piece.len());
+        body.extend_from_slice(&piece);
+    }
+    let trailers = stream.trailers().await?;
+    Ok(H2Response { status: head.status.as_u16(), headers: head.headers, body, trailers })
+}
+
+/// Speaks HTTP/2 only: `/echo.Echo/Unary`, `/echo.Echo/Stream`, `/echo.Echo/Fail` and gRPC health checks;
+/// anything else is answered with its method and path.
+pub struct H2Origin {
+    pub address: SocketAddr,
+    state: Arc<State>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    unhealthy: AtomicBool,
+    heads: Mutex<Vec<http::request::Parts>>,
+    connections: AtomicUsize,
+}
+
+impl H2Origin {
+    /// With prior knowledge over TCP.
+    pub fn plain() -> H2Origin {
+        Self::start(None)
+    }
+
+    /// Over TLS, agreed on by ALPN.
+    pub fn tls(identity: &Identity) -> H2Origin {
+        Self::start(Some(TlsAcceptor::from(Arc::new(identity.server_config(&[b"h2"])))))
+    }
+
+    fn start(tls: Option<TlsAcceptor>) -> H2Origin {
+        let address = free_address();
+        let listener = block_on(TcpListener::bind(address)).expect("the port is free");
+        let state = Arc::new(State::default());
+        let accepting = runtime().spawn({
+            let state = state.clone();
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let (state, tls) = (state.clone(), tls.clone());
+                    tokio::spawn(async move {
+                        state.connections.fetch_add(1, Ordering::SeqCst);
+                        match tls {
+                            None => serve(stream, state).await,
+                            Some(tls) => match tls.accept(stream).await {
+                                Ok(stream) => serve(stream, state).await,
+                                Err(_) => Ok(()),
+                            },
+                        }
+                    });
+                }
+            }
+        });
+        H2Origin { address, state, accepting }
+    }
+
+    /// What its gRPC health check says from now on.
+    pub fn set_serving(&self, serving: bool) {
+        self.state.unhealthy.store(!serving, Ordering::SeqCst);
+    }
+
+    /// The heads of all requests but health checks.
+    pub fn received(&self) -> Vec<http::request::Parts> {
+        self.state.heads.lock().expect("no panic while held").clone()
+    }
+
+    pub fn connection_count(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for H2Origin {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) -> Result<(), h2::Error> {
+    let mut connection = h2::server::handshake(io).await?;
+    while let Some(stream) = connection.accept().await {
+        let (request, respond) = stream?;
+        tokio::spawn(answer(request, respond, state.clone()));
+    }
+    Ok(())
+}
+
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    state: Arc<State>,
+) -> Result<(), h2::Error> {
+    let (head, mut body) = request.into_parts();
+    let path = head.uri.path().to_owned();
+    if path == "/grpc.health.v1.Health/Check" {
+        // HealthCheckResponse.status: 1 is SERVING, 2 NOT_SERVING.
+        let status = if state.unhealthy.load(Ordering::SeqCst) { 2 } else { 1 };
+        return grpc_answer(&mut respond, vec![grpc_message(&[0x08, status])]).await;
+    }
+    state.heads.lock().expect("no panic while held").push(head.clone());
+    match path.as_str() {
+        "/echo.Echo/Fail" => {
+            let refused = grpc_head().header("grpc-status", "7").header("grpc-message", "no").body(());
+            respond.send_response(refused.expect("a response"), true).map(drop)
+        }
+        "/echo.Echo/Stream" => {
+            let mut send = respond.send_response(grpc_head().body(()).expect("a response"), false)?;
+            while let Some(piece) = body.data().await {
+                let piece = piece?;
+                let _ = body.flow_control().release_capacity(piece.len());
+                send.send_data(piece, false)?;
+            }
+            send.send_trailers(grpc_ok())
+        }
+        "/echo.Echo/Unary" => {
+            let mut pieces = Vec::new();
+            while let Some(piece) = body.data().await {
+                let piece = piece?;
+                let _ = body.flow_control().release_capacity(piece.len());
+                pieces.push(piece);
+            }
+            grpc_answer(&mut respond, pieces).await
+        }
+        _ => {
+            let text = format!("h2 {} {path}", head.method);
+            let mut send = respond.send_response(Response::new(()), false)?;
+            send.send_data(text.into(), true)
+        }
+    }
+}
+
+async fn grpc_answer(respond: &mut SendResponse<Bytes>, pieces: Vec<Bytes>) -> Result<(), h2::Error> {
+    let mut send = respond.send_response(grpc_head().body(()).expect("a response"), false)?;
+    for piece in pieces {
+        send.send_data(piece, false)?;
+    }
+    send.send_trailers(grpc_ok())
+}
+
+fn grpc_head() -> http::response::Builder {
+    Response::builder().header("content-type", "application/grpc")
+}
+
+fn grpc_ok() -> HeaderMap {
+    HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))])
+}

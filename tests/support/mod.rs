@@ -1,0 +1,36 @@
+//! A harness for black-box tests of the real binary: nothing here knows Weir's insides.
+//!
+//! ```text
+//! test ──► client (raw, h1, h2, WebSocket, curl) ──► weir run FILE ──► origin (scripted, nginx, h2, WebSocket)
+//!    └───────────────── asks what arrived ◄────────────────────────────────┘
+//! ```
+//!
+//! Every wait has a deadline and looks again; nothing sleeps for a fixed time and hopes. Every process
+//! started here ends with the test process, however that ends.
+
+// Each file in tests/ is a crate of its own and uses a part of this.
+#![allow(dead_code, unused_imports)]
+
+mod certificates;
+mod http1;
+mod http2;
+mod nginx;
+mod origin;
+mod ports;
+mod process;
+mod tools;
+mod wait;
+mod websocket;
+mod weir;
+
+pub use certificates::{Authority, Identity, TlsClient};
+pub use http1::{Connection, Request, Response, request};
+pub use http2::{H2Client, H2Origin, H2Response, H2Stream, grpc_message};
+pub use nginx::Nginx;
+pub use origin::{Answer, Blackhole, Origin, Received};
+pub use ports::{free_address, free_port};
+pub use process::{Process, Signal};
+pub use tools::{Curl, WrkReport, curl, h2load, wrk};
+pub use wait::{LIMIT, block_on, eventually, holds_for};
+pub use websocket::{WebSocket, WebSocketOrigin};
+pub use weir::{Command, Weir, indent, weir_command};

@@ -1,0 +1,104 @@
+//! Real nginx origins.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+use super::http1::Request;
+use super::ports::free_address;
+use super::process::{Process, Signal};
+use super::wait::eventually;
+
+/// One nginx with one server. Its folder is served under `/files/`.
+pub struct Nginx {
+    // Before the folder: the process must have ended when it is removed.
+    process: Process,
+    folder: TempDir,
+    pub address: SocketAddr,
+}
+
+impl Nginx {
+    /// Starts one with these directives inside its `server` block.
+    #[track_caller]
+    pub fn start(server: &str) -> Nginx {
+        Self::start_at(free_address(), server)
+    }
+
+    #[track_caller]
+    pub fn start_at(address: SocketAddr, server: &str) -> Nginx {
+        let folder = tempfile::tempdir().expect("a folder for nginx");
+        std::fs::create_dir(folder.path().join("files")).expect("a folder");
+        let file = folder.path().join("nginx.conf");
+        std::fs::write(&file, configuration(folder.path(), address, server)).expect("the file can be written");
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(&file).arg("-p").arg(folder.path()).args(["-e", "stderr"]);
+        let process = Process::start(command, &folder.path().join("nginx.log"));
+        let mut nginx = Nginx { process, folder, address };
+        eventually("nginx answers", || {
+            if let Some(status) = nginx.process.exit_status() {
+                panic!("nginx ended with {status}: {}", nginx.process.log());
+            }
+            Request::try_get(address, "/").ok()
+        });
+        nginx
+    }
+
+    /// One for all tests of a binary: `/` says what was asked for, `/empty` is 204, `/files/` serves [`Nginx::write_file`]s.
+    pub fn shared() -> &'static Nginx {
+        static SHARED: OnceLock<Nginx> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            Nginx::start(
+                "location / { default_type text/plain; return 200 'nginx $request_uri'; }
+                 location /empty { return 204; }",
+            )
+        })
+    }
+
+    /// A file of `size` bytes without a pattern that repeats at any power of two.
+    pub fn write_file(&self, name: &str, size: usize) -> Vec<u8> {
+        let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+        std::fs::write(self.folder.path().join("files").join(name), &bytes).expect("the file can be written");
+        bytes
+    }
+
+    /// A file of zeros that takes no space.
+    pub fn write_sparse_file(&self, name: &str, size: u64) {
+        let path = self.folder.path().join("files").join(name);
+        std::fs::File::create(path).and_then(|file| file.set_len(size)).expect("the file can be written");
+    }
+
+    /// Its connections stay open, its port too; nothing is answered. It ends all the same when dropped.
+    pub fn pause(&self) {
+        self.process.signal(Signal::Pause);
+    }
+
+    /// Ends at once, in the middle of whatever it does.
+    pub fn kill(&self) {
+        self.process.signal(Signal::Kill);
+    }
+}
+
+fn configuration(folder: &Path, address: SocketAddr, server: &str) -> String {
+    let folder = folder.display();
+    // Started by root, the worker would drop to another user, who cannot read the test's folder.
+    // SAFETY: plain system call without arguments.
+    let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
+    // One process alone: a signal that stops or kills it does so to all of it.
+    format!(
+        "{user} daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr warn;
+        events {{ worker_connections 4096; }}
+        http {{
+          access_log off; keepalive_requests 1000000; sendfile on;
+          client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+          uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+          server {{
+            listen {address} backlog=1024;
+            location /files/ {{ root {folder}; }}
+            {server}
+          }}
+        }}"
+    )
+}
