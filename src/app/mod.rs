@@ -26,7 +26,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::admin::{AdminServer, ReloadStatus};
 use crate::discovery::Discovery;
-use crate::health::HealthChecks;
+use crate::health::{HealthChecks, Prober};
 use crate::model::{ListenerName, Model, Threads};
 use crate::proxy::{DataPlane, Shared};
 use crate::sources::config::report;
@@ -86,6 +86,8 @@ struct App {
     metrics: Arc<Metrics>,
     /// One change at a time.
     parts: Mutex<Parts>,
+    /// One for the life of the process: it keeps connections.
+    prober: Arc<Prober>,
     status: ArcSwap<ReloadStatus>,
     draining: AtomicBool,
     reload_now: Notify,
@@ -137,6 +139,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
             admin: None,
             access_log: None,
         }),
+        prober: Arc::new(Prober::new()),
         status: ArcSwap::from_pointee(reload::nothing_yet()),
         draining: AtomicBool::new(false),
         reload_now: Notify::new(),

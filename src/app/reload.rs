@@ -17,7 +17,7 @@ use super::{App, Parts, StartError};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::discovery::{Discovery, DnsResolver};
-use crate::health::{HealthChecks, Prober};
+use crate::health::HealthChecks;
 use crate::model::{Listener, Model};
 use crate::proxy::Settings;
 use crate::snapshot::Snapshot;
@@ -149,11 +149,10 @@ impl App {
 
     /// The tasks of the snapshot before end with their handles.
     fn watch_upstreams(&self, parts: &mut Parts, snapshot: &Snapshot) {
-        let prober = Arc::new(Prober::new());
         let observer: crate::health::Observer = Arc::new(|_, _| ());
         let upstreams = || snapshot.upstreams.values().cloned();
         parts.health = upstreams()
-            .filter_map(|upstream| HealthChecks::start(upstream, prober.clone(), observer.clone()))
+            .filter_map(|upstream| HealthChecks::start(upstream, self.prober.clone(), observer.clone()))
             .collect();
         let resolver = Arc::new(DnsResolver::new(&snapshot.model.process.resolvers));
         parts.discovery =

@@ -11,7 +11,8 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::snapshot::upstream::tests::definition;
-use crate::snapshot::upstream::{ServiceRecord, UpstreamTlsMaterial};
+use crate::snapshot::upstream::ServiceRecord;
+use crate::tls::UpstreamTlsMaterial;
 
 /// Answers by name what it was told to, and counts what it was asked.
 #[derive(Default)]

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::model::{HttpProbe, Pattern, Probe, StatusRange};
 use crate::snapshot::upstream::tests::{definition, one};
-use crate::snapshot::upstream::{Answers, Question, Records, UpstreamTlsMaterial};
+use crate::snapshot::upstream::{Answers, Question, Records};
+use crate::tls::UpstreamTlsMaterial;
 
 fn check(probe: Probe) -> model::HealthCheck {
     model::HealthCheck {

@@ -31,16 +31,16 @@ pub use server_config::{ServerTls, TlsFacts};
 pub use store::{CertificateStore, CertificateSummary, Validity};
 pub use upstream::{UpstreamTlsMaterial, load_upstreams};
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::CryptoProvider;
 
 /// The one cryptography provider of the process: aws-lc-rs, with its modern suites and X25519MLKEM768 first.
+/// Not whatever is the process's default: Pingora makes ring that, where it comes first.
 pub fn provider() -> Arc<CryptoProvider> {
-    match CryptoProvider::get_default() {
-        Some(provider) => provider.clone(),
-        None => Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
-    }
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    PROVIDER.clone()
 }
 
 /// Makes it the process's default, which Pingora's upstream connections use. The first call counts.

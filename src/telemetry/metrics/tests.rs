@@ -1,10 +1,10 @@
-use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::*;
 use crate::diagnostics::Origin;
 use crate::model::*;
+use crate::snapshot::upstream::{EndpointStatus, Health, UpstreamStatus};
 use crate::telemetry::record::testing::record;
 use crate::telemetry::record::{RequestRecord, UpstreamConnection};
 
@@ -64,10 +64,6 @@ fn all_families() -> Metrics {
     backend.connected(UpstreamConnection::Reused);
     backend.retried();
     backend.end(&record());
-    let endpoint = backend.endpoint(SocketAddr::from(([10, 0, 0, 1], 80)));
-    endpoint.chosen();
-    endpoint.failed();
-    endpoint.set_state(EndpointState::Unhealthy);
     let https = metrics.listener(&ListenerName::new("https"));
     drop(https.accepted());
     https.rejected(Rejection::Handshake);
@@ -79,9 +75,32 @@ fn all_families() -> Metrics {
     metrics
 }
 
+fn statuses() -> Vec<UpstreamStatus> {
+    let endpoint = EndpointStatus {
+        address: "10.0.0.1:80".into(),
+        name: None,
+        weight: 1,
+        backup: false,
+        health: Health::Unhealthy,
+        ejected_for: None,
+        reason: None,
+        in_flight: 2,
+        requests: 5,
+        failures: 1,
+        ewma_ms: None,
+    };
+    vec![UpstreamStatus {
+        name: UpstreamName::new("backend"),
+        balance: LbPolicy::RoundRobin,
+        endpoints: vec![endpoint],
+        waiting: 0,
+        unresolved: Vec::new(),
+    }]
+}
+
 #[test]
 fn every_family_is_exposed_with_its_labels() {
-    let text = all_families().render();
+    let text = all_families().render(&statuses());
     for line in [
         r#"weir_requests_total{route="api",upstream="backend",method="GET",code="200"} 1"#,
         r#"weir_requests_total{route="",upstream="",method="POST",code="404"} 1"#,
@@ -98,7 +117,8 @@ fn every_family_is_exposed_with_its_labels() {
         r#"weir_upstream_request_duration_seconds_count{upstream="backend"} 1"#,
         r#"weir_upstream_connect_duration_seconds_bucket{upstream="backend",le="0.005"} 1"#,
         r#"weir_endpoint_healthy{upstream="backend",endpoint="10.0.0.1:80"} 0"#,
-        r#"weir_endpoint_requests_total{upstream="backend",endpoint="10.0.0.1:80"} 1"#,
+        r#"weir_endpoint_requests_total{upstream="backend",endpoint="10.0.0.1:80"} 5"#,
+        r#"weir_endpoint_requests_in_flight{upstream="backend",endpoint="10.0.0.1:80"} 2"#,
         r#"weir_endpoint_failures_total{upstream="backend",endpoint="10.0.0.1:80"} 1"#,
         r#"weir_connections_accepted_total{listener="https"} 1"#,
         r#"weir_connections_open{listener="https"} 0"#,
@@ -120,7 +140,7 @@ fn every_family_is_exposed_with_its_labels() {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_process_shows_what_the_kernel_knows_of_it() {
-    let text = metrics().render();
+    let text = metrics().render(&statuses());
     let value = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).parse::<f64>().unwrap()
@@ -143,7 +163,7 @@ fn numbers_survive_a_reload_by_name_and_vanish_with_it() {
     metrics.retain(&reloaded);
     carried.begin();
     carried.end("GET", &record());
-    let text = metrics.render();
+    let text = metrics.render(&statuses());
     assert!(text.contains(r#"weir_requests_total{route="kept",upstream="",method="GET",code="200"} 2"#), "{text}");
     assert!(!text.contains("removed"), "{text}");
 }
@@ -155,7 +175,7 @@ fn a_route_that_forwards_elsewhere_after_a_reload_begins_anew() {
     let reloaded = model(vec![route("api", Some("green"))]);
     metrics.route(&reloaded.hosts[0].routes[0]).begin();
     metrics.retain(&reloaded);
-    let text = metrics.render();
+    let text = metrics.render(&statuses());
     assert!(text.contains(r#"weir_requests_in_flight{route="api",upstream="green"} 1"#), "{text}");
     assert!(!text.contains("blue"), "{text}");
 }
@@ -164,7 +184,7 @@ fn a_route_that_forwards_elsewhere_after_a_reload_begins_anew() {
 fn a_route_that_was_never_asked_for_is_left_out() {
     let metrics = metrics();
     let _handle = metrics.route(&route("quiet", None));
-    assert!(!metrics.render().contains("quiet"));
+    assert!(!metrics.render(&statuses()).contains("quiet"));
 }
 
 #[test]
@@ -179,7 +199,7 @@ fn promtool_finds_nothing_to_say() {
         eprintln!("skipped: there is no promtool here");
         return;
     };
-    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), all_families().render().as_bytes()).unwrap();
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), all_families().render(&statuses()).as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
