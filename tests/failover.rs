@@ -208,7 +208,7 @@ fn fails_once(failure: impl Fn() -> Answer + Send + Sync + 'static) -> Origin {
 #[test]
 fn idempotent_requests_are_repeated_on_the_named_statuses_with_their_body() {
     let origin = fails_once(|| Answer::status(503, "first"));
-    let weir = weir_with(&[origin.address], "retry: { attempts: 2, on: [503] }");
+    let weir = weir_with(&[origin.address], "retry: { attempts: 2, on: [503], budget: 100% }");
     for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
         let answer = weir.request(method, &format!("/{method}")).body("payload").send();
         assert_eq!(answer.status, 200, "{method}");

@@ -209,7 +209,7 @@ fn a_host_can_be_kept_to_one_listener() {
 }
 
 #[test]
-fn the_host_of_an_absolute_target_counts_not_the_field() {
+fn an_absolute_target_and_the_host_field_must_agree() {
     let weir = Weir::start(
         "
         hosts:
@@ -218,8 +218,10 @@ fn the_host_of_an_absolute_target_counts_not_the_field() {
         ",
     );
     let mut connection = weir.connect();
-    connection.write("GET http://a.test/x HTTP/1.1\r\nHost: b.test\r\n\r\n");
+    connection.write("GET http://a.test/x HTTP/1.1\r\nHost: a.test\r\n\r\n");
     assert_eq!(connection.read_response().text(), "a");
+    connection.write("GET http://a.test/x HTTP/1.1\r\nHost: b.test\r\n\r\n");
+    assert_eq!(connection.read_response().status, 400, "who reads the target and who reads the field would differ");
 }
 
 #[test]

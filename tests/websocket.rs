@@ -140,7 +140,7 @@ fn what_the_origin_sends_right_behind_its_101_is_not_lost() {
             use std::io::{Read, Write};
             stream
                 .write_all(
-                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nfirst words",
+                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst words",
                 )
                 .expect("weir reads");
             let mut said = [0; 5];
@@ -150,7 +150,7 @@ fn what_the_origin_sends_right_behind_its_101_is_not_lost() {
     });
     let weir = Weir::in_front_of(&[origin.address]);
     let mut connection = weir.connect();
-    connection.write("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    connection.write("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
     assert_eq!(connection.read_head().expect("an answer").status, 101);
     connection.read_until("first words");
     connection.write("hello");

@@ -46,6 +46,10 @@ impl Answer {
         Self { status, headers: vec![(CONTENT_TYPE, HeaderValue::from_static(kind))], body: body.into() }
     }
 
+    pub fn empty(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Bytes::new() }
+    }
+
     pub fn redirect(status: u16, location: HeaderValue) -> Self {
         Self { status, headers: vec![(LOCATION, location)], body: Bytes::new() }
     }

@@ -108,7 +108,8 @@ impl H2Client {
             let mut sender = self.sender.clone().ready().await?;
             let (response, mut send) = sender.send_request(request, body.is_none())?;
             if let Some(body) = body {
-                send.send_data(body, true)?;
+                // A server that has answered already may have reset the stream: the answer tells.
+                let _ = send.send_data(body, true);
             }
             collect(response.await?).await
         })

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use http::header::HOST;
+use http::header::{COOKIE, HOST};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
@@ -30,6 +30,7 @@ use crate::snapshot::rewrite::{self, BadRewrite};
 /// `None`: the request goes on to an upstream.
 pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {
     let snapshot = shared.snapshot.load();
+    join_cookies(session)?;
     let header = session.req_header();
     let Some(connection) = Connection::of(session.digest()) else {
         return Err(Error::explain(ErrorType::InternalError, "a session without its connection"));
@@ -51,7 +52,9 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     };
     let target = match Target::parse(header.raw_path()) {
         Ok(Target::Resource(target)) => target,
-        Ok(Target::Server) => return refuse(400, "nothing is known of the server as a whole", ctx),
+        // A question for the server as a whole (RFC 9110 §9.3.7): that it answers is the answer.
+        Ok(Target::Server) if header.method == http::Method::OPTIONS => return Ok(Some(Answer::empty(204))),
+        Ok(Target::Server) => return refuse(400, "only OPTIONS may ask for the server as a whole", ctx),
         Err(reason) => return refuse(400, &reason.to_string(), ctx),
     };
     let view = RequestView {
@@ -84,7 +87,31 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     if route.needs.view {
         ctx.view = Some(KeptView::of(&view));
     }
-    act(session, ctx, route, &view, &target, port, host_value.as_deref().cloned())
+    let outcome = act(session, ctx, route, &view, &target, port, host_value.as_deref().cloned());
+    if session.is_upgrade_req() {
+        converse(session, route);
+    }
+    outcome
+}
+
+/// HTTP/2 may split the field; whatever comes after us expects one (RFC 9113 §8.2.3).
+fn join_cookies(session: &mut Session) -> Result<()> {
+    let header = session.req_header_mut();
+    if header.version != http::Version::HTTP_2 || header.headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let pieces: Vec<&[u8]> = header.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&pieces.join(&b"; "[..]))
+        .map_err(|_| Error::explain(ErrorType::InternalError, "joined header values are a header value"))?;
+    header.insert_header(COOKIE, joined)
+}
+
+/// Another protocol takes over: its silence is bounded by the route's timeouts, not by the listener's for requests.
+fn converse(session: &mut Session, route: &Route) {
+    if let Action::Forward(forward) = &route.action {
+        session.set_read_timeout(Some(forward.timeouts.read));
+        session.set_write_timeout(Some(forward.timeouts.write));
+    }
 }
 
 fn act(

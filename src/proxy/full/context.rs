@@ -87,6 +87,8 @@ impl Forwarding {
 #[derive(Default)]
 pub struct Attempts {
     pub begun: u32,
+    /// Of those, the ones that found a pooled connection which the upstream had closed: they count for nothing.
+    pub stale: u32,
     pub first: Option<Instant>,
     /// When the one under way began.
     pub current: Option<Instant>,

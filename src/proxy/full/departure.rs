@@ -4,7 +4,7 @@
 //! replaced, not appended to: an upstream may believe them.
 
 use bytes::Bytes;
-use http::header::{FORWARDED, HOST};
+use http::header::{FORWARDED, HOST, TRAILER};
 use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
@@ -35,9 +35,13 @@ pub fn prepare(shared: &Shared, session: &Session, request: &mut RequestHeader, 
     }
     tell_of_client(request, &client, connection, forwarding)?;
     request.insert_header(X_REQUEST_ID, ctx.request_id.clone())?;
-    if shared.snapshot.load().model.process.forwarded == ForwardedField::Send {
-        append_forwarded(request, &client, connection, forwarding)?;
+    match (shared.snapshot.load().model.process.forwarded, client.through) {
+        (ForwardedField::Send, _) => append_forwarded(request, &client, connection, forwarding)?,
+        (ForwardedField::Omit, Through::TrustedProxy) => {}
+        (ForwardedField::Omit, Through::Nobody) => remove(request, &FORWARDED),
     }
+    // HTTP/1 trailers end here, so none may be announced.
+    remove(request, &TRAILER);
     if let Some(host) = &forwarding.forward().host {
         request.insert_header(HOST, host.clone())?;
     }
@@ -82,6 +86,12 @@ fn tell_of_client(
     Ok(())
 }
 
+fn remove(request: &mut RequestHeader, name: &HeaderName) {
+    if request.headers.contains_key(name) {
+        request.remove_header(name);
+    }
+}
+
 fn scheme_value(scheme: Scheme) -> HeaderValue {
     HeaderValue::from_static(scheme.as_str())
 }
@@ -90,7 +100,7 @@ fn insert_or_remove(request: &mut RequestHeader, name: HeaderName, value: Option
     match value {
         Some(value) => request.insert_header(name, value),
         None => {
-            request.remove_header(&name);
+            remove(request, &name);
             Ok(())
         }
     }

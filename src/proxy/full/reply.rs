@@ -1,8 +1,8 @@
 //! An answer on its way to the client: the upstream's, or Weir's own.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, SET_COOKIE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, SET_COOKIE, TRAILER};
 use http::{HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
@@ -88,7 +88,9 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
         }
         response.remove_header(&CONNECTION);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION] {
+    // HTTP/1 trailers end here, so none may be announced.
+    let trailer = if response.version == http::Version::HTTP_2 { None } else { Some(TRAILER) };
+    for name in [KEEP_ALIVE, PROXY_CONNECTION].into_iter().chain(trailer) {
         if response.headers.contains_key(&name) {
             response.remove_header(&name);
         }
@@ -103,9 +105,32 @@ pub async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) ->
     let mut head = answer.head()?;
     apply_edits(session, &mut head, ctx);
     ctx.record.status = answer.status;
+    match answer.status {
+        // What could not be understood may have been misunderstood: nothing more is read from there.
+        400 => session.set_keepalive(None),
+        _ => read_past_body(session).await,
+    }
     answer::send(session, head, answer.body).await?;
     Ok(())
 }
+
+/// A small body that nobody wants is read, so that the connection can be used again; a larger one ends it.
+async fn read_past_body(session: &mut Session) {
+    const SMALL: u64 = 64 << 10;
+    let headers = &session.req_header().headers;
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    // Who expects 100-continue sends nothing before it was told to.
+    if length.is_none_or(|length| length > SMALL) || headers.contains_key(EXPECT) {
+        return;
+    }
+    session.set_total_drain_timeout(Some(READ_PAST_LIMIT));
+    if let Err(error) = session.drain_request_body().await {
+        tracing::debug!(%error, "the rest of a request body did not come");
+    }
+}
+
+/// For the rest of a small body to arrive.
+const READ_PAST_LIMIT: Duration = Duration::from_secs(5);
 
 /// The time for the whole request holds for an answer that trickles, too.
 pub fn watch_deadline(ctx: &mut Context) -> Result<()> {

@@ -52,7 +52,9 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
     // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
     let stale = reused && condition == RetryOn::Reset && ctx.record.first_byte.is_none();
     if stale && session.response_written().is_none() && is_replayable(session, forwarding) {
-        error.set_retry(forwarding.attempt.begun < STALE_ATTEMPTS);
+        forwarding.attempt.stale += 1;
+        forwarding.received_body = 0;
+        error.set_retry(forwarding.attempt.stale < STALE_ATTEMPTS);
         return error;
     }
     report(forwarding, outcome);
@@ -63,8 +65,8 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
     error
 }
 
-/// Attempts in all, when each finds a pooled connection that is dead.
-const STALE_ATTEMPTS: u32 = 16;
+/// Dead connections that one request takes out of the pool before it gives up.
+const STALE_ATTEMPTS: u32 = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
@@ -80,7 +82,7 @@ pub fn may_try_again(session: &Session, forwarding: &mut Forwarding, condition: 
     let begun = forwarding.attempt.first.unwrap_or(now);
     let in_time = |limit: Option<std::time::Duration>| limit.is_none_or(|limit| now - begun < limit);
     let allowed = retry.on.contains(&condition)
-        && forwarding.attempt.begun < retry.attempts.get()
+        && forwarding.attempt.begun - forwarding.attempt.stale < retry.attempts.get()
         && in_time(retry.timeout)
         && in_time(forward.timeouts.request)
         && (sent == Sent::Nothing || is_replayable(session, forwarding))

@@ -99,7 +99,11 @@ impl Endpoint {
     /// How much of its share it gets now: 1 but during its slow start.
     pub(super) fn warmth(&self, slow_start: Option<Duration>, now: Moment) -> f64 {
         let Some(slow_start) = slow_start else { return 1.0 };
-        let warming_for = now.since(self.state.verdict.warm_from.get());
+        let warm_from = self.state.verdict.warm_from.get();
+        if warm_from == Moment::NEVER {
+            return 1.0;
+        }
+        let warming_for = now.since(warm_from);
         if warming_for >= slow_start {
             return 1.0;
         }
