@@ -73,6 +73,19 @@ fn every_example_passes_the_check_without_a_warning() {
 }
 
 #[test]
+fn the_first_file_of_the_readme_passes_the_check() {
+    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```yaml\n").expect("it shows a file");
+    let (yaml, _) = rest.split_once("```").expect("the block ends");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weir.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let output = weir_command().arg("check").arg(&file).output().expect("weir starts");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && !said.contains("warning"), "{said}");
+}
+
+#[test]
 fn every_example_is_in_the_table_of_the_readme() {
     let readme = std::fs::read_to_string(Path::new(ROOT).join("config/README.md")).unwrap();
     for file in examples().iter().filter(|path| path.parent().unwrap().ends_with("config")) {
