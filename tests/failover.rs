@@ -1,14 +1,14 @@
-//! What a client sees when endpoints fail: health checks, ejection, retries, and which status means what.
+//! Endpoints that fail are found out and left alone: by health checks, by what becomes of requests, under load.
 
 mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use support::{
-    Answer, Blackhole, H2Client, H2Origin, Nginx, Origin, Weir, eventually, free_address, grpc_message, holds_for, wrk,
+    Answer, H2Client, H2Origin, Nginx, Origin, Weir, eventually, free_address, grpc_message, holds_for, wrk,
 };
 
 /// One data-plane thread, so that turns can be counted.
@@ -182,199 +182,6 @@ fn ejection_never_takes_the_last_endpoint() {
     for _ in 0..5 {
         assert_eq!(weir.get("/").text(), "a", "its own 500 says more than a 503");
     }
-}
-
-#[test]
-fn a_dead_endpoint_costs_nobody_an_error() {
-    let (dead, b) = (free_address(), Origin::named("b"));
-    let weir = weir_with(&[dead, b.address], "");
-    for number in 0..10 {
-        let method = if number % 2 == 0 { "GET" } else { "POST" };
-        let answer = weir.request(method, "/").body("payload").send();
-        assert_eq!((answer.status, answer.text().as_str()), (200, "b"), "nothing was sent, so {method} is tried again");
-    }
-    assert_eq!(b.last_request().body, b"payload");
-}
-
-/// Fails every request of a target that the test has not seen before, then serves it.
-fn fails_once(failure: impl Fn() -> Answer + Send + Sync + 'static) -> Origin {
-    let seen = std::sync::Mutex::new(std::collections::HashSet::new());
-    Origin::start(move |request| {
-        let is_new = seen.lock().expect("no panic while held").insert(request.target.clone());
-        if is_new { failure() } else { Answer::ok("second") }
-    })
-}
-
-#[test]
-fn idempotent_requests_are_repeated_on_the_named_statuses_with_their_body() {
-    let origin = fails_once(|| Answer::status(503, "first"));
-    let weir = weir_with(&[origin.address], "retry: { attempts: 2, on: [503], budget: 100% }");
-    for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
-        let answer = weir.request(method, &format!("/{method}")).body("payload").send();
-        assert_eq!(answer.status, 200, "{method}");
-    }
-    let put: Vec<_> = origin.received().into_iter().filter(|request| request.method == "PUT").collect();
-    assert_eq!(put.iter().map(|request| request.body.as_slice()).collect::<Vec<_>>(), [b"payload", b"payload"]);
-}
-
-#[test]
-fn a_post_is_never_repeated_once_it_was_sent() {
-    let origin = fails_once(|| Answer::status(503, "first"));
-    let weir = weir_with(&[origin.address], "retry: { attempts: 3, on: [connect, reset, timeout, 503] }");
-    let answer = weir.request("POST", "/order").body("one").send();
-    assert_eq!((answer.status, answer.text().as_str()), (503, "first"), "the origin's own answer");
-    assert_eq!(origin.request_count(), 1);
-
-    let origin = fails_once(|| Answer::Reset);
-    let weir = weir_with(&[origin.address], "retry: { attempts: 3, on: [connect, reset, timeout] }");
-    assert_eq!(weir.request("POST", "/order").body("one").send().status, 502);
-    assert_eq!(origin.request_count(), 1);
-}
-
-#[test]
-fn a_connection_that_breaks_before_the_answer_is_repeated_where_that_is_safe() {
-    let origin = fails_once(|| Answer::Reset);
-    let weir = weir_with(&[origin.address], "retry: { attempts: 2, on: [reset] }");
-    assert_eq!(weir.get("/").text(), "second");
-}
-
-#[test]
-fn an_answer_that_has_begun_is_never_repeated() {
-    let origin = fails_once(|| Answer::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart".to_vec()));
-    let weir = weir_with(&[origin.address], "retry: { attempts: 3, on: [connect, reset, timeout] }");
-    assert!(weir.request("GET", "/").try_send().is_err(), "the client can see that it is cut");
-    assert_eq!(origin.request_count(), 1);
-}
-
-#[test]
-fn a_body_too_large_to_keep_is_not_repeated() {
-    let origin = fails_once(|| Answer::status(503, "first"));
-    let weir = weir_with(&[origin.address], "retry: { attempts: 2, on: [503], max-body: 1KiB }");
-    assert_eq!(weir.request("PUT", "/small").body(vec![b'x'; 512]).send().status, 200);
-    assert_eq!(weir.request("PUT", "/large").body(vec![b'x'; 8192]).send().status, 503);
-}
-
-#[test]
-fn retries_stop_at_the_number_of_attempts_and_show_the_last_answer() {
-    let count = Arc::new(AtomicUsize::new(0));
-    let origin = Origin::start({
-        let count = count.clone();
-        move |_| Answer::status(503, &count.fetch_add(1, Ordering::SeqCst).to_string())
-    });
-    let weir = weir_with(&[origin.address], "retry: { attempts: 3, on: [503], budget: 100% }");
-    assert_eq!(weir.get("/").text(), "2");
-    assert_eq!(origin.request_count(), 3);
-}
-
-#[test]
-fn no_retry_begins_after_the_retry_timeout() {
-    let origin = Origin::start(|_| {
-        // The origin's slowness is what is tested.
-        std::thread::sleep(Duration::from_millis(300));
-        Answer::status(503, "")
-    });
-    let weir = weir_with(&[origin.address], "retry: { attempts: 10, on: [503], timeout: 500ms, budget: 100% }");
-    assert_eq!(weir.get("/").status, 503);
-    assert_eq!(origin.request_count(), 2, "the third would begin at 600 ms");
-}
-
-#[test]
-fn the_retry_budget_keeps_a_failing_upstream_from_being_asked_twice_as_often() {
-    let origin = Origin::start(|_| Answer::status(503, ""));
-    let weir = weir_with(&[origin.address], "retry: { attempts: 2, on: [503], budget: 10% }");
-    (0..50).for_each(|_| assert_eq!(weir.get("/").status, 503));
-    let retries = origin.request_count() - 50;
-    assert!((1..=10).contains(&retries), "three, or a tenth of fifty: {retries}");
-}
-
-#[test]
-fn a_routes_own_retry_replaces_the_upstreams() {
-    let origin = fails_once(|| Answer::status(503, "first"));
-    let weir = Weir::start(&format!(
-        r#"
-        upstreams:
-          origin:
-            endpoints: [ "{}" ]
-            retry:
-              attempts: 1
-        hosts:
-          - names: ["*"]
-            routes:
-              - path: /
-                upstream: origin
-              - path: /again
-                upstream: origin
-                retry:
-                  attempts: 2
-                  on: [503]
-        "#,
-        origin.address
-    ));
-    assert_eq!(weir.get("/once").status, 503);
-    assert_eq!(weir.get("/again").status, 200);
-}
-
-#[test]
-fn nobody_listens_is_502() {
-    assert_eq!(weir_with(&[free_address()], "").get("/").status, 502);
-}
-
-#[test]
-fn an_answer_that_is_not_http_is_502() {
-    for garbage in [&b"SSH-2.0-OpenSSH\r\n\r\n"[..], b"HTTP/1.1 abc\r\n\r\n", b""] {
-        let garbage = garbage.to_vec();
-        let origin = Origin::start(move |_| Answer::SendAndClose(garbage.clone()));
-        assert_eq!(weir_with(&[origin.address], "retry: { attempts: 1 }").get("/").status, 502);
-    }
-}
-
-#[test]
-fn a_connection_that_does_not_come_about_in_time_is_504() {
-    let hole = Blackhole::start();
-    let weir = weir_with(&[hole.address], "timeouts: { connect: 200ms }\nretry: { attempts: 1 }");
-    assert_eq!(weir.get("/").status, 504);
-}
-
-#[test]
-fn an_origin_that_stays_silent_is_504() {
-    let origin = Origin::start(|_| Answer::Silence);
-    let weir = weir_with(&[origin.address], "timeouts: { read: 200ms }");
-    let before = Instant::now();
-    assert_eq!(weir.get("/").status, 504);
-    assert!(before.elapsed() < Duration::from_secs(5), "and it is not asked again for that");
-    assert_eq!(origin.request_count(), 1);
-}
-
-#[test]
-fn a_request_that_takes_too_long_in_all_is_504() {
-    let origin = Origin::start(|_| Answer::Silence);
-    let weir = Weir::start(&format!(
-        r#"
-        upstreams:
-          origin:
-            endpoints: [ "{}" ]
-        hosts:
-          - names: ["*"]
-            routes:
-              - path: /
-                upstream: origin
-                timeouts:
-                  request: 300ms
-        "#,
-        origin.address
-    ));
-    assert_eq!(weir.get("/").status, 504);
-}
-
-#[test]
-fn a_silent_endpoint_is_passed_over_where_the_file_says_so() {
-    let (silent, b) = (Origin::start(|_| Answer::Silence), Origin::named("b"));
-    let weir =
-        weir_with(&[silent.address, b.address], "timeouts: { read: 200ms }\nretry: { attempts: 2, on: [timeout] }");
-    for _ in 0..4 {
-        assert_eq!(weir.get("/").text(), "b");
-    }
-    assert!(silent.request_count() >= 1);
 }
 
 #[test]

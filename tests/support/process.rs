@@ -19,6 +19,7 @@ pub struct Process {
 #[derive(Clone, Copy)]
 pub enum Signal {
     Hangup,
+    Interrupt,
     Kill,
     Pause,
     Resume,
@@ -45,6 +46,7 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         let number = match signal {
             Signal::Hangup => libc::SIGHUP,
+            Signal::Interrupt => libc::SIGINT,
             Signal::Kill => libc::SIGKILL,
             Signal::Pause => libc::SIGSTOP,
             Signal::Resume => libc::SIGCONT,

@@ -125,13 +125,18 @@ impl Weir {
     /// Replaces the file by an atomic rename, as editors and deployment tools do.
     pub fn write(&self, yaml: &str) {
         let staged = self.folder.path().join(".weir.yaml.new");
-        std::fs::write(&staged, complete(yaml, self.http, self.admin)).expect("the file can be written");
+        std::fs::write(&staged, self.complete(yaml)).expect("the file can be written");
         std::fs::rename(&staged, self.file()).expect("the file can be replaced");
     }
 
     /// Replaces the file's content in place, which watchers see differently.
     pub fn overwrite(&self, yaml: &str) {
-        std::fs::write(self.file(), complete(yaml, self.http, self.admin)).expect("the file can be written");
+        std::fs::write(self.file(), self.complete(yaml)).expect("the file can be written");
+    }
+
+    /// What [`Weir::write`] would write.
+    pub fn complete(&self, yaml: &str) -> String {
+        complete(yaml, self.http, self.admin)
     }
 
     /// Waits until the running program reports that it refused a file, naming `words`.

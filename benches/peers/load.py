@@ -1,0 +1,83 @@
+"""Load: wrk for HTTP/1.1, h2load for HTTP/2, plain sockets for connections that do nothing."""
+
+import contextlib
+import re
+import resource
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from processes import pin
+
+CPU = 0
+
+
+@dataclass
+class Result:
+    requests: int
+    failed: int
+
+
+def run(command):
+    return subprocess.run(pin(CPU, command), capture_output=True, text=True).stdout
+
+
+def to_loopback(url):
+    """The URL with the address in place of the name, and the name."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://127.0.0.1:{parts.port}{parts.path}", parts.hostname
+
+
+def wrk(url, connections, seconds, close=False):
+    url, host = to_loopback(url)
+    headers = ["-H", f"Host: {host}"] + (["-H", "Connection: close"] if close else [])
+    text = run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *headers, url])
+    found = re.search(r"(\d+) requests in", text)
+    if not found:
+        raise SystemExit(f"wrk says: {text}")
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    failed = (int(bad[1]) if bad else 0) + (sum(map(int, broken.groups())) if broken else 0)
+    return Result(int(found[1]), failed)
+
+
+def h2load(url, connections, streams, seconds):
+    parts = urlsplit(url)
+    options = [f"-c{connections}", f"-m{streams}", "-t1", f"--connect-to=127.0.0.1:{parts.port}"]
+    text = run(["h2load", *options, f"-D{seconds}", url])
+    found = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed", text)
+    if not found:
+        raise SystemExit(f"h2load says: {text}")
+    return Result(int(found[1]), int(found[3]))
+
+
+def request(host):
+    return f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+
+def wait_for_answer(port, host, seconds=30):
+    end = time.time() + seconds
+    while time.time() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
+            connection.sendall(request(host))
+            if connection.recv(64).startswith(b"HTTP/1.1 200 "):
+                return
+        time.sleep(0.05)
+    raise SystemExit(f"port {port} does not answer 200")
+
+
+@contextlib.contextmanager
+def idle_connections(port, host, count):
+    """So many open connections, each after one answered request."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, count + 256), hard), hard))
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+            connection.sendall(request(host))
+            received = b""
+            while b"\r\n\r\n" not in received or len(received) < 1024:
+                received += connection.recv(4096)
+        yield

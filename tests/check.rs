@@ -1,0 +1,259 @@
+//! `weir check`: everything that is wrong with a file, at its place, at once.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::Value;
+use support::{Authority, weir_command};
+use tempfile::TempDir;
+
+/// Mistakes of all kinds. Each is found by its marked piece, and explained with the word beside it.
+const TEN_MISTAKES: &str = "\
+acces-log: json
+threads: many
+listeners:
+  http:
+    address: 8080
+    limits:
+      idle-timeout: 5
+upstreams:
+  backend:
+    endpoints: [ backend-one, \"backend-2:80\" ]
+    balance: round-robbin
+    keepalive: lots
+hosts:
+  - names: [ https://a.test ]
+    routes:
+      - path: /api
+        upstream: backedn
+      - regex: ^/(unclosed
+        upstream: backend
+      - path: /files
+        upstream: backend
+        filters:
+          - max-body-size: 10XB
+";
+
+const MARKS: [(&str, &str); 11] = [
+    ("acces-log", "access-log"),
+    ("many", "auto"),
+    ("8080", "address"),
+    ("5", "5s"),
+    ("backend-one", "backend-one:80"),
+    ("round-robbin", "round-robin"),
+    ("lots", "number"),
+    ("https://a.test", "without scheme"),
+    ("backedn", "backend"),
+    ("^/(unclosed", "unclosed"),
+    ("10XB", "10MB"),
+];
+
+struct Checked {
+    folder: TempDir,
+    file: PathBuf,
+}
+
+impl Checked {
+    fn new(yaml: &str) -> Checked {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weir.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        Checked { folder, file }
+    }
+
+    fn check(&self, arguments: &[&str]) -> Output {
+        check(&self.file, arguments)
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let output = self.check(&["--format", "json"]);
+        let json: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("stdout is no JSON ({error}): {}", String::from_utf8_lossy(&output.stdout)));
+        let mut findings = Vec::new();
+        collect(&json, &mut findings);
+        findings
+    }
+
+    #[track_caller]
+    fn finding_at(&self, line: u64) -> Finding {
+        let mut findings = self.findings();
+        match findings.iter().position(|finding| finding.line == line) {
+            Some(at) => findings.swap_remove(at),
+            None => panic!("nothing at line {line}: {findings:?}"),
+        }
+    }
+}
+
+fn check(file: &Path, arguments: &[&str]) -> Output {
+    weir_command().arg("check").arg(file).args(arguments).output().expect("weir starts")
+}
+
+#[derive(Debug)]
+struct Finding {
+    severity: String,
+    line: u64,
+    column: u64,
+    /// Message and help together.
+    text: String,
+}
+
+/// Finds the diagnostics wherever in the answer they stand.
+fn collect(json: &Value, findings: &mut Vec<Finding>) {
+    match json {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, findings)),
+        Value::Object(fields) => match fields.get("origin") {
+            Some(origin) => findings.push(Finding {
+                severity: json["severity"].as_str().unwrap_or_default().into(),
+                line: origin["line"].as_u64().expect("a line"),
+                column: origin["column"].as_u64().expect("a column"),
+                text: format!("{} {}", json["message"], json["help"]),
+            }),
+            None => fields.values().for_each(|field| collect(field, findings)),
+        },
+        _ => {}
+    }
+}
+
+/// Line and column of a piece, counted from 1: of a value where it stands as one, else of the first such word.
+fn place(piece: &str) -> (u64, u64) {
+    let stands_alone = |line: &str| {
+        let value = line.split_once(": ").map_or(line, |(_, value)| value);
+        value.trim() == piece || line.contains(&format!("[ {piece}")) || line.starts_with(&format!("{piece}:"))
+    };
+    let (number, line) =
+        TEN_MISTAKES.lines().enumerate().find(|(_, line)| stands_alone(line)).expect("the piece is there");
+    (number as u64 + 1, line.rfind(piece).expect("it is in the line") as u64 + 1)
+}
+
+#[test]
+fn every_mistake_is_reported_at_its_line_and_column() {
+    let findings = Checked::new(TEN_MISTAKES).findings();
+    for (piece, word) in MARKS {
+        let place = place(piece);
+        let here: Vec<_> = findings.iter().filter(|finding| (finding.line, finding.column) == place).collect();
+        assert!(!here.is_empty(), "{piece:?} at {place:?} is not among {findings:#?}");
+        assert!(here.iter().any(|finding| finding.text.contains(word)), "{piece:?} says nothing of {word:?}: {here:?}");
+        assert!(here.iter().all(|finding| finding.severity == "error"), "{here:?}");
+    }
+}
+
+#[test]
+fn a_person_sees_the_place_the_line_and_what_to_do() {
+    let checked = Checked::new(TEN_MISTAKES);
+    let output = checked.check(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    for (piece, _) in MARKS {
+        let (line, column) = place(piece);
+        assert!(text.contains(&format!("weir.yaml:{line}:{column}")), "{piece:?} at {line}:{column} in\n{text}");
+    }
+    assert!(text.contains("        upstream: backedn"), "the line itself:\n{text}");
+    assert!(text.contains("did you mean"), "{text}");
+}
+
+#[test]
+fn a_good_file_passes_in_silence_or_with_a_word() {
+    let checked = Checked::new(
+        "listeners:\n  http: { address: \"127.0.0.1:80\" }\nupstreams:\n  a: { endpoints: [ \"127.0.0.1:1\" ] }\n\
+         hosts:\n  - names: [a.test]\n    routes: [ { path: /, upstream: a } ]\n",
+    );
+    assert!(checked.check(&[]).status.success());
+    assert!(checked.findings().is_empty());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let output = check(Path::new("/nowhere/weir.yaml"), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).contains("/nowhere/weir.yaml"));
+}
+
+#[test]
+fn what_is_not_yaml_is_reported_where_it_breaks() {
+    let checked = Checked::new("listeners:\n  http: { address: \"127.0.0.1:80\"\nhosts: []\n");
+    assert_eq!(checked.check(&[]).status.code(), Some(1));
+    assert!(!checked.findings().is_empty());
+}
+
+#[test]
+fn a_key_that_stands_twice_is_an_error() {
+    let checked = Checked::new(
+        "listeners:\n  http: { address: \"127.0.0.1:80\" }\n  http: { address: \"127.0.0.1:81\" }\nhosts: []\n",
+    );
+    assert_eq!(checked.finding_at(3).severity, "error");
+}
+
+const LISTENER: &str = "listeners:\n  http: { address: \"127.0.0.1:80\" }\n";
+
+#[test]
+fn a_name_that_two_hosts_have_is_an_error() {
+    let host = "  - names: [a.test]\n    routes: [ { path: /, respond: { status: 200 } } ]\n";
+    let checked = Checked::new(&format!("{LISTENER}hosts:\n{host}{host}"));
+    let finding = checked.finding_at(6);
+    assert_eq!(finding.severity, "error");
+    assert!(finding.text.contains("a.test"), "{finding:?}");
+}
+
+#[test]
+fn a_route_that_no_request_can_reach_is_told() {
+    let route = "      - { path: /a, respond: { status: 200 } }\n";
+    let checked = Checked::new(&format!("{LISTENER}hosts:\n  - names: [a.test]\n    routes:\n{route}{route}"));
+    checked.finding_at(7);
+}
+
+/// A TLS listener with one certificate for `a.test`, and a host.
+fn with_certificate(host: &str) -> Checked {
+    let checked = Checked::new(&format!(
+        "listeners:\n  https: {{ address: \"127.0.0.1:443\", tls: {{}} }}\n\
+         certificates:\n  - file: {{ cert: a.crt, key: a.key }}\n\
+         hosts:\n  - names: [{host}]\n    routes: [ {{ path: /, respond: {{ status: 200 }} }} ]\n"
+    ));
+    Authority::new("test").issue(&["a.test"]).write(checked.folder.path(), "a");
+    checked
+}
+
+#[test]
+fn a_certificate_that_does_not_match_its_key_is_an_error() {
+    let checked = with_certificate("a.test");
+    assert!(checked.findings().is_empty());
+    let stranger = Authority::new("test").issue(&["a.test"]);
+    std::fs::write(checked.folder.path().join("a.key"), stranger.key).unwrap();
+    let finding = checked.finding_at(4);
+    assert_eq!(finding.severity, "error");
+    assert!(finding.text.contains("key"), "{finding:?}");
+}
+
+#[test]
+fn a_host_that_no_certificate_covers_is_a_warning() {
+    let checked = with_certificate("b.test");
+    let finding = checked.finding_at(6);
+    assert_eq!(finding.severity, "warning");
+    assert!(finding.text.contains("b.test"), "{finding:?}");
+    assert!(checked.check(&[]).status.success(), "a warning is no reason to refuse");
+}
+
+#[test]
+fn the_schema_knows_the_keys_of_the_file() {
+    let output = weir_command().arg("schema").output().expect("weir starts");
+    assert!(output.status.success());
+    let schema: Value = serde_json::from_slice(&output.stdout).expect("a JSON Schema");
+    for key in ["listeners", "upstreams", "hosts", "certificates", "trusted-proxies", "admin", "shutdown"] {
+        assert!(schema["properties"][key].is_object(), "{key}");
+    }
+}
+
+#[test]
+fn the_version_and_the_completions_are_printed() {
+    let run = |arguments: &[&str]| weir_command().args(arguments).output().expect("weir starts");
+    let version = run(&["version"]);
+    assert!(version.status.success());
+    assert!(String::from_utf8_lossy(&version.stdout).contains(env!("CARGO_PKG_VERSION")));
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = run(&["completions", shell]);
+        assert!(completions.status.success());
+        assert!(String::from_utf8_lossy(&completions.stdout).contains("explain"), "{shell}");
+    }
+    assert_eq!(run(&["chekc"]).status.code(), Some(2), "a wrong command line is told apart from a wrong file");
+}

@@ -1,0 +1,278 @@
+//! A changed file: taken up whole or not at all, and nobody connected notices.
+
+mod support;
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use support::{
+    Answer, Connection, H2Client, H2Origin, Nginx, Origin, Signal, WebSocket, WebSocketOrigin, Weir, eventually,
+    free_address, grpc_message, holds_for, indent, request, wrk,
+};
+
+fn saying(word: &str) -> String {
+    format!("hosts:\n  - names: [\"*\"]\n    routes: [ {{ path: /, respond: {{ status: 200, body: {word} }} }} ]\n")
+}
+
+fn listening(listeners: &[(&str, SocketAddr)], rest: &str) -> String {
+    let listeners: String =
+        listeners.iter().map(|(name, address)| format!("  {name}: {{ address: \"{address}\" }}\n")).collect();
+    format!("listeners:\n{listeners}{}", indent(rest, 0))
+}
+
+#[test]
+fn a_file_that_is_replaced_is_taken_up() {
+    let weir = Weir::start(&saying("first"));
+    assert_eq!(weir.get("/").text(), "first");
+    weir.reload(&saying("second"));
+    assert_eq!(weir.get("/").text(), "second");
+}
+
+#[test]
+fn a_file_that_is_overwritten_in_place_is_taken_up() {
+    let weir = Weir::start(&saying("first"));
+    weir.overwrite(&saying("second"));
+    eventually("the new file is in force", || (weir.get("/").text() == "second").then_some(()));
+}
+
+#[test]
+fn a_config_map_whose_symlink_is_swapped_is_taken_up() {
+    let weir = Weir::start(&saying("first"));
+    let place = |version: &str, word: &str| {
+        std::fs::create_dir(weir.folder().join(version)).unwrap();
+        std::fs::write(weir.folder().join(version).join("weir.yaml"), weir.complete(&saying(word))).unwrap();
+        std::os::unix::fs::symlink(version, weir.folder().join("..new")).unwrap();
+        std::fs::rename(weir.folder().join("..new"), weir.folder().join("..data")).unwrap();
+    };
+    place("v1", "second");
+    std::os::unix::fs::symlink("..data/weir.yaml", weir.folder().join("link")).unwrap();
+    std::fs::rename(weir.folder().join("link"), weir.file()).unwrap();
+    eventually("the link is followed", || (weir.get("/").text() == "second").then_some(()));
+    place("v2", "third");
+    eventually("the swap is seen", || (weir.get("/").text() == "third").then_some(()));
+}
+
+#[test]
+fn hangup_asks_for_the_file_again() {
+    let mut weir = Weir::start(&saying("first"));
+    weir.signal(Signal::Hangup);
+    holds_for(Duration::from_millis(300), "weir serves", || weir.get("/").text() == "first");
+    weir.write(&saying("second"));
+    weir.signal(Signal::Hangup);
+    eventually("the new file is in force", || (weir.get("/").text() == "second").then_some(()));
+    assert!(weir.is_running());
+}
+
+#[test]
+fn a_file_that_cannot_be_used_changes_nothing_and_is_reported_with_its_place() {
+    let weir = Weir::start(&saying("first"));
+    let before = weir.generation();
+    for (broken, words) in [
+        ("hosts: [ { names: [\"*\"], routes: [ { path: /, upstraem: nowhere } ] } ]\n", "upstraem"),
+        ("hosts: [ { names: [\"*\"], routes: [ { path: /, upstream: nowhere } ] } ]\n", "nowhere"),
+        ("hosts: [ unclosed\n", "weir.yaml"),
+    ] {
+        let rejected = weir.metric("weir_reloads_total", &["result=\"rejected\""]).unwrap_or(0.0);
+        weir.write(broken);
+        let status = weir.wait_for_refusal(words);
+        assert!(status.contains("rejected"), "{status}");
+        eventually("the refusal is counted", || {
+            (weir.metric("weir_reloads_total", &["result=\"rejected\""])? > rejected).then_some(())
+        });
+        eventually("the log names it", || weir.log().contains(words).then_some(()));
+        assert_eq!((weir.get("/").text().as_str(), weir.generation()), ("first", before));
+    }
+    weir.reload(&saying("mended"));
+    assert_eq!(weir.get("/").text(), "mended");
+    assert!(weir.admin("/config/status").text().contains("applied"));
+}
+
+#[test]
+fn a_file_that_vanishes_changes_nothing() {
+    let weir = Weir::start(&saying("first"));
+    std::fs::remove_file(weir.file()).unwrap();
+    holds_for(Duration::from_millis(500), "weir serves", || weir.get("/").text() == "first");
+    weir.reload(&saying("second"));
+    assert_eq!(weir.get("/").text(), "second");
+}
+
+#[test]
+fn a_listener_comes_and_goes_with_the_file() {
+    let (first, second) = (free_address(), free_address());
+    let weir = Weir::start(&listening(&[("a", first)], &saying("here")));
+    assert!(TcpStream::connect(second).is_err());
+
+    weir.reload(&listening(&[("a", first), ("b", second)], &saying("here")));
+    eventually("the new listener answers", || TcpStream::connect(second).ok());
+    assert_eq!(request(second, "GET", "/").send().text(), "here");
+
+    weir.reload(&listening(&[("b", second)], &saying("here")));
+    eventually("the old listener is closed", || TcpStream::connect(first).is_err().then_some(()));
+    assert_eq!(request(second, "GET", "/").send().text(), "here");
+}
+
+#[test]
+fn a_listener_that_moves_leaves_its_old_address() {
+    let (first, second) = (free_address(), free_address());
+    let weir = Weir::start(&listening(&[("a", first)], &saying("here")));
+    weir.reload(&listening(&[("a", second)], &saying("here")));
+    eventually("the new address answers", || TcpStream::connect(second).ok());
+    eventually("the old one does not", || TcpStream::connect(first).is_err().then_some(()));
+}
+
+#[test]
+fn a_listener_whose_port_is_taken_is_reported_and_the_old_file_stays() {
+    let (first, taken) = (free_address(), free_address());
+    let _other = std::net::TcpListener::bind(taken).unwrap();
+    let weir = Weir::start(&listening(&[("a", first)], &saying("here")));
+    weir.write(&listening(&[("a", first), ("b", taken)], &saying("changed")));
+    weir.wait_for_refusal(&taken.to_string());
+    assert_eq!(request(first, "GET", "/").send().text(), "here");
+}
+
+#[test]
+fn a_request_under_way_ends_as_it_began() {
+    let origin = Origin::named("old");
+    let weir = Weir::in_front_of(&[origin.address]);
+    let mut client = weir.connect();
+    client.write("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 6\r\n\r\nabc");
+    weir.reload(&saying("new"));
+    client.write("def");
+    assert_eq!(client.read_response().text(), "old");
+    client.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.read_response().text(), "new", "the same connection, the next request");
+}
+
+#[test]
+fn sockets_and_streams_live_through_many_reloads() {
+    let (sockets, service) = (WebSocketOrigin::start(), H2Origin::plain());
+    let file = |number: usize| {
+        format!(
+            r#"
+            upstreams:
+              sockets:
+                endpoints: [ "{}" ]
+              service:
+                endpoints: [ "{}" ]
+                protocol: http2
+            hosts:
+              - names: ["*"]
+                routes:
+                  - path: /ws
+                    upstream: sockets
+                  - path: /
+                    upstream: service
+                  - exact: /generation
+                    respond:
+                      status: 200
+                      body: "{number}"
+            "#,
+            sockets.address, service.address
+        )
+    };
+    let weir = Weir::start(&file(0));
+    let mut open: Vec<_> = (0..20).map(|_| WebSocket::open(weir.http, "a.test", "/ws")).collect();
+    let mut client = H2Client::plain(weir.http);
+    let mut stream = client.open_stream("POST", "a.test", "/echo.Echo/Stream", &[("te", "trailers")]);
+    for number in 1..=20 {
+        weir.reload(&file(number));
+        assert_eq!(weir.get("/generation").text(), number.to_string());
+        open.iter_mut().for_each(|socket| socket.assert_echoes("still here"));
+        stream.send(grpc_message(b"still here"));
+        assert_eq!(stream.receive(), Some(grpc_message(b"still here")));
+    }
+    assert_eq!(sockets.open_count(), 20);
+    stream.finish();
+    assert_eq!(stream.receive(), None);
+}
+
+#[test]
+fn reloads_under_load_fail_no_request() {
+    let nginx = Nginx::shared();
+    let file = |number: usize| {
+        let file = Weir::forwarding_to(&[nginx.address], "");
+        format!("{file}      - exact: /generation\n        respond: {{ status: 200, body: \"{number}\" }}\n")
+    };
+    let weir = Weir::start(&file(0));
+    let url = format!("http://{}/", weir.http);
+    let load = std::thread::spawn(move || wrk(&url, 16, Duration::from_secs(4)));
+    let mut number = 0;
+    while !load.is_finished() {
+        number += 1;
+        match number % 3 {
+            0 => weir.write("hosts: [ broken\n"),
+            _ => weir.write(&file(number)),
+        }
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    let report = load.join().expect("wrk ran");
+    assert!(number > 20 && report.requests > 1000, "{number} reloads, {report:?}");
+    assert_eq!((report.bad_answers, report.socket_errors), (0, 0), "{report:?}");
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_reloads() {
+    let weir = Weir::start(&saying("begin"));
+    (0..20).for_each(|number| weir.reload(&saying(&format!("warm-{number}"))));
+    let before = weir.resident_kib();
+    (0..200).for_each(|number| weir.reload(&saying(&format!("word-{number}"))));
+    let grown = weir.resident_kib().saturating_sub(before);
+    assert!(grown < 16 << 10, "{grown} KiB more after 200 reloads");
+}
+
+#[test]
+fn what_is_known_of_an_endpoint_is_carried_over() {
+    let sick = Origin::start(|request| match request.target.as_str() {
+        "/health" => Answer::status(500, ""),
+        _ => Answer::ok("sick"),
+    });
+    let keys =
+        "health-check: { http: { path: /health }, interval: 200ms, unhealthy-after: 3 }\nwhen-all-unhealthy: refuse";
+    let weir = Weir::start(&Weir::forwarding_to(&[sick.address], keys));
+    eventually("it is known to be sick", || (weir.get("/").status == 503).then_some(()));
+    let extra = "      - exact: /other\n        respond: { status: 200, body: other }\n";
+    weir.reload(&format!("{}{extra}", Weir::forwarding_to(&[sick.address], keys)));
+    assert_eq!(weir.get("/other").text(), "other");
+    assert_eq!(weir.get("/").status, 503, "a reload does not make it well");
+}
+
+#[test]
+fn connections_to_an_origin_are_carried_over() {
+    let origin = Origin::named("origin");
+    let file = Weir::forwarding_to(&[origin.address], "");
+    let weir = Weir::start(&format!("threads: 1\n{file}"));
+    for number in 0..5 {
+        assert_eq!(weir.get("/").status, 200);
+        weir.reload(&format!("threads: 1\n{file}      - exact: /{number}\n        respond: {{ status: 200 }}\n"));
+    }
+    assert_eq!(origin.connection_count(), 1);
+}
+
+#[test]
+fn an_upstream_that_changes_is_used_from_the_next_request_on() {
+    let (old, new) = (Origin::named("old"), Origin::named("new"));
+    let weir = Weir::in_front_of(&[old.address]);
+    let mut client = Connection::open(weir.http);
+    for (origin, name) in [(&old, "old"), (&new, "new"), (&old, "old")] {
+        weir.write(&Weir::forwarding_to(&[origin.address], ""));
+        eventually("the other origin answers", || {
+            client.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+            (client.read_response().text() == name).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_large_file_is_in_force_within_a_moment() {
+    let hosts = |word: &str| {
+        let host = |number| {
+            format!(
+                "  - names: [h{number}.test]\n    routes: [ {{ path: /, respond: {{ status: 200, body: {word} }} }} ]\n"
+            )
+        };
+        format!("hosts:\n{}", (0..2000).map(host).collect::<String>())
+    };
+    let weir = Weir::start(&hosts("first"));
+    weir.reload(&hosts("second"));
+    assert_eq!(weir.request("GET", "/").host("h1999.test").send().text(), "second");
+}
