@@ -18,7 +18,10 @@ const MAX_DEPTH: usize = 64;
 const SMALL_MAP: usize = 16;
 
 pub(super) fn document(text: &str) -> Result<Document<'_>, Problem> {
-    let mut builder = Builder::default();
+    // A value takes about as many characters, indentation included.
+    const CHARACTERS_PER_NODE: usize = 12;
+    let nodes = Vec::with_capacity((text.len() / CHARACTERS_PER_NODE).min(MAX_NODES));
+    let mut builder = Builder { nodes, ..Builder::default() };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| builder.syntax_problem(&error, text))?;
