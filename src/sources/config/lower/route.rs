@@ -235,7 +235,11 @@ fn respond(cx: &Lowering, shape: shapes::Respond) -> Respond {
 }
 
 /// Gives each route a name of its own.
-pub struct RouteNames(HashSet<String>);
+pub struct RouteNames {
+    taken: HashSet<String>,
+    /// The last number that was given to names made alike.
+    numbers: HashMap<String, u32>,
+}
 
 impl RouteNames {
     /// Those that were written; one that was written twice is reported.
@@ -257,7 +261,7 @@ impl RouteNames {
                 first_lines.insert(name.clone(), line);
             }
         }
-        Self(first_lines.into_keys().collect())
+        Self { taken: first_lines.into_keys().collect(), numbers: HashMap::new() }
     }
 
     fn name(&mut self, given: Option<String>, host: &str, path: &PathMatch) -> RouteName {
@@ -265,12 +269,16 @@ impl RouteNames {
             return RouteName::new(name);
         }
         let made = format!("{host}{path}");
-        let mut name = made.clone();
-        let mut number = 1;
-        while !self.0.insert(name.clone()) {
-            number += 1;
-            name = format!("{made}#{number}");
+        if self.taken.insert(made.clone()) {
+            return RouteName::new(made);
         }
-        RouteName::new(name)
+        let number = self.numbers.entry(made.clone()).or_insert(1);
+        loop {
+            *number += 1;
+            let name = format!("{made}#{number}");
+            if self.taken.insert(name.clone()) {
+                return RouteName::new(name);
+            }
+        }
     }
 }

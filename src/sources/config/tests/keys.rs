@@ -319,3 +319,11 @@ fn an_alias_stands_for_what_it_names() {
                 hosts: [{ names: ['*'], filters: [{ allow: *inside }], routes: [{ path: /, respond: {} }] }]\n";
     assert_eq!(shown(&model(text).hosts[0].filters[0].kind), json!({ "allow": ["10.0.0.0/8"] }));
 }
+
+#[test]
+fn one_name_may_stand_on_two_listeners_by_two_hosts() {
+    let text = "listeners: { a: { address: ':80' }, b: { address: ':81' } }\nhosts:\n\
+                - { names: [x], listeners: [a], routes: [{ path: /, respond: {} }] }\n\
+                - { names: [x], listeners: [b], routes: [{ path: /, respond: {} }] }\n";
+    assert_eq!(model(text).hosts.len(), 2);
+}

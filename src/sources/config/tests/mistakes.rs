@@ -17,7 +17,7 @@ fn every_mistake_is_named_at_its_place() {
         if std::env::var_os("UPDATE_MISTAKES").is_some() {
             std::fs::write(&path, &found).unwrap();
         } else {
-            similar(&golden, &found, &path);
+            assert_same_cases(&golden, &found, &path);
         }
     }
     assert!(cases > 80, "only {cases} cases were found");
@@ -32,7 +32,7 @@ fn answered(case: &str) -> String {
 }
 
 #[track_caller]
-fn similar(golden: &str, found: &str, path: &Path) {
+fn assert_same_cases(golden: &str, found: &str, path: &Path) {
     for (golden, found) in golden.split("===\n").zip(found.split("===\n")) {
         assert_eq!(found, golden, "in {}", path.display());
     }
