@@ -319,7 +319,8 @@ fn an_idle_upstream_connection_is_closed_in_time() {
             let _ = closed.send(stream.read(&mut [0; 16]).is_ok_and(|n| n == 0));
         })
     });
-    let weir = balanced(&[origin], "keepalive: { connections: 4, idle-timeout: 200ms }");
+    let origins = [origin];
+    let weir = balanced(&origins, "keepalive: { connections: 4, idle-timeout: 200ms }");
     assert_eq!(weir.get("/").status, 200);
     assert!(seen.recv_timeout(LIMIT).expect("something happened to the connection"), "weir closed it in order");
 }
@@ -327,7 +328,8 @@ fn an_idle_upstream_connection_is_closed_in_time() {
 #[test]
 fn requests_beyond_the_limit_wait_in_the_queue_or_get_503() {
     let (origin, release) = stalling("a");
-    let weir = balanced(&[origin], "limits: { max-connections: 1, queue: 1, queue-timeout: 10s }");
+    let origins = [origin];
+    let weir = balanced(&origins, "limits: { max-connections: 1, queue: 1, queue-timeout: 10s }");
     let slow = |weir: &Weir| {
         let mut connection = weir.connect();
         connection.write("GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n");
@@ -356,7 +358,8 @@ fn requests_beyond_the_limit_wait_in_the_queue_or_get_503() {
 #[test]
 fn who_waits_in_the_queue_for_too_long_gets_503() {
     let (origin, release) = stalling("a");
-    let weir = balanced(&[origin], "limits: { max-connections: 1, queue: 10, queue-timeout: 200ms }");
+    let origins = [origin];
+    let weir = balanced(&origins, "limits: { max-connections: 1, queue: 10, queue-timeout: 200ms }");
     let mut first = weir.connect();
     first.write("GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n");
     eventually("a later request gives up", || (weir.get("/").status == 503).then_some(()));
