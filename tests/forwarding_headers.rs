@@ -197,7 +197,7 @@ fn connection_cannot_be_used_to_strip_what_weir_adds() {
     assert!(seen.header("x-request-id").is_some());
     let origin = Origin::named("origin");
     let weir = weir_with("", &origin);
-    for protected in ["X-Forwarded-For", "Host", "Content-Length"] {
+    for protected in ["X-Forwarded-For", "Host"] {
         assert_eq!(weir.request("GET", "/").header("Connection", protected).send().status, 400, "{protected}");
     }
     assert_eq!(origin.request_count(), 0);

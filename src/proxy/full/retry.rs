@@ -91,8 +91,11 @@ pub fn may_try_again(session: &Session, forwarding: &mut Forwarding, condition: 
         && forwarding.attempt.begun - forwarding.attempt.stale < retry.attempts.get()
         && in_time(retry.timeout)
         && in_time(forward.timeouts.request)
-        && (sent == Sent::Nothing || is_replayable(session, forwarding))
-        && forward.upstream.may_retry(now);
+        && match sent {
+            // It cost the upstream nothing, so it costs the budget nothing.
+            Sent::Nothing => true,
+            Sent::Something => is_replayable(session, forwarding) && forward.upstream.may_retry(now),
+        };
     if allowed {
         leave_endpoint(forwarding);
     }
