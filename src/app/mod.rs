@@ -125,19 +125,14 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         access_log: ArcSwapOption::empty(),
         metrics: metrics.clone(),
     });
-    let mut plane = DataPlane::start(threads(&model), upstream_pool_size(&model), &shared).context("cannot start the data plane")?;
+    let mut plane = DataPlane::start(threads(&model), upstream_pool_size(&model), &shared)
+        .context("cannot start the data plane")?;
     plane.inherit(std::mem::take(&mut inheritance.sockets));
     let app = Arc::new(App {
         file: options.file.clone(),
         shared,
         metrics,
-        parts: Mutex::new(Parts {
-            plane,
-            health: Vec::new(),
-            discovery: Vec::new(),
-            admin: None,
-            access_log: None,
-        }),
+        parts: Mutex::new(Parts { plane, health: Vec::new(), discovery: Vec::new(), admin: None, access_log: None }),
         prober: Arc::new(Prober::new()),
         status: ArcSwap::from_pointee(reload::nothing_yet()),
         draining: AtomicBool::new(false),
@@ -166,9 +161,8 @@ fn upstream_pool_size(model: &Model) -> usize {
         EndpointAddress::Ip(_) => 1,
         EndpointAddress::Dns { .. } | EndpointAddress::Srv(_) => ADDRESSES_PER_NAME,
     };
-    let wanted = |upstream: &Upstream| {
-        upstream.keepalive.connections * upstream.endpoints.iter().map(addresses).sum::<usize>()
-    };
+    let wanted =
+        |upstream: &Upstream| upstream.keepalive.connections * upstream.endpoints.iter().map(addresses).sum::<usize>();
     model.upstreams.iter().map(wanted).sum()
 }
 

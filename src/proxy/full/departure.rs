@@ -13,19 +13,19 @@ use pingora_proxy::Session;
 use super::context::{Context, Forwarding};
 use super::pooled::Turn;
 use crate::model::{ForwardedField, Scheme};
-use crate::proxy::Shared;
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::{Connection, address_value};
 use crate::proxy::filters;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// As text: Pingora keeps the case of names, and makes a copy of any that it is not given so.
+const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
+const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
+const X_FORWARDED_PORT: &str = "X-Forwarded-Port";
+const X_REAL_IP: &str = "X-Real-IP";
+const X_REQUEST_ID: &str = "X-Request-ID";
 
-pub fn prepare(shared: &Shared, session: &Session, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
+pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let (Some(forwarding), Some(client), Some(connection)) =
         (ctx.forwarding.as_deref(), ctx.client, Connection::of(session.digest()))
     else {
@@ -35,8 +35,8 @@ pub fn prepare(shared: &Shared, session: &Session, request: &mut RequestHeader, 
         request.set_raw_path(target.as_bytes())?;
     }
     tell_of_client(request, &client, connection, forwarding)?;
-    request.insert_header(X_REQUEST_ID, ctx.request_id.clone())?;
-    match (shared.snapshot.load().model.process.forwarded, client.through) {
+    request.insert_header(X_REQUEST_ID, ctx.request_id.to_header_value())?;
+    match (forwarding.forwarded, client.through) {
         (ForwardedField::Send, _) => append_forwarded(request, &client, connection, forwarding)?,
         (ForwardedField::Omit, Through::TrustedProxy) => {}
         (ForwardedField::Omit, Through::Nobody) => remove(request, &FORWARDED),
@@ -100,20 +100,20 @@ fn scheme_value(scheme: Scheme) -> HeaderValue {
     HeaderValue::from_static(scheme.as_str())
 }
 
-fn insert_or_remove(request: &mut RequestHeader, name: HeaderName, value: Option<HeaderValue>) -> Result<()> {
+fn insert_or_remove(request: &mut RequestHeader, name: &'static str, value: Option<HeaderValue>) -> Result<()> {
     match value {
         Some(value) => request.insert_header(name, value),
         None => {
-            remove(request, &name);
+            request.remove_header(name);
             Ok(())
         }
     }
 }
 
 /// One field with the whole list: some upstreams read the first field only.
-fn append_list(request: &mut RequestHeader, name: HeaderName, item: &HeaderValue) -> Result<()> {
+fn append_list(request: &mut RequestHeader, name: &'static str, item: &HeaderValue) -> Result<()> {
     let mut list = Vec::new();
-    for value in request.headers.get_all(&name).iter().chain([item]) {
+    for value in request.headers.get_all(name).iter().chain([item]) {
         if !list.is_empty() {
             list.extend_from_slice(b", ");
         }
@@ -140,7 +140,7 @@ fn append_forwarded(
     let element = HeaderValue::try_from(element)
         .map_err(|_| Error::explain(ErrorType::InternalError, "a Forwarded element is a header value"))?;
     match client.through {
-        Through::TrustedProxy => append_list(request, FORWARDED, &element),
+        Through::TrustedProxy => append_list(request, "Forwarded", &element),
         Through::Nobody => request.insert_header(FORWARDED, element),
     }
 }
