@@ -97,6 +97,7 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
         ctx.view = Some(KeptView::of(&view));
     }
     let arrival = Arrival {
+        uri: &header.uri,
         view: &view,
         target: &target,
         port,
@@ -132,6 +133,7 @@ fn converse(session: &mut Session, route: &Route) {
 
 /// What is known of a request that a route has taken.
 struct Arrival<'a> {
+    uri: &'a http::Uri,
     view: &'a RequestView<'a>,
     target: &'a Resource<'a>,
     /// Of the client's Host.
@@ -170,7 +172,8 @@ fn act(session: &Session, ctx: &mut Context, route: &Arc<Route>, arrival: &Arriv
 fn plan(route: &Arc<Route>, forward: &Forward, arrival: &Arrival<'_>) -> Result<Forwarding, BadRewrite> {
     let (view, raw) = (arrival.view, &arrival.target.raw);
     let target = match rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, raw)? {
-        Cow::Borrowed(_) => None,
+        // An absolute target goes on in origin form; whatever else stands there stands in the URI to the letter.
+        Cow::Borrowed(raw) => (arrival.uri.path_and_query().map(|path| path.as_str()) != Some(raw)).then(|| raw.into()),
         Cow::Owned(rewritten) => Some(rewritten),
     };
     Ok(Forwarding {
