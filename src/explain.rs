@@ -196,12 +196,7 @@ fn forward_in_words(
 fn endpoints(route: &Route, view: &RequestView<'_>) -> Vec<Candidate> {
     let Action::Forward(forward) = &route.action else { return Vec::new() };
     let affinity = crate::proxy::Affinity::of(&forward.upstream, view);
-    let pick = PickRequest {
-        now: Instant::now(),
-        key: affinity.key,
-        sticky: affinity.sticky.as_deref(),
-        exclude: &[],
-    };
+    let pick = PickRequest { now: Instant::now(), key: affinity.key, sticky: affinity.sticky.as_deref(), exclude: &[] };
     let known = forward.upstream.candidates(&pick).into_iter().map(|candidate| Candidate {
         name: candidate.endpoint.address.to_string(),
         origin: None,

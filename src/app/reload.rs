@@ -155,8 +155,7 @@ impl App {
             .filter_map(|upstream| HealthChecks::start(upstream, self.prober.clone(), observer.clone()))
             .collect();
         let resolver = Arc::new(DnsResolver::new(&snapshot.model.process.resolvers));
-        parts.discovery =
-            upstreams().filter_map(|upstream| Discovery::start(upstream, resolver.clone())).collect();
+        parts.discovery = upstreams().filter_map(|upstream| Discovery::start(upstream, resolver.clone())).collect();
     }
 
     fn settings(&self, model: &Model) -> Result<Vec<Settings>, rustls::Error> {
@@ -174,8 +173,7 @@ impl App {
         self.metrics.set_certificates(CertificateStore::new(candidate.certificates.clone()).expiries());
         diagnostics.iter().for_each(|finding| tracing::warn!("{finding}"));
         tracing::info!(generation = snapshot.generation, "configuration applied");
-        let status =
-            ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
+        let status = ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
         self.status.store(Arc::new(status));
     }
 
@@ -183,8 +181,7 @@ impl App {
         self.metrics.reload(Reload::Rejected);
         diagnostics.iter().for_each(|finding| tracing::error!("{finding}"));
         tracing::error!(generation, "configuration rejected; what was served before is served on");
-        let status =
-            ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
+        let status = ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
         self.status.store(Arc::new(status));
     }
 }

@@ -55,10 +55,7 @@ pub fn hand_over(sockets: Vec<OwnedFd>) -> io::Result<Child> {
     let (mut read, write) = pipe()?;
     let list: Vec<String> = sockets.iter().map(|socket| socket.as_raw_fd().to_string()).collect();
     let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(std::env::args_os().skip(1))
-        .env(SOCKETS, list.join(","))
-        .env(READY, write.as_raw_fd().to_string());
+    command.args(std::env::args_os().skip(1)).env(SOCKETS, list.join(",")).env(READY, write.as_raw_fd().to_string());
     let inherited = sockets.iter().chain([&write]);
     inherited.clone().for_each(|fd| set_inherited(fd.as_raw_fd(), Inherited::Yes));
     let spawned = command.spawn();

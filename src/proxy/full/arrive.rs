@@ -21,11 +21,11 @@ use crate::proxy::client_address::{self, Through};
 use crate::proxy::connection::Connection;
 use crate::proxy::filters::{self, Verdict};
 use crate::proxy::request_id::RequestId;
-use crate::snapshot::request::RequestView;
-use crate::snapshot::table::{Action, Forward, Lookup, Route};
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
+use crate::snapshot::request::RequestView;
 use crate::snapshot::rewrite::{self, BadRewrite};
+use crate::snapshot::table::{Action, Forward, Lookup, Route};
 
 /// `None`: the request goes on to an upstream.
 pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {

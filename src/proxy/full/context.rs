@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::model::Scheme;
 use super::affinity::Affinity;
+use crate::model::Scheme;
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
 use crate::snapshot::request::RequestView;
