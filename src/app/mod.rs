@@ -82,6 +82,8 @@ pub struct Running {
 /// What the control plane works with.
 struct App {
     file: PathBuf,
+    /// What an upgrade starts.
+    program: PathBuf,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
     /// One change at a time.
@@ -130,6 +132,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     plane.inherit(std::mem::take(&mut inheritance.sockets));
     let app = Arc::new(App {
         file: options.file.clone(),
+        program: upgrade::program(),
         shared,
         metrics,
         parts: Mutex::new(Parts { plane, health: Vec::new(), discovery: Vec::new(), admin: None, access_log: None }),

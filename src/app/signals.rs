@@ -46,10 +46,12 @@ async fn start_successor(app: &Arc<App>) -> anyhow::Result<Child> {
     let mut parts = app.parts.lock().await;
     let sockets = parts.plane.sockets().context("cannot duplicate the listening sockets")?;
     // One address, one owner: the successor binds it itself.
-    parts.admin = None;
-    let spawned = tokio::task::spawn_blocking(move || upgrade::hand_over(sockets)).await?;
-    if spawned.is_err() {
+    if let Some(admin) = parts.admin.take() {
+        admin.stop().await;
+    }
+    let successor = upgrade::hand_over(&app.program, sockets).await;
+    if successor.is_err() {
         app.restore_admin(&mut parts).await;
     }
-    Ok(spawned?)
+    Ok(successor?)
 }
