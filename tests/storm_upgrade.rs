@@ -63,6 +63,21 @@ fn assert_unharmed(load: Vec<(&'static str, JoinHandle<WrkReport>)>) {
 }
 
 #[test]
+fn an_upgrade_under_load_turns_nobody_away() {
+    let mut scene = Scene::start("");
+    let load = scene.load();
+    scene.wait_for_load();
+    scene.weir.signal(Signal::Upgrade);
+    assert!(scene.weir.wait_for_exit().success(), "the old process drains and ends while the load goes on");
+    assert!(load.iter().any(|(_, load)| !load.is_finished()), "the successor has served, too");
+    assert_unharmed(load);
+    assert_eq!(scene.weir.admin("/readyz").status, 200, "the successor has the admin address");
+    assert_eq!(scene.weir.get("/").status, 200);
+    scene.weir.reload(&format!("{}      - exact: /new\n        respond: {{ status: 204 }}\n", scene.file));
+    assert_eq!(scene.weir.get("/new").status, 204, "it follows the file");
+}
+
+#[test]
 fn a_successor_that_cannot_start_leaves_everything_as_it_was() {
     let mut scene = Scene::start("");
     let load = scene.load();

@@ -13,14 +13,14 @@ use std::time::Instant;
 
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::full::FullLane;
 use super::head::Refusal;
 use super::listener::{self, ListenerState};
-use super::{Shared, deadline};
+use super::{Shared, deadline, http1};
 use crate::model::ListenerName;
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
 
@@ -34,8 +34,8 @@ pub struct Worker {
 pub enum Command {
     Listen(Arc<ListenerState>, std::net::TcpListener),
     Close(ListenerName),
-    /// Accept no more, end what is idle, let the rest finish.
-    Drain,
+    /// Accept no more, end what is idle, let the rest finish. Answered as soon as nothing more is accepted.
+    Drain(oneshot::Sender<()>),
 }
 
 /// The control plane's end.
@@ -120,11 +120,13 @@ async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: m
                 Err(error) => tracing::error!(listener = %state.name, %error, "cannot listen"),
             },
             Command::Close(name) => accepting.remove(&name).into_iter().flatten().for_each(|task| task.abort()),
-            Command::Drain => {
+            Command::Drain(done) => {
                 accepting.drain().flat_map(|(_, tasks)| tasks).for_each(|task| task.abort());
                 // The receivers are the worker's own; they live as long as it does.
                 let _ = drain.send(true);
-                deadline::close_idle();
+                deadline::hurry_idle(http1::LINGER);
+                // Whoever asked may have gone.
+                let _ = done.send(());
             }
         }
     }
