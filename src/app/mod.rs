@@ -104,6 +104,13 @@ struct Parts {
     access_log: Option<AccessLogWriter>,
 }
 
+/// Whether somebody serves already where this process begins.
+#[derive(Clone, Copy)]
+enum Part {
+    First,
+    Successor,
+}
+
 /// Reads the file, opens the listeners and serves.
 pub async fn start(options: &Options) -> Result<Running, StartError> {
     let mut inheritance = Inheritance::take();
@@ -129,6 +136,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         upstream_pool_size: upstream_pool_size(&model),
     });
     let mut plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;
+    let part = if inheritance.sockets.is_empty() { Part::First } else { Part::Successor };
     plane.inherit(std::mem::take(&mut inheritance.sockets));
     let app = Arc::new(App {
         file: options.file.clone(),
@@ -141,7 +149,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         draining: AtomicBool::new(false),
         reload_now: Notify::new(),
     });
-    app.begin(&candidate).await?;
+    app.begin(&candidate, part).await?;
     inheritance.announce_ready();
     watch.replace(candidate.files);
     let watching = tokio::spawn(reload::follow(app.clone(), watch));

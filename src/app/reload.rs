@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! watch, SIGHUP ──► Candidate ──errors──► reported; what ran runs on
-//!                      └──good──► certificates, snapshot, listeners, health checks, discovery, admin, log
+//!                      └──good──► settle ──► certificates, snapshot, listeners, admin, log
+//!                          (health checks, discovery)
 //! ```
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 
 use super::candidate::Candidate;
 use super::inspect::Inspector;
-use super::{App, Parts, StartError};
+use super::{App, Part, Parts, StartError};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::discovery::{Discovery, DnsResolver};
@@ -25,6 +26,11 @@ use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
 use crate::tls::CertificateStore;
+
+/// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
+/// Names mostly resolve within milliseconds, and an endpoint that hangs is known after the health check's default timeout.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+const SETTLE_STEP: Duration = Duration::from_millis(2);
 
 /// Reloads for as long as it is polled.
 pub async fn follow(app: Arc<App>, watch: Watch) {
@@ -40,9 +46,15 @@ pub async fn follow(app: Arc<App>, watch: Watch) {
 
 impl App {
     /// The first snapshot is in place: opens what the model asks for. Whatever fails ends the start.
-    pub(super) async fn begin(self: &Arc<Self>, candidate: &Candidate) -> Result<(), StartError> {
+    pub(super) async fn begin(self: &Arc<Self>, candidate: &Candidate, part: Part) -> Result<(), StartError> {
         let snapshot = self.shared.snapshot.load_full();
         let mut parts = self.parts.lock().await;
+        self.watch_upstreams(&mut parts, &snapshot);
+        match part {
+            Part::First => {}
+            // Its predecessor serves meanwhile.
+            Part::Successor => settle(&snapshot).await,
+        }
         parts.access_log = open_access_log(self, &snapshot.model).context("cannot open the access log")?;
         self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));
         let settings = self.settings(&snapshot.model).context("cannot set TLS up")?;
@@ -57,7 +69,6 @@ impl App {
             tracing::info!(address = %server.address(), "admin listening");
             parts.admin = Some(server);
         }
-        self.watch_upstreams(&mut parts, &snapshot);
         self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
         Ok(())
     }
@@ -75,6 +86,8 @@ impl App {
             Err(found) => self.note_rejected(previous.generation, found),
             Ok(snapshot) => {
                 let snapshot = Arc::new(snapshot);
+                self.watch_upstreams(&mut parts, &snapshot);
+                settle(&snapshot).await;
                 self.apply(&mut parts, &snapshot, &previous.model, &mut candidate).await;
                 self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
             }
@@ -93,7 +106,6 @@ impl App {
         let model = &snapshot.model;
         self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
         self.shared.snapshot.store(snapshot.clone());
-        self.watch_upstreams(parts, snapshot);
         match self.settings(model) {
             Ok(settings) => {
                 for (name, address, error) in parts.plane.apply(settings) {
@@ -190,6 +202,18 @@ impl App {
 pub(super) fn nothing_yet() -> ReloadStatus {
     let diagnostics = Diagnostics::default();
     ReloadStatus { at: SystemTime::now(), result: ReloadResult::Applied, generation: 0, diagnostics }
+}
+
+/// Waits until the upstreams are resolved and checked, or until it has taken too long: a request that came before would be
+/// refused for want of endpoints, or sent to one that does not work.
+async fn settle(snapshot: &Snapshot) {
+    let settled = async {
+        while !snapshot.upstreams.values().all(|upstream| upstream.is_settled()) {
+            tokio::time::sleep(SETTLE_STEP).await;
+        }
+    };
+    // What is not settled by then is served as it stands.
+    let _ = tokio::time::timeout(SETTLE_LIMIT, settled).await;
 }
 
 fn open_access_log(app: &App, model: &Model) -> std::io::Result<Option<AccessLogWriter>> {
