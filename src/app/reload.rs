@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! watch, SIGHUP ──► Candidate ──errors──► reported; what ran runs on
-//!                      └──good──► settle ──► certificates, snapshot, listeners, admin, log
-//!                          (health checks, discovery)
+//!                      └──good──► health checks, discovery: settle ──► certificates, snapshot, listeners, admin, log
 //! ```
 
 use std::path::PathBuf;
@@ -12,11 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 
-use super::candidate::Candidate;
+use super::candidate::{Candidate, cannot_listen};
 use super::inspect::Inspector;
-use super::{App, Part, Parts, StartError};
+use super::{App, Part, Parts, StartError, Watchers, upstream_pool_size};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::Diagnostics;
 use crate::discovery::{Discovery, DnsResolver};
 use crate::health::HealthChecks;
 use crate::model::{Listener, Model};
@@ -49,7 +48,7 @@ impl App {
     pub(super) async fn begin(self: &Arc<Self>, candidate: &Candidate, part: Part) -> Result<(), StartError> {
         let snapshot = self.shared.snapshot.load_full();
         let mut parts = self.parts.lock().await;
-        self.watch_upstreams(&mut parts, &snapshot);
+        parts.watchers = self.watch_upstreams(&snapshot);
         match part {
             Part::First => {}
             // Its predecessor serves meanwhile.
@@ -59,8 +58,7 @@ impl App {
         self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));
         let settings = self.settings(&snapshot.model).context("cannot set TLS up")?;
         if let Some((name, address, error)) = parts.plane.apply(settings).into_iter().next() {
-            let hint = bind_hint(&error);
-            return Err(anyhow::anyhow!("listener \"{name}\" cannot listen on {address}: {error}{hint}").into());
+            return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
         if let Some(admin) = &snapshot.model.process.admin {
             let server = AdminServer::bind(admin.address, Arc::new(Inspector::new(self)))
@@ -86,10 +84,20 @@ impl App {
             Err(found) => self.note_rejected(previous.generation, found),
             Ok(snapshot) => {
                 let snapshot = Arc::new(snapshot);
-                self.watch_upstreams(&mut parts, &snapshot);
+                let watchers = self.watch_upstreams(&snapshot);
                 settle(&snapshot).await;
-                self.apply(&mut parts, &snapshot, &previous.model, &mut candidate).await;
-                self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
+                match parts.plane.reserve(&snapshot.model.listeners) {
+                    Err(failed) => {
+                        candidate.report_unbound(&snapshot.model, failed);
+                        self.note_rejected(previous.generation, candidate.diagnostics.clone());
+                    }
+                    Ok(()) => {
+                        self.apply(&mut parts, &snapshot, &previous.model, &candidate).await;
+                        // The tasks of the snapshot before end here.
+                        parts.watchers = watchers;
+                        self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
+                    }
+                }
             }
         }
         candidate.files
@@ -101,18 +109,16 @@ impl App {
         parts: &mut Parts,
         snapshot: &Arc<Snapshot>,
         previous: &Model,
-        candidate: &mut Candidate,
+        candidate: &Candidate,
     ) {
         let model = &snapshot.model;
         self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
         self.shared.snapshot.store(snapshot.clone());
+        parts.plane.keep_connections(upstream_pool_size(model));
         match self.settings(model) {
             Ok(settings) => {
                 for (name, address, error) in parts.plane.apply(settings) {
-                    let origin = model.listeners.iter().find(|l| l.name == name).map(|l| l.origin.clone());
-                    let message = format!("cannot listen on {address}: {error}{}", bind_hint(&error));
-                    let origin = origin.unwrap_or_else(crate::diagnostics::Origin::builtin);
-                    candidate.report(Diagnostic::error(origin, format!("listeners.{name}"), message));
+                    tracing::error!(listener = %name, %address, %error, "cannot listen");
                 }
             }
             Err(error) => tracing::error!(%error, "cannot set TLS up for the listeners"),
@@ -159,15 +165,16 @@ impl App {
         self.move_admin(parts, &model).await;
     }
 
-    /// The tasks of the snapshot before end with their handles.
-    fn watch_upstreams(&self, parts: &mut Parts, snapshot: &Snapshot) {
+    fn watch_upstreams(&self, snapshot: &Snapshot) -> Watchers {
         let observer: crate::health::Observer = Arc::new(|_, _| ());
         let upstreams = || snapshot.upstreams.values().cloned();
-        parts.health = upstreams()
-            .filter_map(|upstream| HealthChecks::start(upstream, self.prober.clone(), observer.clone()))
-            .collect();
+        let check = |upstream| HealthChecks::start(upstream, self.prober.clone(), observer.clone());
         let resolver = Arc::new(DnsResolver::new(&snapshot.model.process.resolvers));
-        parts.discovery = upstreams().filter_map(|upstream| Discovery::start(upstream, resolver.clone())).collect();
+        let discover = |upstream| Discovery::start(upstream, resolver.clone());
+        Watchers {
+            _health: upstreams().filter_map(check).collect(),
+            _discovery: upstreams().filter_map(discover).collect(),
+        }
     }
 
     fn settings(&self, model: &Model) -> Result<Vec<Settings>, rustls::Error> {
@@ -185,7 +192,8 @@ impl App {
         self.metrics.set_certificates(CertificateStore::new(candidate.certificates.clone()).expiries());
         diagnostics.iter().for_each(|finding| tracing::warn!("{finding}"));
         tracing::info!(generation = snapshot.generation, "configuration applied");
-        let status = ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
+        let status =
+            ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
         self.status.store(Arc::new(status));
     }
 
@@ -193,7 +201,8 @@ impl App {
         self.metrics.reload(Reload::Rejected);
         diagnostics.iter().for_each(|finding| tracing::error!("{finding}"));
         tracing::error!(generation, "configuration rejected; what was served before is served on");
-        let status = ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
+        let status =
+            ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
         self.status.store(Arc::new(status));
     }
 }
@@ -221,13 +230,3 @@ fn open_access_log(app: &App, model: &Model) -> std::io::Result<Option<AccessLog
     model.process.access_log.as_ref().map(open).transpose()
 }
 
-/// What to do about the two errors that people meet.
-fn bind_hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
-        std::io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need CAP_NET_BIND_SERVICE (or sysctl net.ipv4.ip_unprivileged_port_start=0)"
-        }
-        _ => "",
-    }
-}

@@ -4,13 +4,14 @@
 //! replaced, not appended to: an upstream may believe them.
 
 use bytes::Bytes;
-use http::header::{FORWARDED, HOST, TRAILER};
+use http::header::{CONNECTION, FORWARDED, HOST, TRAILER};
 use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
+use super::pooled::Turn;
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::Shared;
 use crate::proxy::client_address::{Client, Through};
@@ -39,6 +40,9 @@ pub fn prepare(shared: &Shared, session: &Session, request: &mut RequestHeader, 
         (ForwardedField::Send, _) => append_forwarded(request, &client, connection, forwarding)?,
         (ForwardedField::Omit, Through::TrustedProxy) => {}
         (ForwardedField::Omit, Through::Nobody) => remove(request, &FORWARDED),
+    }
+    if forwarding.attempt.turn == Turn::Last {
+        request.insert_header(CONNECTION, "close")?;
     }
     // HTTP/1 trailers end here, so none may be announced.
     remove(request, &TRAILER);
