@@ -36,6 +36,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::{CertificateResolver, CertificateStore, ServerTls};
 
 pub use candidate::Candidate;
+use signals::Signals;
 use upgrade::Inheritance;
 
 /// Health checks, scrapes and reloads; the main thread is a second one.
@@ -76,6 +77,7 @@ pub struct Running {
     pub addresses: Vec<(ListenerName, SocketAddr)>,
     pub admin: Option<SocketAddr>,
     app: Arc<App>,
+    signals: Signals,
     watching: tokio::task::JoinHandle<()>,
 }
 
@@ -120,6 +122,7 @@ enum Part {
 /// Reads the file, opens the listeners and serves.
 pub async fn start(options: &Options) -> Result<Running, StartError> {
     let mut inheritance = Inheritance::take();
+    let signals = Signals::listen()?;
     crate::tls::install_provider();
     // Before the file is read: no change falls between.
     let watch = Watch::start(vec![options.file.clone()]).context("cannot watch the configuration")?;
@@ -165,7 +168,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     watch.replace(candidate.files);
     let watching = tokio::spawn(reload::follow(app.clone(), watch));
     let (addresses, admin) = app.addresses().await;
-    Ok(Running { addresses, admin, app, watching })
+    Ok(Running { addresses, admin, app, signals, watching })
 }
 
 fn threads(model: &Model) -> usize {
@@ -198,8 +201,8 @@ impl App {
 
 impl Running {
     /// Serves until a signal ends it.
-    pub async fn until_stopped(self) -> anyhow::Result<()> {
-        signals::serve(&self.app).await?;
+    pub async fn until_stopped(mut self) -> anyhow::Result<()> {
+        signals::serve(&self.app, &mut self.signals).await;
         self.stop().await
     }
 
