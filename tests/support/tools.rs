@@ -33,15 +33,31 @@ pub fn curl(arguments: &[&str]) -> Curl {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct WrkReport {
     pub requests: u64,
     /// Answers other than 2xx and 3xx.
     pub bad_answers: u64,
     /// Connections that failed, reads and writes that broke, timeouts.
     pub socket_errors: u64,
-    /// What 99 of 100 answers took at most.
+    /// What 99 of 100 answers took at most; of several rounds, that of the slowest.
     pub p99: Duration,
+}
+
+impl WrkReport {
+    /// Requests that were not served, and connections that broke.
+    pub fn failures(&self) -> u64 {
+        self.bad_answers + self.socket_errors
+    }
+}
+
+impl std::ops::AddAssign for WrkReport {
+    fn add_assign(&mut self, other: WrkReport) {
+        self.requests += other.requests;
+        self.bad_answers += other.bad_answers;
+        self.socket_errors += other.socket_errors;
+        self.p99 = self.p99.max(other.p99);
+    }
 }
 
 /// Keep-alive load on one URL. Blocks for `duration`.
