@@ -247,7 +247,9 @@ fn only_while_every_origin_is_dead_are_requests_refused() {
         (weir.metric("weir_endpoint_healthy", &[]).is_none_or(|healthy| healthy >= 2.0)).then_some(())
     });
     let after = Watch::keep(&weir, Duration::from_millis(500));
-    println!("back after {taken:?}; all dead {dead:?}; after {after:?}; load {:?}", load.stop());
+    let report = load.stop();
+    println!("back after {taken:?}; all dead {dead:?}; after {after:?}; load {report:?}");
+    assert_eq!(report.socket_errors, 0, "an error page breaks no connection: {report:?}");
     assert_eq!(after.failed, 0, "{after:?}");
     assert!(taken < 2 * INTERVAL + Duration::from_millis(500), "{taken:?}");
 }
