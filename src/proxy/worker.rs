@@ -15,14 +15,14 @@ use arc_swap::ArcSwap;
 use pingora::apps::HttpServerApp;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::full::FullLane;
 use super::head::Refusal;
 use super::listener::{self, ListenerState};
-use super::{Shared, deadline};
+use super::{Shared, deadline, http1};
 use crate::model::ListenerName;
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
 
@@ -40,8 +40,8 @@ pub enum Command {
     Close(ListenerName),
     /// Idle upstream connections in all.
     KeepConnections(usize),
-    /// Accept no more, end what is idle, let the rest finish.
-    Drain,
+    /// Accept no more, end what is idle, let the rest finish. Answered as soon as nothing more is accepted.
+    Drain(oneshot::Sender<()>),
 }
 
 /// The control plane's end.
@@ -137,14 +137,16 @@ async fn run(
             Command::KeepConnections(pool_size) => {
                 worker.proxy.store(Arc::new(http_proxy(shared.clone(), pool_size)));
             }
-            Command::Drain => {
+            Command::Drain(done) => {
                 accepting.drain().flat_map(|(_, tasks)| tasks).for_each(|task| task.abort());
                 // The receivers are the worker's own; they live as long as it does.
                 let _ = drain.send(true);
                 worker.draining.store(true, Ordering::Relaxed);
+                deadline::hurry_idle(http1::LINGER);
+                // Whoever asked may have gone.
+                let _ = done.send(());
                 // Answers that begin from now on say that the connection ends.
                 worker.proxy().http_cleanup().await;
-                deadline::close_idle();
             }
         }
     }
