@@ -10,14 +10,14 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::certificates::{Identity, TlsClient};
 use super::ports::free_address;
-use super::wait::{block_on, runtime};
+use super::wait::{block_on, eventually, runtime};
 
 /// A message as gRPC frames it: no compression, its length, itself.
 pub fn grpc_message(payload: &[u8]) -> Bytes {
@@ -48,7 +48,7 @@ pub struct H2Stream {
 
 enum Receiving {
     Head(ResponseFuture),
-    Body(RecvStream),
+    Body(http::response::Parts, RecvStream),
 }
 
 impl H2Client {
@@ -126,6 +126,21 @@ impl H2Client {
         })
     }
 
+    /// Asks for a WebSocket on a stream (RFC 8441); once the server has said that it knows how.
+    #[track_caller]
+    pub fn open_websocket(&mut self, authority: &str, path: &str) -> H2Stream {
+        eventually("the server's SETTINGS allow extended CONNECT", || {
+            self.sender.is_extended_connect_protocol_enabled().then_some(())
+        });
+        let mut request = self.head("CONNECT", authority, path, &[("sec-websocket-version", "13")]);
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        block_on(async {
+            let mut sender = self.sender.clone().ready().await.expect("the connection is open");
+            let (response, send) = sender.send_request(request, false).expect("a stream");
+            H2Stream { send, receive: Receiving::Head(response) }
+        })
+    }
+
     /// How many streams the server lets this connection have open at one time.
     pub fn max_streams(&self) -> usize {
         self.sender.current_max_send_streams()
@@ -178,6 +193,69 @@ impl H2Stream {
         self.send.send_data(Bytes::new(), true).expect("the stream is open");
     }
 
+    /// Gives the request up.
+    pub fn cancel(mut self) {
+        self.send.send_reset(h2::Reason::CANCEL);
+    }
+
+    #[track_caller]
+    pub fn status(&mut self) -> u16 {
+        self.head().0
+    }
+
+    #[track_caller]
+    pub fn header(&mut self, name: &str) -> Option<String> {
+        self.head().1.get(name).map(|value| value.to_str().expect("text").to_owned())
+    }
+
+    /// Waits until the server has given the stream up, and says why.
+    #[track_caller]
+    pub fn reset_by_server(&mut self) -> h2::Reason {
+        block_on(std::future::poll_fn(|cx| self.send.poll_reset(cx))).expect("a RST_STREAM")
+    }
+
+    /// Everything that is left of the answer's body.
+    #[track_caller]
+    pub fn text(&mut self) -> String {
+        let mut text = Vec::new();
+        while let Some(piece) = self.receive() {
+            text.extend_from_slice(&piece);
+        }
+        String::from_utf8(text).expect("text")
+    }
+
+    /// The bytes that go each way, as a stream of them; it ends where the other side's do.
+    pub fn into_io(mut self) -> DuplexStream {
+        self.status();
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        runtime().spawn(self.carry(theirs));
+        ours
+    }
+
+    async fn carry(self, io: DuplexStream) -> Result<(), h2::Error> {
+        let Receiving::Body(_, mut receive) = self.receive else { unreachable!("the head was read") };
+        let (mut send, (mut read, mut write)) = (self.send, tokio::io::split(io));
+        let up = async {
+            let mut buffer = vec![0; 16 << 10];
+            while let Ok(n @ 1..) = read.read(&mut buffer).await {
+                send_whole(&mut send, Bytes::copy_from_slice(&buffer[..n])).await?;
+            }
+            send.send_data(Bytes::new(), true)
+        };
+        let down = async {
+            while let Some(piece) = receive.data().await {
+                let piece = piece?;
+                let _ = receive.flow_control().release_capacity(piece.len());
+                if write.write_all(&piece).await.is_err() {
+                    break;
+                }
+            }
+            let _ = write.shutdown().await;
+            Ok(())
+        };
+        tokio::try_join!(up, down).map(drop)
+    }
+
     /// The next piece of the answer's body.
     #[track_caller]
     pub fn receive(&mut self) -> Option<Bytes> {
@@ -195,15 +273,35 @@ impl H2Stream {
 
     #[track_caller]
     fn body(&mut self) -> &mut RecvStream {
-        if let Receiving::Head(response) = &mut self.receive {
-            let body = block_on(response).expect("an answer").into_body();
-            self.receive = Receiving::Body(body);
-        }
+        self.head();
         match &mut self.receive {
-            Receiving::Body(body) => body,
+            Receiving::Body(_, body) => body,
             Receiving::Head(_) => unreachable!("the head was read above"),
         }
     }
+
+    #[track_caller]
+    fn head(&mut self) -> (u16, &HeaderMap) {
+        if let Receiving::Head(response) = &mut self.receive {
+            let (head, body) = block_on(response).expect("an answer").into_parts();
+            self.receive = Receiving::Body(head, body);
+        }
+        match &self.receive {
+            Receiving::Body(head, _) => (head.status.as_u16(), &head.headers),
+            Receiving::Head(_) => unreachable!("the head was read above"),
+        }
+    }
+}
+
+/// As fast as the other side takes it.
+async fn send_whole(send: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), h2::Error> {
+    while !data.is_empty() {
+        send.reserve_capacity(data.len());
+        let Some(n) = std::future::poll_fn(|cx| send.poll_capacity(cx)).await else { break };
+        let n = n?.min(data.len());
+        send.send_data(data.split_to(n), false)?;
+    }
+    Ok(())
 }
 
 async fn collect(response: Response<RecvStream>) -> Result<H2Response, h2::Error> {

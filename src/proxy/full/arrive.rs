@@ -21,11 +21,11 @@ use crate::proxy::client_address::{self, Through};
 use crate::proxy::connection::Connection;
 use crate::proxy::filters::{self, Verdict};
 use crate::proxy::request_id::RequestId;
-use crate::snapshot::request::RequestView;
-use crate::snapshot::table::{Action, Forward, Lookup, Route};
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
+use crate::snapshot::request::RequestView;
 use crate::snapshot::rewrite::{self, BadRewrite};
+use crate::snapshot::table::{Action, Forward, Lookup, Route};
 
 /// `None`: the request goes on to an upstream.
 pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {
@@ -36,7 +36,7 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
         return Err(Error::explain(ErrorType::InternalError, "a session without its connection"));
     };
     let client = client_address::resolve(connection, &header.headers, &snapshot.model.process.trusted_proxies);
-    ctx.begin(connection, client, header.version);
+    ctx.begin(connection, client, version(session));
     ctx.request_id = request_id(header.headers.get("x-request-id"), client.through);
     let refuse = |status, detail: &str, ctx: &Context| {
         Ok(Some(Answer::error(status, detail, ctx.request_id(), answer::accept(session))))
@@ -94,10 +94,17 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     outcome
 }
 
+/// What the client speaks: a session of our own is a stream of HTTP/2, even where its request reads as HTTP/1.
+fn version(session: &Session) -> http::Version {
+    let session = session.as_downstream();
+    if session.is_custom() { http::Version::HTTP_2 } else { session.req_header().version }
+}
+
 /// HTTP/2 may split the field; whatever comes after us expects one (RFC 9113 §8.2.3).
 fn join_cookies(session: &mut Session) -> Result<()> {
+    let version = version(session);
     let header = session.req_header_mut();
-    if header.version != http::Version::HTTP_2 || header.headers.get_all(COOKIE).iter().nth(1).is_none() {
+    if version != http::Version::HTTP_2 || header.headers.get_all(COOKIE).iter().nth(1).is_none() {
         return Ok(());
     }
     let pieces: Vec<&[u8]> = header.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -205,7 +212,7 @@ fn authority(header: &pingora::http::RequestHeader) -> Option<Cow<'_, HeaderValu
 /// A request on an HTTP/2 connection for a host that has another certificate (RFC 9110 §15.5.20).
 fn misdirected(shared: &Shared, session: &Session, connection: &Connection, host: &str) -> bool {
     match &connection.tls {
-        Some(tls) if session.as_downstream().is_http2() && tls.server_name.as_deref() != Some(host) => {
+        Some(tls) if version(session) == http::Version::HTTP_2 && tls.server_name.as_deref() != Some(host) => {
             shared.tls.certificates().store().misdirected(tls.server_name.as_deref(), host)
         }
         _ => false,

@@ -4,7 +4,7 @@
 //! replaced, not appended to: an upstream may believe them.
 
 use bytes::Bytes;
-use http::header::{FORWARDED, HOST, TRAILER};
+use http::header::{FORWARDED, HOST, TE, TRAILER};
 use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
@@ -42,6 +42,12 @@ pub fn prepare(shared: &Shared, session: &Session, request: &mut RequestHeader, 
     }
     // HTTP/1 trailers end here, so none may be announced.
     remove(request, &TRAILER);
+    // The one value that crosses HTTP/2 hops (RFC 9113 §8.2.2); gRPC servers insist on it.
+    if request.version == http::Version::HTTP_2
+        && session.req_header().headers.get(TE).is_some_and(|te| te == "trailers")
+    {
+        request.insert_header(TE, HeaderValue::from_static("trailers"))?;
+    }
     if let Some(host) = &forwarding.forward().host {
         request.insert_header(HOST, host.clone())?;
     }

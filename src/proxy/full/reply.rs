@@ -106,8 +106,9 @@ pub async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) ->
     apply_edits(session, &mut head, ctx);
     ctx.record.status = answer.status;
     match answer.status {
-        // What could not be understood may have been misunderstood: nothing more is read from there.
-        400 => session.set_keepalive(None),
+        // What could not be understood may have been misunderstood, and what is late may never come: nothing more is
+        // read from there.
+        400 | 408 => session.set_keepalive(None),
         _ => read_past_body(session).await,
     }
     answer::send(session, head, answer.body).await?;
