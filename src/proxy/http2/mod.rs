@@ -154,6 +154,8 @@ fn options(limits: &ConnectionLimits) -> H2Options {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
+        // As many as may be open may be given up in one go, before the first of them was looked at.
+        .max_pending_accept_reset_streams(limits.max_streams as usize)
         .enable_connect_protocol();
     options
 }
