@@ -126,14 +126,20 @@ impl H2Client {
         })
     }
 
-    /// Asks for a WebSocket on a stream (RFC 8441); once the server has said that it knows how.
+    /// Asks for a WebSocket on a stream (RFC 8441).
     #[track_caller]
     pub fn open_websocket(&mut self, authority: &str, path: &str) -> H2Stream {
+        self.open_tunnel("websocket", authority, path)
+    }
+
+    /// Extended CONNECT, once the server has said that it knows it.
+    #[track_caller]
+    pub fn open_tunnel(&mut self, protocol: &'static str, authority: &str, path: &str) -> H2Stream {
         eventually("the server's SETTINGS allow extended CONNECT", || {
             self.sender.is_extended_connect_protocol_enabled().then_some(())
         });
         let mut request = self.head("CONNECT", authority, path, &[("sec-websocket-version", "13")]);
-        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        request.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
         block_on(async {
             let mut sender = self.sender.clone().ready().await.expect("the connection is open");
             let (response, send) = sender.send_request(request, false).expect("a stream");

@@ -37,6 +37,10 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
         forward.metrics.retried();
     }
     let mut peer = lease.endpoint().peer(host_name(forwarding));
+    if session.is_upgrade_req() {
+        // Only HTTP/1.1 has upgrades, whatever else the endpoint speaks.
+        peer.options.set_http_version(1, 1);
+    }
     set_timeouts(&mut peer, session, &forward.timeouts, forwarding.attempt.first.unwrap_or(now), now)?;
     let attempt = &mut forwarding.attempt;
     attempt.first.get_or_insert(now);
