@@ -271,6 +271,19 @@ impl H2Stream {
         Some(piece)
     }
 
+    /// The error that the answer's body ends with.
+    #[track_caller]
+    pub fn broken(&mut self) -> h2::Error {
+        let body = self.body();
+        loop {
+            match block_on(body.data()) {
+                Some(Ok(piece)) => drop(body.flow_control().release_capacity(piece.len())),
+                Some(Err(error)) => return error,
+                None => panic!("the answer ends as if it were whole"),
+            }
+        }
+    }
+
     #[track_caller]
     pub fn trailers(&mut self) -> Option<HeaderMap> {
         let body = self.body();
@@ -322,8 +335,14 @@ async fn collect(response: Response<RecvStream>) -> Result<H2Response, h2::Error
     Ok(H2Response { status: head.status.as_u16(), headers: head.headers, body, trailers })
 }
 
-/// Speaks HTTP/2 only: `/echo.Echo/Unary`, `/echo.Echo/Stream`, `/echo.Echo/Fail` and gRPC health checks;
-/// anything else is answered with its method and path.
+/// Speaks HTTP/2 only: gRPC health checks, and the methods of an `echo.Echo`:
+/// - `Unary` and `Stream` send back what comes, at its end or at once,
+/// - `Repeat` sends ten messages for what came,
+/// - `Fail` answers with trailers alone,
+/// - `Hold` sends one message and then nothing, until it is cancelled,
+/// - `Break` sends one message and then resets the stream.
+///
+/// Anything else is answered with its method and path.
 pub struct H2Origin {
     pub address: SocketAddr,
     state: Arc<State>,
@@ -335,6 +354,7 @@ struct State {
     unhealthy: AtomicBool,
     heads: Mutex<Vec<http::request::Parts>>,
     connections: AtomicUsize,
+    cancelled: AtomicUsize,
 }
 
 impl H2Origin {
@@ -386,6 +406,19 @@ impl H2Origin {
     pub fn connection_count(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
+
+    /// Calls that were given up with a RST_STREAM whose reason is CANCEL.
+    pub fn cancelled_count(&self) -> usize {
+        self.state.cancelled.load(Ordering::SeqCst)
+    }
+}
+
+impl State {
+    fn count_cancel(&self, reason: Option<h2::Reason>) {
+        if reason == Some(h2::Reason::CANCEL) {
+            self.cancelled.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Drop for H2Origin {
@@ -424,11 +457,30 @@ async fn answer(
         "/echo.Echo/Stream" => {
             let mut send = respond.send_response(grpc_head().body(()).expect("a response"), false)?;
             while let Some(piece) = body.data().await {
-                let piece = piece?;
+                let piece = piece.inspect_err(|error| state.count_cancel(error.reason()))?;
                 let _ = body.flow_control().release_capacity(piece.len());
                 send.send_data(piece, false)?;
             }
             send.send_trailers(grpc_ok())
+        }
+        "/echo.Echo/Repeat" => {
+            let message = body.data().await.expect("a message")?;
+            grpc_answer(&mut respond, vec![message; 10]).await
+        }
+        "/echo.Echo/Hold" => {
+            let mut send = respond.send_response(grpc_head().body(()).expect("a response"), false)?;
+            send.send_data(grpc_message(b"first"), false)?;
+            let reason = std::future::poll_fn(|cx| send.poll_reset(cx)).await?;
+            state.count_cancel(Some(reason));
+            Ok(())
+        }
+        "/echo.Echo/Break" => {
+            let mut send = respond.send_response(grpc_head().body(()).expect("a response"), false)?;
+            send.send_data(grpc_message(b"first"), false)?;
+            // Only once that is on its way: a reset overtakes what waits.
+            let _ = body.data().await;
+            send.send_reset(h2::Reason::INTERNAL_ERROR);
+            Ok(())
         }
         "/echo.Echo/Unary" => {
             let mut pieces = Vec::new();
