@@ -221,6 +221,18 @@ fn silence_is_bounded_by_the_routes_read_timeout_and_not_by_the_listeners() {
 }
 
 #[test]
+fn the_time_for_the_request_is_over_with_the_handshake() {
+    let origin = WebSocketOrigin::start();
+    let weir = Weir::start(&Weir::forwarding_to(&[origin.address], "timeouts: { request: 300ms }"));
+    let mut client = H2Client::plain(weir.http);
+    let (mut over_h2, mut over_h1) =
+        (WebSocket::over_h2(&mut client, "chat.test", "/"), WebSocket::open(weir.http, "chat.test", "/"));
+    holds_for(Duration::from_millis(600), "both are open", || origin.open_count() == 2);
+    over_h2.assert_echoes("still here");
+    over_h1.assert_echoes("here, too");
+}
+
+#[test]
 fn a_drain_lets_open_sockets_finish() {
     let origin = WebSocketOrigin::start();
     let mut weir = Weir::in_front_of(&[origin.address]);

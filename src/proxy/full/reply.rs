@@ -36,6 +36,10 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
         return Err(Error::explain(ErrorType::HTTPStatus(status), "the upstream answered with this").into_up());
     }
     ctx.record.first_byte = Some(now - ctx.record.started);
+    if status == 101 {
+        // Known from here on: the time for the request ends with the handshake.
+        ctx.record.status = status;
+    }
     Ok(())
 }
 
