@@ -4,6 +4,9 @@
 #   docker run --rm -p 8080:8080 -v "$PWD/config:/etc/weir:ro" weir run /etc/weir/minimal.yaml
 
 FROM rust:1.95-bookworm AS build
+# zlib-ng, which Pingora links, is built with CMake. Its version does not matter.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
 RUN cargo build --release --locked --bin weir

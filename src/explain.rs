@@ -14,13 +14,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::Serialize;
 
 use crate::diagnostics::Origin;
-use crate::model::{Listener, Scheme};
+use crate::model::{EndpointAddress, Listener, Scheme, format_duration};
+use crate::proxy::{Affinity, client_address, filters};
 use crate::snapshot::Snapshot;
 use crate::snapshot::chain::AppliedFilter;
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
 use crate::snapshot::request::RequestView;
-use crate::snapshot::router::{RouteId, Verdict};
+use crate::snapshot::rewrite;
+use crate::snapshot::router::{NameVerdict, RouteId, RouteVerdict, Verdict};
 use crate::snapshot::table::{Action, Forward, Route, Table};
 use crate::snapshot::upstream::PickRequest;
 
@@ -64,37 +66,57 @@ pub struct Candidate {
     pub reason: Option<String>,
 }
 
-/// Fails with a sentence where the question cannot be understood.
-pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Explanation, String> {
+/// Why there is nothing to explain.
+#[derive(Debug, thiserror::Error)]
+pub enum Unexplained {
+    /// The question itself is wrong.
+    #[error("{0}")]
+    Question(String),
+    /// Weir would answer before it looks for a route.
+    #[error("answered 400: {0}")]
+    Refused(String),
+}
+
+impl From<String> for Unexplained {
+    fn from(reason: String) -> Self {
+        Unexplained::Question(reason)
+    }
+}
+
+pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Explanation, Unexplained> {
     let uri: Uri = question.url.parse().map_err(|error| format!("\"{}\" is not a URL: {error}", question.url))?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(format!("\"{}\" is not a whole URL; write it as \"http://example.org/path\"", question.url));
+        return Err(format!("\"{}\" is not a whole URL; write it as \"http://example.org/path\"", question.url).into());
     };
     let scheme = match scheme {
         "http" => Scheme::Http,
         "https" => Scheme::Https,
-        other => return Err(format!("the scheme \"{other}\" is not served; write http or https")),
+        other => return Err(format!("the scheme \"{other}\" is not served; write http or https").into()),
     };
     let headers = headers(&question.headers)?;
     let host_field = headers.get(http::header::HOST).map_or(authority.as_str().as_bytes(), HeaderValue::as_bytes);
-    let host = Authority::parse(host_field).map_err(|reason| format!("answered 400: {reason}"))?.host;
+    let refused = |reason: &dyn fmt::Display| Unexplained::Refused(reason.to_string());
+    let host = Authority::parse(host_field).map_err(|reason| refused(&reason))?.host;
     let raw = uri.path_and_query().map_or("/", |target| target.as_str());
-    let target = match Target::parse(raw.as_bytes()).map_err(|reason| format!("answered 400: {reason}"))? {
+    let target = match Target::parse(raw.as_bytes()).map_err(|reason| refused(&reason))? {
         Target::Resource(target) => target,
-        Target::Server => return Err("nothing is known of the server as a whole".into()),
+        Target::Server => return Err(String::from("nothing is known of the server as a whole").into()),
     };
     let listener = choose_listener(snapshot, scheme, authority.port_u16())?;
-    let Some(table) = snapshot.tables.get(&listener.name) else { return Err("the listener has no table".into()) };
+    let Some(table) = snapshot.tables.get(&listener.name) else {
+        return Err(format!("the listener {} has no table", listener.name).into());
+    };
+    let client = client_address::resolve(question.from, scheme, &headers, &snapshot.model.process.trusted_proxies);
     let view = RequestView {
         method: &question.method,
         path: &target.path,
         query: target.query,
         host: &host,
         headers: &headers,
-        client: question.from,
-        scheme,
+        client: client.address,
+        scheme: client.scheme,
     };
-    Ok(assemble(snapshot, listener, table, &view, &target))
+    Ok(assemble(listener, table, &view, &target))
 }
 
 fn headers(fields: &[String]) -> Result<HeaderMap, String> {
@@ -124,7 +146,6 @@ fn choose_listener(snapshot: &Snapshot, scheme: Scheme, port: Option<u16>) -> Re
 }
 
 fn assemble(
-    snapshot: &Snapshot,
     listener: &Listener,
     table: &Table,
     view: &RequestView<'_>,
@@ -134,10 +155,10 @@ fn assemble(
     let route_of = |id: RouteId| table.route(id.host, id.route);
     let won = verdicts.routes.iter().find(|candidate| candidate.verdict == Verdict::Won);
     let won = won.map(|candidate| route_of(candidate.route));
-    let name = |candidate: &crate::snapshot::router::NameVerdict| {
+    let name = |candidate: &NameVerdict| {
         verdict(candidate.name.to_string(), None, &candidate.verdict)
     };
-    let route = |candidate: &crate::snapshot::router::RouteVerdict| {
+    let route = |candidate: &RouteVerdict| {
         let route = route_of(candidate.route);
         verdict(format!("{} ({})", route.name, route.path), Some(route.origin.clone()), &candidate.verdict)
     };
@@ -149,7 +170,7 @@ fn assemble(
         routes: verdicts.routes.iter().map(route).collect(),
         route: won.map(|route| Chosen { name: route.name.to_string(), origin: route.origin.clone() }),
         filters: won.map(|route| route.chain.applied.clone()).unwrap_or_default(),
-        action: action(snapshot, won.map(|route| &**route), view, target),
+        action: action(won.map(|route| &**route), view, target),
         endpoints: won.map(|route| endpoints(route, view)).unwrap_or_default(),
     }
 }
@@ -162,16 +183,16 @@ fn verdict(name: String, origin: Option<Origin>, verdict: &Verdict) -> Candidate
 }
 
 /// In words, checks first: they answer before the action does.
-fn action(snapshot: &Snapshot, route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>) -> String {
+fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>) -> String {
     let Some(route) = route else { return "answered 404: nothing is served there".into() };
-    if let Some(answer) = crate::proxy::check(&route.chain, view, &target.raw) {
+    if let Some(answer) = filters::in_words(&route.chain, view, &target.raw) {
         return answer;
     }
     match &route.action {
-        Action::Forward(forward) => forward_in_words(snapshot, forward, route, view, target),
+        Action::Forward(forward) => forward_in_words(forward, route, view, target),
         Action::Respond(respond) => format!("answered {} by Weir", respond.status),
         Action::Redirect(redirect) => {
-            match crate::snapshot::rewrite::location(redirect, &route.path, view, &target.raw, None) {
+            match rewrite::location(redirect, &route.path, view, &target.raw, None) {
                 Ok(location) => format!("redirected with {} to {location}", redirect.status.code()),
                 Err(reason) => format!("answered 400: {reason}"),
             }
@@ -179,23 +200,22 @@ fn action(snapshot: &Snapshot, route: Option<&Route>, view: &RequestView<'_>, ta
     }
 }
 
-fn forward_in_words(
-    _snapshot: &Snapshot,
-    forward: &Forward,
-    route: &Route,
-    view: &RequestView<'_>,
-    target: &Resource<'_>,
-) -> String {
+fn forward_in_words(forward: &Forward, route: &Route, view: &RequestView<'_>, target: &Resource<'_>) -> String {
     let upstream = &forward.upstream.definition().name;
-    match crate::snapshot::rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, &target.raw) {
-        Ok(sent) => format!("forwarded to upstream {upstream} as {} {sent}", view.method),
+    let timeouts = &forward.timeouts;
+    let [connect, read, write] = [timeouts.connect, timeouts.read, timeouts.write].map(format_duration);
+    match rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, &target.raw) {
+        Ok(sent) => format!(
+            "forwarded to upstream {upstream} as {} {sent} (timeouts: connect {connect}, read {read}, write {write})",
+            view.method
+        ),
         Err(reason) => format!("answered 400: {reason}"),
     }
 }
 
 fn endpoints(route: &Route, view: &RequestView<'_>) -> Vec<Candidate> {
     let Action::Forward(forward) = &route.action else { return Vec::new() };
-    let affinity = crate::proxy::Affinity::of(&forward.upstream, view);
+    let affinity = Affinity::of(&forward.upstream, view);
     let pick = PickRequest {
         now: Instant::now(),
         key: affinity.key,
@@ -210,7 +230,7 @@ fn endpoints(route: &Route, view: &RequestView<'_>) -> Vec<Candidate> {
     });
     // Without a running Weir there are no DNS answers: the names stand for themselves.
     let unresolved = forward.upstream.definition().endpoints.iter().filter_map(|spec| match &spec.address {
-        crate::model::EndpointAddress::Ip(_) => None,
+        EndpointAddress::Ip(_) => None,
         name => Some(Candidate {
             name: name.to_string(),
             origin: None,

@@ -21,6 +21,7 @@ fn the_demo_answers_its_own_curl_lines() {
 
     let lines = eventually("the demo suggests what to try", || {
         let log = demo.log();
+        assert!(demo.exit_status().is_none(), "the demo ended: {log}");
         let lines = suggestions(&log);
         (!lines.is_empty() && log.contains("admin")).then_some(lines)
     });

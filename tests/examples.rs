@@ -53,7 +53,7 @@ fn examples() -> Vec<PathBuf> {
         let entries = std::fs::read_dir(Path::new(ROOT).join(folder)).expect("the folder is there");
         entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
     };
-    let mut files = [in_folder("config"), in_folder("examples/compose/weir")].concat();
+    let mut files = [in_folder("config"), in_folder("config/compose/weir")].concat();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     files

@@ -7,13 +7,15 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::model::{HostName, Model, UpstreamName};
+use crate::model::{HostName, ListenerName, Model, UpstreamName};
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText};
 use crate::telemetry::metrics::Metrics;
@@ -85,8 +87,24 @@ impl Candidate {
         self.compile(None, &Metrics::new(SystemTime::now()))
     }
 
-    /// Adds a finding that only running it could make.
-    pub fn report(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+    /// Addresses that only trying showed to be taken.
+    pub fn report_unbound(&mut self, model: &Model, failed: Vec<(ListenerName, SocketAddr, io::Error)>) {
+        for (name, address, error) in failed {
+            let Some(listener) = model.listeners.iter().find(|listener| listener.name == name) else { continue };
+            let (origin, path) = (listener.origin.clone(), format!("listeners.{name}.address"));
+            self.diagnostics.push(Diagnostic::error(origin, path, cannot_listen(address, &error)));
+        }
     }
+}
+
+/// With what to do about the two errors that people meet.
+pub fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE (or sysctl net.ipv4.ip_unprivileged_port_start=0)"
+        }
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}{hint}")
 }

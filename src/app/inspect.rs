@@ -65,7 +65,7 @@ impl Inspect for Inspector {
             from: query.from.unwrap_or(std::net::Ipv4Addr::LOCALHOST.into()),
         };
         let snapshot = self.app().shared.snapshot.load_full();
-        Ok(json!(explain(&snapshot, &question)?))
+        explain(&snapshot, &question).map(|explanation| json!(explanation)).map_err(|error| error.to_string())
     }
 
     fn metrics(&self) -> String {

@@ -27,7 +27,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::admin::{AdminServer, ReloadStatus};
 use crate::discovery::Discovery;
 use crate::health::{HealthChecks, Prober};
-use crate::model::{ListenerName, Model, Threads};
+use crate::model::{EndpointAddress, EndpointSpec, ListenerName, Model, Threads, Upstream};
 use crate::proxy::{DataPlane, Shared};
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
@@ -124,9 +124,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         tls,
         access_log: ArcSwapOption::empty(),
         metrics: metrics.clone(),
-        upstream_pool_size: upstream_pool_size(&model),
     });
-    let mut plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;
+    let mut plane = DataPlane::start(threads(&model), upstream_pool_size(&model), &shared).context("cannot start the data plane")?;
     plane.inherit(std::mem::take(&mut inheritance.sockets));
     let app = Arc::new(App {
         file: options.file.clone(),
@@ -161,9 +160,16 @@ fn threads(model: &Model) -> usize {
 
 /// Pingora keeps one pool for all endpoints of a worker: it is made as large as all of them together may be.
 fn upstream_pool_size(model: &Model) -> usize {
-    const SMALLEST: usize = 1024;
-    let wanted = model.upstreams.iter().map(|upstream| upstream.keepalive.connections * upstream.endpoints.len());
-    wanted.sum::<usize>().max(SMALLEST)
+    /// A name may stand for many addresses, and DNS is asked later.
+    const ADDRESSES_PER_NAME: usize = 8;
+    let addresses = |spec: &EndpointSpec| match spec.address {
+        EndpointAddress::Ip(_) => 1,
+        EndpointAddress::Dns { .. } | EndpointAddress::Srv(_) => ADDRESSES_PER_NAME,
+    };
+    let wanted = |upstream: &Upstream| {
+        upstream.keepalive.connections * upstream.endpoints.iter().map(addresses).sum::<usize>()
+    };
+    model.upstreams.iter().map(wanted).sum()
 }
 
 impl App {

@@ -11,11 +11,11 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 
-use super::candidate::Candidate;
+use super::candidate::{Candidate, cannot_listen};
 use super::inspect::Inspector;
-use super::{App, Parts, StartError};
+use super::{App, Parts, StartError, upstream_pool_size};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::Diagnostics;
 use crate::discovery::{Discovery, DnsResolver};
 use crate::health::HealthChecks;
 use crate::model::{Listener, Model};
@@ -47,8 +47,7 @@ impl App {
         self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));
         let settings = self.settings(&snapshot.model).context("cannot set TLS up")?;
         if let Some((name, address, error)) = parts.plane.apply(settings).into_iter().next() {
-            let hint = bind_hint(&error);
-            return Err(anyhow::anyhow!("listener \"{name}\" cannot listen on {address}: {error}{hint}").into());
+            return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
         if let Some(admin) = &snapshot.model.process.admin {
             let server = AdminServer::bind(admin.address, Arc::new(Inspector::new(self)))
@@ -73,11 +72,17 @@ impl App {
         let previous = self.shared.snapshot.load_full();
         match candidate.compile(Some(&previous), &self.metrics) {
             Err(found) => self.note_rejected(previous.generation, found),
-            Ok(snapshot) => {
-                let snapshot = Arc::new(snapshot);
-                self.apply(&mut parts, &snapshot, &previous.model, &mut candidate).await;
-                self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
-            }
+            Ok(snapshot) => match parts.plane.reserve(&snapshot.model.listeners) {
+                Err(failed) => {
+                    candidate.report_unbound(&snapshot.model, failed);
+                    self.note_rejected(previous.generation, candidate.diagnostics.clone());
+                }
+                Ok(()) => {
+                    let snapshot = Arc::new(snapshot);
+                    self.apply(&mut parts, &snapshot, &previous.model, &candidate).await;
+                    self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
+                }
+            },
         }
         candidate.files
     }
@@ -88,19 +93,17 @@ impl App {
         parts: &mut Parts,
         snapshot: &Arc<Snapshot>,
         previous: &Model,
-        candidate: &mut Candidate,
+        candidate: &Candidate,
     ) {
         let model = &snapshot.model;
         self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
         self.shared.snapshot.store(snapshot.clone());
         self.watch_upstreams(parts, snapshot);
+        parts.plane.keep_connections(upstream_pool_size(model));
         match self.settings(model) {
             Ok(settings) => {
                 for (name, address, error) in parts.plane.apply(settings) {
-                    let origin = model.listeners.iter().find(|l| l.name == name).map(|l| l.origin.clone());
-                    let message = format!("cannot listen on {address}: {error}{}", bind_hint(&error));
-                    let origin = origin.unwrap_or_else(crate::diagnostics::Origin::builtin);
-                    candidate.report(Diagnostic::error(origin, format!("listeners.{name}"), message));
+                    tracing::error!(listener = %name, %address, %error, "cannot listen");
                 }
             }
             Err(error) => tracing::error!(%error, "cannot set TLS up for the listeners"),
@@ -200,13 +203,3 @@ fn open_access_log(app: &App, model: &Model) -> std::io::Result<Option<AccessLog
     model.process.access_log.as_ref().map(open).transpose()
 }
 
-/// What to do about the two errors that people meet.
-fn bind_hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
-        std::io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need CAP_NET_BIND_SERVICE (or sysctl net.ipv4.ip_unprivileged_port_start=0)"
-        }
-        _ => "",
-    }
-}

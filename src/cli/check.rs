@@ -12,7 +12,7 @@ pub fn check(file: &Path, format: Format) -> ExitCode {
     let candidate = Candidate::load(file);
     match format {
         Format::Json => println!("{}", report::json(&candidate.diagnostics)),
-        Format::Text if candidate.diagnostics.is_empty() => println!("{}: no errors, no warnings", file.display()),
+        Format::Text if candidate.diagnostics.is_empty() => println!("{}: good", file.display()),
         Format::Text => print!("{}", report::text(&candidate.diagnostics, &candidate.source)),
     }
     match candidate.diagnostics.count(Severity::Error) {

@@ -7,6 +7,7 @@ use super::{Format, NO};
 use crate::app::Candidate;
 use crate::diagnostics::Severity;
 pub use crate::explain::Question;
+use crate::explain::Unexplained;
 use crate::sources::config::report;
 
 pub fn explain(file: &Path, question: &Question, format: Format) -> anyhow::Result<ExitCode> {
@@ -22,7 +23,8 @@ pub fn explain(file: &Path, question: &Question, format: Format) -> anyhow::Resu
     match crate::explain::explain(&snapshot, question) {
         Ok(explanation) if format == Format::Json => super::print(&format!("{}\n", serde_json::to_string_pretty(&explanation)?)),
         Ok(explanation) => super::print(&explanation.to_string()),
-        Err(reason) => {
+        Err(answer @ Unexplained::Refused(_)) => super::print(&format!("outcome   {answer}\n")),
+        Err(Unexplained::Question(reason)) => {
             eprintln!("weir: {reason}");
             Ok(ExitCode::from(NO))
         }

@@ -294,6 +294,7 @@ pub struct Retry {
     #[serde(serialize_with = "serialize_optional_duration")]
     pub timeout: Option<Duration>,
     /// Retries may be at most this share of the upstream's requests (over ten seconds; three are always allowed).
+    /// Connections that could not be made do not count: they are no load.
     pub budget: Percent,
     /// The largest request body that is kept to be sent again.
     pub max_body: ByteSize,

@@ -10,7 +10,6 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::connection::Connection;
 use crate::model::Scheme;
 use crate::snapshot::request::RequestView;
 
@@ -44,15 +43,16 @@ pub enum Through {
     TrustedProxy,
 }
 
-pub fn resolve(connection: &Connection, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
-    let peer = connection.peer.ip().to_canonical();
+/// `peer` and `scheme` are the connection's.
+pub fn resolve(peer: IpAddr, scheme: Scheme, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
+    let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
-        return Client { address: peer, scheme: connection.scheme(), through: Through::Nobody };
+        return Client { address: peer, scheme, through: Through::Nobody };
     }
     let scheme = match headers.get("x-forwarded-proto").map(|value| value.as_bytes()) {
         Some(b"https") => Scheme::Https,
         Some(b"http") => Scheme::Http,
-        _ => connection.scheme(),
+        _ => scheme,
     };
     Client { address: forwarded_for(peer, headers, trusted), scheme, through: Through::TrustedProxy }
 }

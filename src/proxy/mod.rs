@@ -10,10 +10,10 @@
 //! knows nothing of files or clusters: it reads snapshots.
 
 mod answer;
-mod client_address;
+pub mod client_address;
 mod connection;
 mod deadline;
-mod filters;
+pub mod filters;
 mod full;
 mod head;
 mod http1;
@@ -34,7 +34,6 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::ServerTls;
 
-pub use filters::in_words as check;
 pub use full::Affinity;
 pub use listener::Settings;
 pub use plane::DataPlane;
@@ -46,6 +45,4 @@ pub struct Shared {
     /// None: off.
     pub access_log: ArcSwapOption<AccessLog>,
     pub metrics: Arc<Metrics>,
-    /// Idle upstream connections that a worker keeps in all.
-    pub upstream_pool_size: usize,
 }

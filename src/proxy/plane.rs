@@ -18,13 +18,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::Shared;
 use super::listener::{ListenerState, Settings};
 use super::worker::{Command, Worker, WorkerHandle};
-use crate::model::ListenerName;
+use crate::model::{Listener, ListenerName};
 use crate::telemetry::metrics::Metrics;
 
 /// Connections that the kernel keeps while a worker is busy.
 const BACKLOG: i32 = 4096;
 
 pub struct DataPlane {
+    pool_size: usize,
     metrics: Arc<Metrics>,
     workers: Vec<WorkerHandle>,
     listeners: BTreeMap<ListenerName, Open>,
@@ -43,10 +44,12 @@ struct Open {
 }
 
 impl DataPlane {
-    pub fn start(threads: usize, shared: &Arc<Shared>) -> io::Result<Self> {
-        let workers = (0..threads).map(|n| Worker::start(n, shared.clone())).collect::<Result<_, _>>()?;
+    /// `pool_size`: idle upstream connections that a worker keeps in all.
+    pub fn start(threads: usize, pool_size: usize, shared: &Arc<Shared>) -> io::Result<Self> {
+        let start = |number| Worker::start(number, pool_size, shared.clone());
+        let workers = (0..threads).map(start).collect::<Result<_, _>>()?;
         let metrics = shared.metrics.clone();
-        Ok(Self { metrics, workers, listeners: BTreeMap::new(), inherited: BTreeMap::new() })
+        Ok(Self { pool_size, metrics, workers, listeners: BTreeMap::new(), inherited: BTreeMap::new() })
     }
 
     /// Takes over sockets that listen already.
@@ -56,6 +59,27 @@ impl DataPlane {
                 self.inherited.entry(address).or_default().push(socket);
             }
         }
+    }
+
+    /// Takes the addresses that would be new, without serving there yet. On an error nothing has changed.
+    pub fn reserve(&mut self, wanted: &[Listener]) -> Result<(), Vec<(ListenerName, SocketAddr, io::Error)>> {
+        let mut failed = Vec::new();
+        for listener in wanted {
+            let address = listener.address;
+            let held = self.listeners.values().any(|open| open.wanted == address);
+            if held || self.inherited.contains_key(&address) || address.port() == 0 {
+                continue;
+            }
+            match bind_all(address, self.workers.len(), Vec::new()) {
+                Ok(sockets) => drop(self.inherited.insert(address, sockets)),
+                Err(error) => failed.push((listener.name.clone(), address, error)),
+            }
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        self.inherited.clear();
+        Err(failed)
     }
 
     /// Opens what is new, closes what is gone, and gives the rest its new settings. What cannot be opened is returned;
@@ -88,17 +112,8 @@ impl DataPlane {
 
     fn open(&mut self, settings: Settings) -> io::Result<()> {
         let (name, wanted) = (settings.listener.name.clone(), settings.listener.address);
-        let mut sockets = self.inherited.remove(&wanted).unwrap_or_default();
-        let mut address = wanted;
-        if sockets.is_empty() && wanted.port() != 0 {
-            refuse_to_share(wanted)?;
-        }
-        while sockets.len() < self.workers.len() {
-            let socket = bind(address)?;
-            // Port 0: the further sockets share the port that the first one got.
-            address = socket.local_addr()?;
-            sockets.push(socket);
-        }
+        let inherited = self.inherited.remove(&wanted).unwrap_or_default();
+        let sockets = bind_all(wanted, self.workers.len(), inherited)?;
         let address = sockets[0].local_addr()?;
         let state = Arc::new(ListenerState::new(settings, self.metrics.listener(&name)));
         for (n, socket) in sockets.iter().enumerate() {
@@ -116,6 +131,14 @@ impl DataPlane {
         (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Close(name.clone())));
         // Another listener may want the address: then nobody who connects meanwhile is turned away.
         self.inherited.insert(open.wanted, open.sockets);
+    }
+
+    /// How many idle upstream connections a worker keeps from now on. A change begins with an empty pool.
+    pub fn keep_connections(&mut self, pool_size: usize) {
+        if self.pool_size != pool_size {
+            self.pool_size = pool_size;
+            (0..self.workers.len()).for_each(|worker| self.send(worker, Command::KeepConnections(pool_size)));
+        }
     }
 
     fn send(&self, worker: usize, command: Command) {
@@ -150,6 +173,21 @@ impl DataPlane {
     pub fn connections(&self) -> usize {
         self.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).sum()
     }
+}
+
+/// A socket for each worker at least, those that are there already among them.
+fn bind_all(wanted: SocketAddr, workers: usize, mut sockets: Vec<TcpListener>) -> io::Result<Vec<TcpListener>> {
+    let mut address = wanted;
+    if sockets.is_empty() && wanted.port() != 0 {
+        refuse_to_share(wanted)?;
+    }
+    while sockets.len() < workers {
+        let socket = bind(address)?;
+        // Port 0: the further sockets share the port that the first one got.
+        address = socket.local_addr()?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
 }
 
 /// With SO_REUSEPORT a second process would take half of the connections and nobody would know: ask without it first.

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use pingora::apps::HttpServerApp;
 use pingora::server::configuration::ServerConf;
+use arc_swap::ArcSwap;
 use pingora_proxy::HttpProxy;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -26,7 +28,8 @@ use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
 
 pub struct Worker {
     shared: Arc<Shared>,
-    proxy: Arc<HttpProxy<FullLane>>,
+    /// Exchanged where its pool changes in size; requests under way keep theirs.
+    proxy: ArcSwap<HttpProxy<FullLane>>,
     shutdown: watch::Receiver<bool>,
     connections: Arc<AtomicUsize>,
 }
@@ -34,6 +37,8 @@ pub struct Worker {
 pub enum Command {
     Listen(Arc<ListenerState>, std::net::TcpListener),
     Close(ListenerName),
+    /// Idle upstream connections in all.
+    KeepConnections(usize),
     /// Accept no more, end what is idle, let the rest finish.
     Drain,
 }
@@ -45,7 +50,7 @@ pub struct WorkerHandle {
 }
 
 impl Worker {
-    pub fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<WorkerHandle> {
+    pub fn start(number: usize, pool_size: usize, shared: Arc<Shared>) -> std::io::Result<WorkerHandle> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -53,12 +58,12 @@ impl Worker {
         // Detached: it ends when the last of its commands' senders is dropped.
         std::thread::Builder::new()
             .name(format!("weir-{number}"))
-            .spawn(move || runtime.block_on(run(shared, counter, receiver)))?;
+            .spawn(move || runtime.block_on(run(shared, pool_size, counter, receiver)))?;
         Ok(WorkerHandle { commands, connections })
     }
 
-    pub fn proxy(&self) -> &Arc<HttpProxy<FullLane>> {
-        &self.proxy
+    pub fn proxy(&self) -> Arc<HttpProxy<FullLane>> {
+        self.proxy.load_full()
     }
 
     pub fn shutdown(&self) -> &watch::Receiver<bool> {
@@ -105,9 +110,15 @@ impl Drop for OpenConnection {
 }
 
 /// Ends when the handle is dropped.
-async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: mpsc::UnboundedReceiver<Command>) {
+async fn run(
+    shared: Arc<Shared>,
+    pool_size: usize,
+    connections: Arc<AtomicUsize>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) {
     let (drain, shutdown) = watch::channel(false);
-    let worker = Arc::new(Worker { proxy: Arc::new(http_proxy(shared.clone())), shared, shutdown, connections });
+    let proxy = ArcSwap::from_pointee(http_proxy(shared.clone(), pool_size));
+    let worker = Arc::new(Worker { shared: shared.clone(), proxy, shutdown, connections });
     let sweeper = tokio::spawn(deadline::sweep());
     let mut accepting: HashMap<ListenerName, Vec<AbortHandle>> = HashMap::new();
     while let Some(command) = commands.recv().await {
@@ -120,10 +131,15 @@ async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: m
                 Err(error) => tracing::error!(listener = %state.name, %error, "cannot listen"),
             },
             Command::Close(name) => accepting.remove(&name).into_iter().flatten().for_each(|task| task.abort()),
+            Command::KeepConnections(pool_size) => {
+                worker.proxy.store(Arc::new(http_proxy(shared.clone(), pool_size)));
+            }
             Command::Drain => {
                 accepting.drain().flat_map(|(_, tasks)| tasks).for_each(|task| task.abort());
                 // The receivers are the worker's own; they live as long as it does.
                 let _ = drain.send(true);
+                // Answers that begin from now on say that the connection ends.
+                worker.proxy().http_cleanup().await;
                 deadline::close_idle();
             }
         }
@@ -131,10 +147,11 @@ async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: m
     sweeper.abort();
 }
 
-fn http_proxy(shared: Arc<Shared>) -> HttpProxy<FullLane> {
+fn http_proxy(shared: Arc<Shared>, pool_size: usize) -> HttpProxy<FullLane> {
     let conf = ServerConf {
         threads: 1,
-        upstream_keepalive_pool_size: shared.upstream_pool_size,
+        // The pool holds one at least; `full::pooled` sees to it that none is used where none is wanted.
+        upstream_keepalive_pool_size: pool_size.max(1),
         // The lane itself decides whether there is another attempt.
         max_retries: usize::from(u8::MAX),
         ..ServerConf::default()

@@ -17,21 +17,25 @@ pub enum Verdict {
     Redirect { status: u16, location: HeaderValue },
 }
 
-/// The first check that does not let the request pass.
-pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Option<Verdict> {
-    checks.iter().find_map(|check| match check {
-        Check::Deny(networks) => access::deny(networks, request),
-        Check::Allow(networks) => access::allow(networks, request),
-        Check::HttpsRedirect(redirect) => https_redirect::run(redirect, request, raw_target),
+/// The first check that does not let the request pass, by its name in the file, and what it says.
+pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Option<(&'static str, Verdict)> {
+    checks.iter().find_map(|check| {
+        let (name, verdict) = match check {
+            Check::Deny(networks) => ("deny", access::deny(networks, request)),
+            Check::Allow(networks) => ("allow", access::allow(networks, request)),
+            Check::HttpsRedirect(redirect) => ("https-redirect", https_redirect::run(redirect, request, raw_target)),
+        };
+        verdict.map(|verdict| (name, verdict))
     })
 }
 
 /// The answer that the checks give, for `explain`; none where they let the request pass.
 pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str) -> Option<String> {
-    Some(match run(&chain.checks, request, raw_target)? {
-        Verdict::Refuse { status, detail } => format!("answered {status}: {detail}"),
+    let (filter, verdict) = run(&chain.checks, request, raw_target)?;
+    Some(match verdict {
+        Verdict::Refuse { status, detail } => format!("answered {status} by {filter}: {detail}"),
         Verdict::Redirect { status, location } => {
-            format!("redirected with {status} to {}", String::from_utf8_lossy(location.as_bytes()))
+            format!("redirected with {status} by {filter} to {}", String::from_utf8_lossy(location.as_bytes()))
         }
     })
 }

@@ -26,6 +26,7 @@ use crate::snapshot::path::{Resource, Target};
 use crate::snapshot::request::RequestView;
 use crate::snapshot::rewrite::{self, BadRewrite};
 use crate::snapshot::table::{Action, Forward, Lookup, Route};
+use crate::telemetry::record::Ended;
 
 /// `None`: the request goes on to an upstream.
 pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {
@@ -35,10 +36,12 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     let Some(connection) = Connection::of(session.digest()) else {
         return Err(Error::explain(ErrorType::InternalError, "a session without its connection"));
     };
-    let client = client_address::resolve(connection, &header.headers, &snapshot.model.process.trusted_proxies);
+    let trusted = &snapshot.model.process.trusted_proxies;
+    let client = client_address::resolve(connection.peer.ip(), connection.scheme(), &header.headers, trusted);
     ctx.begin(connection, client, version(session));
     ctx.request_id = request_id(header.headers.get("x-request-id"), client.through);
-    let refuse = |status, detail: &str, ctx: &Context| {
+    let refuse = |status, detail: &str, ctx: &mut Context| {
+        ctx.record.ended = Ended::Refused("request");
         Ok(Some(Answer::error(status, detail, ctx.request_id(), answer::accept(session))))
     };
 
@@ -78,9 +81,12 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     };
     route.metrics.begin();
     ctx.route = Some(route.clone());
-    if let Some(verdict) = filters::run(&route.chain.checks, &view, &target.raw) {
+    if let Some((filter, verdict)) = filters::run(&route.chain.checks, &view, &target.raw) {
+        ctx.record.ended = Ended::Refused(filter);
         return Ok(Some(match verdict {
-            Verdict::Refuse { status, detail } => return refuse(status, detail, ctx),
+            Verdict::Refuse { status, detail } => {
+                Answer::error(status, detail, ctx.request_id(), answer::accept(session))
+            }
             Verdict::Redirect { status, location } => Answer::redirect(status, location),
         }));
     }
@@ -135,6 +141,7 @@ fn act(
             if let (Some(max), Some(length)) = (route.chain.max_body, content_length(session))
                 && length > max
             {
+                ctx.record.ended = Ended::Refused("max-body-size");
                 let detail = "the request body is larger than the limit";
                 return Ok(Some(Answer::error(413, detail, ctx.request_id(), answer::accept(session))));
             }

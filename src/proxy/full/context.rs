@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::model::Scheme;
 use super::affinity::Affinity;
+use super::pooled::Turn;
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
 use crate::snapshot::request::RequestView;
@@ -93,6 +94,7 @@ pub struct Attempts {
     /// When the one under way began.
     pub current: Option<Instant>,
     pub lease: Option<Lease>,
+    pub turn: Turn,
     /// Endpoints that have failed this request.
     pub tried: Vec<SocketAddr>,
 }

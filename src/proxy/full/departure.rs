@@ -4,13 +4,14 @@
 //! replaced, not appended to: an upstream may believe them.
 
 use bytes::Bytes;
-use http::header::{FORWARDED, HOST, TE, TRAILER};
+use http::header::{CONNECTION, FORWARDED, HOST, TE, TRAILER};
 use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
+use super::pooled::Turn;
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::Shared;
 use crate::proxy::client_address::{Client, Through};
@@ -39,6 +40,10 @@ pub fn prepare(shared: &Shared, session: &Session, request: &mut RequestHeader, 
         (ForwardedField::Send, _) => append_forwarded(request, &client, connection, forwarding)?,
         (ForwardedField::Omit, Through::TrustedProxy) => {}
         (ForwardedField::Omit, Through::Nobody) => remove(request, &FORWARDED),
+    }
+    // An upgraded connection serves no other request anyway, and its `Connection` is needed.
+    if forwarding.attempt.turn == Turn::Last && !session.is_upgrade_req() {
+        request.insert_header(CONNECTION, "close")?;
     }
     // HTTP/1 trailers end here, so none may be announced.
     remove(request, &TRAILER);

@@ -30,6 +30,13 @@ pub async fn tell_client(session: &mut Session, error: &Error, ctx: &mut Context
     let Some(status) = status else {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
+    if ctx.record.ended == Ended::Completed {
+        ctx.record.ended = match status {
+            408 => Ended::ClientTimeout,
+            413 => Ended::Refused("max-body-size"),
+            _ => Ended::Refused("request"),
+        };
+    }
     tracing::debug!(route = ctx.route.as_ref().map(|r| r.name.as_str()), status, %error, "a request failed");
     if session.response_written().is_none() {
         let page = Answer::error(status, detail(status), ctx.request_id(), answer::accept(session));

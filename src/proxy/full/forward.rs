@@ -1,12 +1,15 @@
 //! An attempt begins: an endpoint is chosen, and the peer that Pingora connects to is made of it.
 
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
+use super::pooled;
 use crate::snapshot::table::Timeouts;
 use crate::snapshot::upstream::{PickError, PickRequest};
 use crate::telemetry::record::{Ended, UpstreamConnection};
@@ -42,6 +45,7 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
         peer.options.set_http_version(1, 1);
     }
     set_timeouts(&mut peer, session, &forward.timeouts, forwarding.attempt.first.unwrap_or(now), now)?;
+    pooled::isolate(&mut peer, &forward.upstream.definition().keepalive);
     let attempt = &mut forwarding.attempt;
     attempt.first.get_or_insert(now);
     attempt.current = Some(now);
@@ -86,12 +90,16 @@ fn host_name(forwarding: &Forwarding) -> &str {
     }
 }
 
-pub fn connected(reused: bool, ctx: &mut Context) {
-    let Some(forwarding) = ctx.forwarding.as_deref() else { return };
+pub fn connected(reused: bool, fd: RawFd, digest: Option<&Digest>, ctx: &mut Context) -> Result<()> {
+    let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
+    let definition = forwarding.forward().upstream.definition();
+    let turn = pooled::take_turn(&definition.keepalive, definition.protocol, fd, digest, reused)?;
+    forwarding.attempt.turn = turn;
     let connection = match (reused, forwarding.attempt.current) {
         (false, Some(begun)) => UpstreamConnection::New { took: begun.elapsed() },
         (true, _) | (false, None) => UpstreamConnection::Reused,
     };
     forwarding.forward().metrics.connected(connection);
     ctx.record.connection = Some(connection);
+    Ok(())
 }

@@ -16,9 +16,11 @@ mod context;
 mod departure;
 mod failure;
 mod forward;
+mod pooled;
 mod reply;
 mod retry;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -74,12 +76,11 @@ impl ProxyHttp for FullLane {
         _session: &mut Session,
         reused: bool,
         _peer: &HttpPeer,
-        _fd: std::os::fd::RawFd,
-        _digest: Option<&Digest>,
+        fd: RawFd,
+        digest: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
-        forward::connected(reused, ctx);
-        Ok(())
+        forward::connected(reused, fd, digest, ctx)
     }
 
     async fn upstream_request_filter(

@@ -44,9 +44,12 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
 }
 
 /// What the client gets of the upstream's head.
-pub fn edit(session: &Session, response: &mut ResponseHeader, ctx: &mut Context) {
+pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) {
     if response.status.is_informational() {
         return;
+    }
+    if session.is_process_shutting_down() {
+        session.set_keepalive(None);
     }
     strip_hop_by_hop(response);
     if let Some(forwarding) = ctx.forwarding.as_deref()

@@ -13,6 +13,7 @@ use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
+use super::pooled::USED_UP;
 use crate::model::RetryOn;
 use crate::snapshot::upstream::Outcome;
 use crate::telemetry::record::Ended;
@@ -40,6 +41,11 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
     }
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
     let (condition, outcome, ended) = match error.etype() {
+        used_up if *used_up == USED_UP => {
+            forwarding.attempt.stale += 1;
+            error.set_retry(forwarding.attempt.stale < STALE_ATTEMPTS);
+            return error;
+        }
         // `reply::received` has reported it and asked whether it may be tried again.
         HTTPStatus(_) => {
             error.set_retry(true);
@@ -85,8 +91,11 @@ pub fn may_try_again(session: &Session, forwarding: &mut Forwarding, condition: 
         && forwarding.attempt.begun - forwarding.attempt.stale < retry.attempts.get()
         && in_time(retry.timeout)
         && in_time(forward.timeouts.request)
-        && (sent == Sent::Nothing || is_replayable(session, forwarding))
-        && forward.upstream.may_retry(now);
+        && match sent {
+            // It cost the upstream nothing, so it costs the budget nothing.
+            Sent::Nothing => true,
+            Sent::Something => is_replayable(session, forwarding) && forward.upstream.may_retry(now),
+        };
     if allowed {
         leave_endpoint(forwarding);
     }

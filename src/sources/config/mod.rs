@@ -28,7 +28,6 @@ use schemars::generate::SchemaSettings;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::model::Model;
-use decode::Field;
 use findings::Findings;
 pub use source::SourceText;
 use tree::Document;
@@ -83,13 +82,7 @@ fn interpret(source: SourceText, folder: &Path) -> Loaded {
         }
     };
     let findings = Findings::new(source.name().clone(), &document);
-    let lowered = match decode::decode::<shapes::File>(&findings) {
-        Field::Given(_, file) => {
-            lower::check_top(&file, &findings);
-            Some(lower::lower(file, &findings, folder))
-        }
-        Field::Wrong(_) | Field::Absent => None,
-    };
+    let lowered = decode::decode(&findings).value().map(|file| lower::lower(file, &findings, folder));
     let diagnostics = findings.into_diagnostics();
     let (model, files) = match lowered {
         Some(lowered) => (Some(lowered.model), lowered.files.into_iter().collect()),

@@ -29,7 +29,7 @@ pub fn help_for<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) ->
     }
 }
 
-/// At most one edit per three characters, and never more than three; case and the kind of separator do not count.
+/// At most one edit per three characters, never more than three and never all of them; case and the kind of separator do not count.
 pub fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 100;
     if name.len() > LONGEST {
@@ -37,13 +37,15 @@ pub fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
     }
     let plain = |text: &str| text.to_lowercase().replace(['_', ' '], "-");
     let wanted = plain(name);
-    let allowed = wanted.chars().count().div_ceil(3).min(3);
+    let length = wanted.chars().count();
+    let allowed = length.div_ceil(3).min(3).min(length.saturating_sub(1));
+    let is_close = |candidate: &&str| strsim::osa_distance(&wanted, &plain(candidate)) <= allowed;
+    // Of some that are equally far, the one with the same beginning is meant.
+    let likeness = |candidate: &&str| strsim::jaro_winkler(&wanted, &plain(candidate));
     known
         .filter(|candidate| candidate.len() <= LONGEST)
-        .map(|candidate| (strsim::osa_distance(&wanted, &plain(candidate)), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .filter(is_close)
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 #[cfg(test)]
@@ -65,6 +67,7 @@ mod tests {
     fn where_nothing_is_close_the_known_names_are_listed() {
         let help = help_for("zone", KNOWN.into_iter()).unwrap();
         assert_eq!(help, "there are upstream, max-connections, respond, ca");
+        assert_eq!(help_for("z", ["a", "b"].into_iter()).unwrap(), "there are a, b");
         assert_eq!(help_for("zone", ["off"].into_iter()).unwrap(), "there is only off");
         assert_eq!(help_for("zone", std::iter::empty()), None);
     }

@@ -49,6 +49,17 @@ impl<'f, 'de> Reader<'f, 'de> {
         Entries { reader: self, entries: entries.iter(), keys, value: None }
     }
 
+    /// For a map that should have one key.
+    fn help_for_keys(&self, entries: &[NodeId], words: &[&str]) -> String {
+        let Some(first) = entries.first().map(|entry| self.findings.document().node(*entry)) else {
+            return format!("there are {}", words.join(", "));
+        };
+        match &first.step {
+            Step::Key { name, .. } if first.is_null() => format!("indent what belongs to \"{name}\" further than it"),
+            Step::Key { .. } | Step::Item(_) | Step::Root => "keep one; in a list each is an item of its own".into(),
+        }
+    }
+
     fn mismatch(&self, expected: impl std::fmt::Display) -> DecodeError {
         let found = self.findings.document().node(self.node).description();
         DecodeError::mismatch(expected, &found).at(self.node.value())
@@ -138,7 +149,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
                 }
                 _ => {
                     let error = DecodeError::message(format!("expected one {name}, found {} keys", entries.len()));
-                    return Err(error.help(format!("write one of {}", words.join(", "))).at(at));
+                    return Err(error.help(self.help_for_keys(entries, words)).at(at));
                 }
             },
             Kind::List(_) => return Err(self.mismatch(format_args!("a {name}: {}", words.join(", ")))),
@@ -183,7 +194,7 @@ impl<'de> SeqAccess<'de> for FieldParts<'_, 'de> {
             }
             FieldParts::Value(reader) => {
                 let read = match reader.findings.document().node(reader.node).is_null() {
-                    true => Err(DecodeError::message("has no value").help("write one, or take the key out")),
+                    true => Err(DecodeError::message("has no value").help("write one, or take it out")),
                     false => seed.deserialize(reader),
                 };
                 read.map(Some).map_err(|error| {

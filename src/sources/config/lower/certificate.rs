@@ -8,6 +8,21 @@ use crate::sources::config::decode::{Field, List};
 use crate::sources::config::shapes;
 use crate::sources::config::tree::NodeId;
 
+/// Whether there is anything to serve TLS with; what could not be read counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificates {
+    Named,
+    Missing,
+}
+
+pub fn are_named(written: &Field<List<shapes::Certificate>>) -> Certificates {
+    match written {
+        Field::Given(_, list) if !list.is_empty() => Certificates::Named,
+        Field::Wrong(_) => Certificates::Named,
+        Field::Given(..) | Field::Absent => Certificates::Missing,
+    }
+}
+
 pub fn certificates(cx: &Lowering, written: Field<List<shapes::Certificate>>) -> Vec<Certificate> {
     let mut certificates = Vec::new();
     for (at, certificate) in written.value().unwrap_or_default().into_iter().filter_map(Field::given) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::certificate::Certificates;
 use super::names::check_name;
 use super::process::all;
 use super::{Lowering, filter};
@@ -17,7 +18,7 @@ use crate::sources::config::tree::NodeId;
 pub fn listeners(
     cx: &Lowering,
     written: Field<Table<shapes::Listener>>,
-    has_certificates: bool,
+    certificates: Certificates,
 ) -> Vec<(Place, Listener)> {
     let Some((at, Table(entries))) = written.given() else { return Vec::new() };
     if entries.is_empty() {
@@ -32,7 +33,7 @@ pub fn listeners(
         let Some(place) = field.key() else { continue };
         check_name(cx, "listener", &name, place);
         if let Some((at, shape)) = field.given() {
-            if let (Some(tls), false) = (shape.tls.key(), has_certificates) {
+            if let (Some(tls), Certificates::Missing) = (shape.tls.key(), certificates) {
                 let message = "TLS is on, but there are no certificates: every client gets a self-signed one";
                 cx.warning(tls, message, "write certificates: [{ file: { cert: …, key: … } }]");
             }

@@ -29,7 +29,6 @@ use super::decode::Field;
 use super::findings::{Findings, Place};
 use super::shapes;
 use super::tree::{Document, NodeId};
-use crate::diagnostics::Diagnostic;
 use crate::model::Model;
 use names::Names;
 
@@ -41,26 +40,14 @@ pub struct Lowered {
 }
 
 /// `folder` is where relative paths begin.
-pub fn lower(file: shapes::File, findings: &Findings, folder: &Path) -> Lowered {
+pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> Lowered {
     let cx = Lowering { findings, folder, files: RefCell::default() };
+    check_top(&cx, &file);
     let listener_names = Names::of("listener", &file.listeners);
     let upstream_names = Names::of("upstream", &file.upstreams);
-    let has_certificates = !matches!(&file.certificates, Field::Absent)
-        && !matches!(&file.certificates, Field::Given(_, list) if list.is_empty());
 
-    let process = process::process(
-        &cx,
-        process::Keys {
-            threads: file.threads,
-            access_log: file.access_log,
-            trusted_proxies: file.trusted_proxies,
-            forwarded: file.forwarded,
-            admin: file.admin,
-            shutdown: file.shutdown,
-            resolvers: file.resolvers,
-        },
-    );
-    let listeners = listener::listeners(&cx, file.listeners, has_certificates);
+    let process = process::process(&cx, &mut file);
+    let listeners = listener::listeners(&cx, file.listeners, certificate::are_named(&file.certificates));
     listener::check_addresses(&cx, &listeners, process.admin.as_ref());
     let certificates = certificate::certificates(&cx, file.certificates);
     let upstreams = upstream::upstreams(&cx, file.upstreams, &listeners);
@@ -69,9 +56,20 @@ pub fn lower(file: shapes::File, findings: &Findings, folder: &Path) -> Lowered 
     upstream_names.report_unused(&cx);
 
     let listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
-    let upstreams = upstreams.into_values();
-    let model = Model { process, listeners, certificates, hosts, upstreams };
+    let model = Model { process, listeners, certificates, hosts, upstreams: upstreams.into_values() };
     Lowered { model, files: cx.files.into_inner() }
+}
+
+fn check_top(cx: &Lowering, file: &shapes::File) {
+    let top = Document::ROOT;
+    if matches!(file.listeners, Field::Absent) {
+        let message = "\"listeners\" is missing, so that nothing would be served";
+        cx.missing(top, &["listeners"], message, "write listeners: { http: { address: \":80\" } }");
+    }
+    if matches!(file.hosts, Field::Absent) && !cx.findings.is_misspelled(top, "hosts") {
+        let message = "\"hosts\" is missing, so that every request is answered 404";
+        cx.warning(top.value(), message, "write hosts: [{ names: [\"*\"], routes: […] }]");
+    }
 }
 
 /// What every part of lowering needs.
@@ -133,25 +131,5 @@ impl Lowering<'_> {
     /// A file that is not read, so that its changes mean nothing.
     fn path(&self, path: PathBuf) -> PathBuf {
         self.folder.join(path)
-    }
-}
-
-/// Reports what the top of the file lacks.
-pub fn check_top(file: &shapes::File, findings: &Findings) {
-    let top = Document::ROOT;
-    let report = |diagnostic: Diagnostic| findings.report(diagnostic);
-    if matches!(file.listeners, Field::Absent) && !findings.is_misspelled(top, "listeners") {
-        report(
-            findings
-                .error(top.value(), "\"listeners\" is missing, so that nothing would be served")
-                .help("write listeners: { http: { address: \":80\" } }"),
-        );
-    }
-    if matches!(file.hosts, Field::Absent) && !findings.is_misspelled(top, "hosts") {
-        report(
-            findings
-                .warning(top.value(), "\"hosts\" is missing, so that every request is answered 404")
-                .help("write hosts: [{ names: [\"*\"], routes: […] }]"),
-        );
     }
 }

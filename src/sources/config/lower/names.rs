@@ -64,11 +64,12 @@ impl Names {
         if !self.uses_are_known.get() {
             return;
         }
-        for (name, place) in declared {
-            if !self.used.borrow().contains(name) {
-                let message = format!("no route uses the {} \"{}\"", self.noun, abridged(name));
-                cx.warning(*place, message, "route something to it, or take it out");
-            }
+        let used = self.used.borrow();
+        let mut unused: Vec<_> = declared.iter().filter(|(name, _)| !used.contains(*name)).collect();
+        unused.sort_unstable_by_key(|(name, _)| *name);
+        for (name, place) in unused {
+            let message = format!("no route uses the {} \"{}\"", self.noun, abridged(name));
+            cx.warning(*place, message, "route something to it, or take it out");
         }
     }
 }

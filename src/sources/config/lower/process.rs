@@ -1,30 +1,22 @@
 //! What concerns the process as a whole.
 
+use std::mem::take;
+
 use super::Lowering;
 use crate::defaults;
 use crate::model::{AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, Process, Shutdown, Threads};
 use crate::sources::config::decode::{Either, Field, List, Scalar};
 use crate::sources::config::shapes::{self, scalar};
 
-/// The top-level keys that this room reads.
-pub struct Keys {
-    pub threads: Field<scalar::Threads>,
-    pub access_log: Field<Either<shapes::AccessLogWord, shapes::AccessLog>>,
-    pub trusted_proxies: Field<List<scalar::Network>>,
-    pub forwarded: Field<bool>,
-    pub admin: Field<Either<scalar::Off, shapes::Admin>>,
-    pub shutdown: Field<shapes::Shutdown>,
-    pub resolvers: Field<List<scalar::ResolverAddress>>,
-}
-
-pub fn process(cx: &Lowering, keys: Keys) -> Process {
-    let shutdown = keys.shutdown.value_or(shapes::Shutdown::default());
+/// Takes the keys of the process out of the file.
+pub fn process(cx: &Lowering, file: &mut shapes::File) -> Process {
+    let shutdown = take(&mut file.shutdown).value_or(shapes::Shutdown::default());
     Process {
-        threads: keys.threads.scalar_or(Threads::Auto),
-        access_log: access_log(cx, keys.access_log),
-        admin: admin(keys.admin),
-        trusted_proxies: all(keys.trusted_proxies),
-        forwarded: match keys.forwarded.value() {
+        threads: take(&mut file.threads).scalar_or(Threads::Auto),
+        access_log: access_log(cx, take(&mut file.access_log)),
+        admin: admin(take(&mut file.admin)),
+        trusted_proxies: all(take(&mut file.trusted_proxies)),
+        forwarded: match take(&mut file.forwarded).value() {
             Some(true) => ForwardedField::Send,
             Some(false) => ForwardedField::Omit,
             None => defaults::FORWARDED_FIELD,
@@ -33,7 +25,7 @@ pub fn process(cx: &Lowering, keys: Keys) -> Process {
             delay: shutdown.delay.scalar_or(defaults::SHUTDOWN_DELAY),
             timeout: shutdown.timeout.scalar_or(defaults::SHUTDOWN_TIMEOUT),
         },
-        resolvers: all(keys.resolvers),
+        resolvers: all(take(&mut file.resolvers)),
     }
 }
 

@@ -14,7 +14,6 @@ use crate::model::{
     Scheme, UpstreamName, ValueMatch,
 };
 use crate::sources::config::decode::{Either, Field, List, Table};
-use crate::sources::config::findings::Place;
 use crate::sources::config::shapes::{self, FieldCondition, FieldWord, scalar};
 use crate::sources::config::tree::{NodeId, abridged};
 
@@ -46,9 +45,7 @@ pub fn route(
         upstream: shape.upstream,
         redirect: shape.redirect,
         respond: shape.respond,
-        rewrite: shape.rewrite,
-        timeouts: shape.timeouts,
-        retry: shape.retry,
+        forwarding: ForwardingKeys { rewrite: shape.rewrite, timeouts: shape.timeouts, retry: shape.retry },
     };
     let action = action(cx, at, keys, matched_by, scope);
     let path = path?;
@@ -131,11 +128,16 @@ fn conditions(
 
 struct ActionKeys {
     upstream: Field<String>,
-    redirect: Field<shapes::Redirect>,
-    respond: Field<shapes::Respond>,
-    rewrite: Field<shapes::Rewrite>,
-    timeouts: Field<shapes::Timeouts>,
-    retry: Field<shapes::Retry>,
+    redirect: Field<Box<shapes::Redirect>>,
+    respond: Field<Box<shapes::Respond>>,
+    forwarding: ForwardingKeys,
+}
+
+/// What can only stand beside `upstream`.
+struct ForwardingKeys {
+    rewrite: Field<Box<shapes::Rewrite>>,
+    timeouts: Field<Box<shapes::Timeouts>>,
+    retry: Field<Box<shapes::Retry>>,
 }
 
 fn action(cx: &Lowering, at: NodeId, keys: ActionKeys, matched_by: MatchedBy, scope: &Scope) -> Option<Action> {
@@ -147,27 +149,31 @@ fn action(cx: &Lowering, at: NodeId, keys: ActionKeys, matched_by: MatchedBy, sc
         cx.missing(at, &names, "nothing says what is done with the requests", help);
         scope.upstream_names.lost_a_use();
     }
-    match (keys.upstream, keys.redirect.given(), keys.respond.given()) {
-        (Field::Given(at, name), _, _) => {
-            let forward = forward(cx, at, name, keys.rewrite, keys.timeouts, keys.retry, matched_by, scope);
-            Some(Action::Forward(forward))
+    match keys.upstream {
+        Field::Given(at, name) => {
+            scope.upstream_names.resolve(cx, at, &name);
+            Some(Action::Forward(forward(cx, name, keys.forwarding, matched_by, scope)))
         }
-        (Field::Wrong(_), _, _) => {
+        Field::Wrong(_) => {
             scope.upstream_names.lost_a_use();
             None
         }
-        (Field::Absent, redirect, respond) => {
+        Field::Absent => {
             if actions.iter().any(|(_, place)| place.is_some()) {
-                refuse_forwarding(cx, keys.rewrite.key(), keys.timeouts.key(), keys.retry.key());
+                refuse_forwarding(cx, &keys.forwarding);
             }
-            let redirect = redirect.map(|(at, shape)| Action::Redirect(self::redirect(cx, at, shape, matched_by)));
-            redirect.or_else(|| respond.map(|(_, shape)| Action::Respond(self::respond(cx, shape))))
+            match (keys.redirect, keys.respond) {
+                (Field::Given(at, shape), _) => Some(Action::Redirect(redirect(cx, at, *shape, matched_by))),
+                (_, Field::Given(_, shape)) => Some(Action::Respond(respond(cx, *shape))),
+                (Field::Absent | Field::Wrong(_), Field::Absent | Field::Wrong(_)) => None,
+            }
         }
     }
 }
 
-fn refuse_forwarding(cx: &Lowering, rewrite: Option<Place>, timeouts: Option<Place>, retry: Option<Place>) {
-    for (key, place) in [("rewrite", rewrite), ("timeouts", timeouts), ("retry", retry)] {
+fn refuse_forwarding(cx: &Lowering, keys: &ForwardingKeys) {
+    let places = [("rewrite", keys.rewrite.key()), ("timeouts", keys.timeouts.key()), ("retry", keys.retry.key())];
+    for (key, place) in places {
         if let Some(place) = place {
             let message = format!("\"{key}\" has no effect where nothing is sent upstream");
             cx.error_with(place, message, "take it out, or write upstream: …");
@@ -175,21 +181,11 @@ fn refuse_forwarding(cx: &Lowering, rewrite: Option<Place>, timeouts: Option<Pla
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn forward(
-    cx: &Lowering,
-    at: NodeId,
-    name: String,
-    rewrite: Field<shapes::Rewrite>,
-    timeouts: Field<shapes::Timeouts>,
-    retry: Field<shapes::Retry>,
-    matched_by: MatchedBy,
-    scope: &Scope,
-) -> Forward {
-    scope.upstream_names.resolve(cx, at, &name);
+fn forward(cx: &Lowering, name: String, keys: ForwardingKeys, matched_by: MatchedBy, scope: &Scope) -> Forward {
     let otherwise = || scope.upstreams.get(&name).map_or_else(retry::standard, |upstream| upstream.retry.clone());
-    let timeouts = timeouts.value().unwrap_or_default();
-    let rewrite = rewrite.value().unwrap_or_default();
+    let retry = keys.retry.value().map(|shape| retry::retry(cx, *shape, otherwise()));
+    let timeouts = keys.timeouts.value().unwrap_or_default();
+    let rewrite = keys.rewrite.value().unwrap_or_default();
     let keys = PathKeys { path: rewrite.path, prefix: rewrite.prefix, regex: rewrite.regex };
     Forward {
         rewrite: Rewrite { path: path_rewrite(cx, keys, matched_by), host: rewrite.host.scalar() },
@@ -199,7 +195,7 @@ fn forward(
             read: timeouts.read.scalar(),
             write: timeouts.write.scalar(),
         },
-        retry: retry.value().map(|shape| retry::retry(cx, shape, otherwise())),
+        retry,
         upstream: UpstreamName::new(name),
     }
 }
@@ -239,7 +235,11 @@ fn respond(cx: &Lowering, shape: shapes::Respond) -> Respond {
 }
 
 /// Gives each route a name of its own.
-pub struct RouteNames(HashSet<String>);
+pub struct RouteNames {
+    taken: HashSet<String>,
+    /// The last number that was given to names made alike.
+    numbers: HashMap<String, u32>,
+}
 
 impl RouteNames {
     /// Those that were written; one that was written twice is reported.
@@ -261,7 +261,7 @@ impl RouteNames {
                 first_lines.insert(name.clone(), line);
             }
         }
-        Self(first_lines.into_keys().collect())
+        Self { taken: first_lines.into_keys().collect(), numbers: HashMap::new() }
     }
 
     fn name(&mut self, given: Option<String>, host: &str, path: &PathMatch) -> RouteName {
@@ -269,12 +269,16 @@ impl RouteNames {
             return RouteName::new(name);
         }
         let made = format!("{host}{path}");
-        let mut name = made.clone();
-        let mut number = 1;
-        while !self.0.insert(name.clone()) {
-            number += 1;
-            name = format!("{made}#{number}");
+        if self.taken.insert(made.clone()) {
+            return RouteName::new(made);
         }
-        RouteName::new(name)
+        let number = self.numbers.entry(made.clone()).or_insert(1);
+        loop {
+            *number += 1;
+            let name = format!("{made}#{number}");
+            if self.taken.insert(name.clone()) {
+                return RouteName::new(name);
+            }
+        }
     }
 }

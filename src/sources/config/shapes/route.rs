@@ -23,6 +23,7 @@ pub struct Host {
 
 /// Which requests are taken (exactly one of `path`, `exact` and `regex`; all conditions must hold), and what is done with
 /// them (exactly one of `upstream`, `redirect` and `respond`).
+// What most routes do not have is boxed: a file may have a hundred thousand of them.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[serde(expecting = "a map with path, exact or regex, and upstream, redirect or respond")]
@@ -48,15 +49,15 @@ pub struct Route {
     /// The name of the upstream that the request is sent to.
     pub upstream: Field<String>,
     /// Sends the client elsewhere.
-    pub redirect: Field<Redirect>,
+    pub redirect: Field<Box<Redirect>>,
     /// Answers without an upstream.
-    pub respond: Field<Respond>,
+    pub respond: Field<Box<Respond>>,
     /// What differs between the request that arrived and the one that is sent.
-    pub rewrite: Field<Rewrite>,
+    pub rewrite: Field<Box<Rewrite>>,
     /// Instead of the upstream's.
-    pub timeouts: Field<Timeouts>,
+    pub timeouts: Field<Box<Timeouts>>,
     /// Instead of the upstream's.
-    pub retry: Field<Retry>,
+    pub retry: Field<Box<Retry>>,
     /// Apply to this route.
     pub filters: Field<List<Filter>>,
 }

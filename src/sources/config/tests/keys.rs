@@ -1,1 +1,329 @@
+//! Every key, set to a value that is not its default, arrives in the model.
 
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::*;
+
+const FULL: &str = include_str!("full.yaml");
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn count(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap()
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// As `/config` would show it.
+fn shown(value: impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+#[test]
+fn the_full_file_has_every_key_of_the_schema() {
+    let mut keys = Vec::new();
+    collect_keys(&schema(), &mut keys);
+    assert!(keys.len() > 100, "only {} keys were found", keys.len());
+    // Set in the files of other tests: probes that cannot stand beside `http`, and hash keys.
+    let elsewhere = ["tcp", "grpc", "service", "hash", "header", "cookie", "query"];
+    let has = |key: &str| FULL.contains(&format!("{key}:")) || elsewhere.contains(&key);
+    let missing: Vec<_> = keys.iter().filter(|key| !has(key)).collect();
+    assert!(missing.is_empty(), "{missing:?} are not in full.yaml");
+}
+
+fn collect_keys(schema: &Value, keys: &mut Vec<String>) {
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        keys.extend(properties.keys().cloned());
+    }
+    match schema {
+        Value::Object(map) => map.values().for_each(|value| collect_keys(value, keys)),
+        Value::Array(list) => list.iter().for_each(|value| collect_keys(value, keys)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn keys_of_the_process_arrive() {
+    let process = model(FULL).process;
+    assert_eq!(process.threads, Threads::Fixed(3.try_into().unwrap()));
+    let target = LogTarget::File("/etc/weir/log/access.log".into());
+    assert_eq!(process.access_log, Some(AccessLog { format: AccessLogFormat::Combined, target }));
+    assert_eq!(process.admin, Some(Admin { address: address("[::1]:9999") }));
+    assert_eq!(process.trusted_proxies, ["10.0.0.0/8", "2001:db8::1/128"].map(|net| net.parse().unwrap()));
+    assert_eq!(process.forwarded, ForwardedField::Send);
+    assert_eq!(process.shutdown, Shutdown { delay: seconds(7), timeout: seconds(90) });
+    assert_eq!(process.resolvers, [address("10.0.0.53:53"), address("10.0.0.54:5353")]);
+}
+
+#[test]
+fn keys_of_listeners_and_certificates_arrive() {
+    let model = model(FULL);
+    let [plain, secure] = &model.listeners[..] else { panic!("{:?}", model.listeners) };
+    assert_eq!((plain.name.as_str(), plain.address), ("plain", address("[::]:8080")));
+    assert_eq!((secure.name.as_str(), secure.address), ("secure", address("[::1]:8443")));
+    assert_eq!(plain.proxy_protocol, Some(ProxyProtocol { trusted: vec!["192.168.0.0/16".parse().unwrap()] }));
+    let limits = ConnectionLimits {
+        max_connections: 11,
+        max_header_size: ByteSize::kib(16),
+        header_timeout: seconds(12),
+        body_timeout: seconds(13),
+        idle_timeout: seconds(14),
+        max_requests: 15,
+        max_streams: 16,
+    };
+    assert_eq!(plain.limits, limits);
+    let redirect = HttpsRedirect { status: RedirectStatus::MovedPermanently, port: 8443 };
+    assert_eq!(plain.filters[0].kind, FilterKind::HttpsRedirect(redirect));
+    assert_eq!((&plain.tls, &plain.origin.line, plain.origin.column), (&None, &11, 3));
+    assert_eq!(secure.tls, Some(ListenerTls { min_version: TlsVersion::V1_3, http2: Http2::Off }));
+    let source = CertificateSource::File { cert: "/etc/weir/certs/a.crt".into(), key: "/abs/a.key".into() };
+    assert_eq!(model.certificates[0].source, source);
+}
+
+#[test]
+fn keys_of_an_upstream_arrive() {
+    let mut upstream = shown(&model(FULL).upstreams[0]);
+    let origin = upstream.as_object_mut().unwrap().remove("origin");
+    assert_eq!(origin, Some(json!({ "file": "weir.yaml", "line": 32, "column": 3 })));
+    assert_eq!(
+        upstream,
+        json!({
+            "name": "full",
+            "endpoints": [
+                { "address": "10.0.0.1:80", "weight": 1, "backup": false },
+                { "address": "api.internal:81", "weight": 5, "backup": false },
+                { "address": "srv:_http._tcp.api.internal", "weight": 1, "backup": true },
+            ],
+            "balance": "peak-ewma",
+            "sticky": { "name": "node", "max_age": "1h", "path": "/app", "same_site": "Strict" },
+            "slow_start": "20s",
+            "health_check": {
+                "probe": { "http": {
+                    "path": "/health?full=1",
+                    "method": "HEAD",
+                    "host": "probe.test:81",
+                    "status": [{ "from": 204, "to": 204 }, { "from": 300, "to": 302 }],
+                    "body": "^ok",
+                } },
+                "interval": "6s",
+                "timeout": "1s",
+                "unhealthy_after": 4,
+                "healthy_after": 5,
+                "port": 9000,
+            },
+            "outlier_detection": {
+                "failures": 7,
+                "window": "31s",
+                "eject_for": "32s",
+                "statuses": [{ "from": 502, "to": 502 }, { "from": 503, "to": 504 }],
+                "max_ejected": "40%",
+            },
+            "when_all_unhealthy": "refuse",
+            "protocol": "auto",
+            "tls": {
+                "verify": "skip",
+                "server_name": "api.internal",
+                "ca": "/etc/weir/certs/ca.pem",
+                "client_certificate": { "cert": "/etc/weir/certs/me.crt", "key": "/etc/weir/certs/me.key" },
+            },
+            "keepalive": { "connections": 9, "idle_timeout": "33s", "max_requests": 34 },
+            "timeouts": { "connect": "1s", "read": "2s", "write": "3s", "request": "4s" },
+            "retry": {
+                "attempts": 4,
+                "on": ["connect", "reset", "timeout", { "status": 502 }],
+                "timeout": "8s",
+                "budget": "10%",
+                "max_body": "8KiB",
+            },
+            "limits": { "max_connections": 21, "queue": 22, "queue_timeout": "23s" },
+        })
+    );
+}
+
+#[test]
+fn keys_of_a_host_and_its_routes_arrive() {
+    let host = &model(FULL).hosts[0];
+    assert_eq!(shown(&host.names), json!(["example.org", "*.example.org"]));
+    assert_eq!(host.listeners, [ListenerName::new("secure")]);
+    assert_eq!(host.origin.line, 61);
+    let route = &host.routes[0];
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 75, 9));
+    assert_eq!(
+        shown(&route.matches),
+        json!({
+            "path": { "prefix": "/api" },
+            "methods": ["GET", "POST"],
+            "headers": [
+                { "name": "x-version", "value": { "exact": "2" } },
+                { "name": "x-debug", "value": "absent" },
+                { "name": "x-any", "value": "present" },
+                { "name": "x-re", "value": { "regex": "^a" } },
+                { "name": "x-word", "value": { "exact": "absent" } },
+            ],
+            "query": [{ "name": "v", "value": { "regex": "^[0-9]+$" } }],
+        })
+    );
+    assert_eq!(
+        shown(&route.action),
+        json!({ "forward": {
+            "upstream": "full",
+            "rewrite": { "path": { "prefix": "/v2" }, "host": "inner.test:82" },
+            "timeouts": { "request": "44s", "connect": "41s", "read": "42s", "write": "43s" },
+            // What the route does not say is the upstream's.
+            "retry": {
+                "attempts": 2,
+                "on": ["connect", "reset", "timeout", { "status": 502 }],
+                "timeout": "8s",
+                "budget": "10%",
+                "max_body": "8KiB",
+            },
+        } })
+    );
+}
+
+#[test]
+fn the_other_actions_arrive() {
+    let routes = &model(FULL).hosts[0].routes;
+    let nothing = json!({ "status": 302, "scheme": null, "host": null, "port": null, "path": null });
+    let redirect = |changes: Value| {
+        let mut redirect = nothing.clone();
+        redirect.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        json!({ "redirect": redirect })
+    };
+    let whole =
+        json!({ "status": 308, "scheme": "http", "host": "new.test", "port": 8080, "path": { "full": "/new" } });
+    assert_eq!(shown(&routes[1].action), redirect(whole));
+    assert_eq!(shown(&routes[2].action), redirect(json!({ "path": { "prefix": "/to" } })));
+    let regex = json!({ "path": { "regex": { "pattern": "^/user/(.*)$", "replacement": "/u/$1" } } });
+    assert_eq!(shown(&routes[3].action), redirect(regex));
+    let respond = json!({ "status": 418, "headers": [["Content-Type", "text/plain"]], "body": "short" });
+    assert_eq!(shown(&routes[4].action), json!({ "respond": respond }));
+    let names: Vec<_> = routes.iter().map(|route| route.name.as_str()).collect();
+    let expected =
+        ["everything", "example.org=/old", "example.org/moved", "example.org~^/user/(.*)$", "example.org=/status"];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn filters_arrive() {
+    let host = &model(FULL).hosts[0];
+    let filters: Vec<_> = host.filters.iter().map(|filter| shown(&filter.kind)).collect();
+    assert_eq!(
+        filters[..3],
+        [
+            json!({ "allow": ["10.0.0.0/8"] }),
+            json!({ "deny": ["10.1.0.0/16"] }),
+            json!({ "max-body-size": "10000000B" }),
+        ]
+    );
+    assert_eq!(
+        filters[3],
+        json!({ "security-headers": {
+            "hsts": "max-age=1",
+            "frame_options": "DENY",
+            "content_type_options": null,
+            "referrer_policy": "no-referrer",
+            "permissions_policy": "camera=()",
+            "content_security_policy": "default-src 'self'",
+        } })
+    );
+    assert_eq!(
+        shown(&host.routes[0].filters[0].kind),
+        json!({ "headers": {
+            "request": {
+                "set": [["X-Client", [{ "variable": "client-ip" }]]],
+                "add": [["Via", [{ "text": "weir" }]]],
+                "remove": ["Cookie"],
+            },
+            "response": { "set": [], "add": [], "remove": ["Server"] },
+        } })
+    );
+}
+
+/// A model with one upstream that has these keys.
+fn upstream(keys: &str) -> Upstream {
+    let text = format!(
+        "listeners: {{ http: {{ address: ':80' }} }}\nupstreams: {{ a: {{ endpoints: ['a:1'], {keys} }} }}\n\
+         hosts: [{{ names: ['*'], routes: [{{ path: /, upstream: a }}] }}]\n"
+    );
+    model(&text).upstreams.remove(0)
+}
+
+#[test]
+fn every_policy_arrives() {
+    let policies = [
+        ("round-robin", LbPolicy::RoundRobin),
+        ("least-connections", LbPolicy::LeastConnections),
+        ("peak-ewma", LbPolicy::PeakEwma),
+        ("random", LbPolicy::Random),
+        ("{ hash: client-ip }", LbPolicy::Hash(HashKey::ClientIp)),
+        ("{ hash: path }", LbPolicy::Hash(HashKey::Path)),
+        ("{ hash: { header: X-Key } }", LbPolicy::Hash(HashKey::Header("x-key".into()))),
+        ("{ hash: { cookie: Id } }", LbPolicy::Hash(HashKey::Cookie("Id".into()))),
+        ("{ hash: { query: Q } }", LbPolicy::Hash(HashKey::Query("Q".into()))),
+    ];
+    for (text, policy) in policies {
+        assert_eq!(upstream(&format!("balance: {text}")).balance, policy);
+    }
+}
+
+#[test]
+fn short_forms_arrive() {
+    assert_eq!(upstream("keepalive: 0").keepalive.connections, 0);
+    assert_eq!(upstream("outlier-detection: off").outlier_detection, None);
+    assert_eq!(upstream("slow-start: 0s").slow_start, None);
+    let probe = |keys: &str| upstream(keys).health_check.unwrap().probe;
+    assert_eq!(probe("health-check: { tcp: {} }"), Probe::Tcp);
+    let grpc = probe("protocol: http2, health-check: { grpc: { service: s } }");
+    assert_eq!(grpc, Probe::Grpc { service: "s".into() });
+}
+
+#[test]
+fn what_is_not_written_has_its_default() {
+    use crate::defaults;
+    let upstream = upstream("limits: {}");
+    assert_eq!(upstream.timeouts.connect, defaults::CONNECT_TIMEOUT);
+    assert_eq!(upstream.retry.attempts, defaults::RETRY_ATTEMPTS);
+    assert_eq!(upstream.outlier_detection.unwrap().failures, count(3));
+    assert_eq!(upstream.limits.max_connections, None);
+    let text = "listeners: { http: { address: ':80' } }\nadmin: off\naccess-log: off\n\
+                hosts: [{ names: ['*'], filters: [security-headers], routes: [{ path: /, respond: {} }] }]\n";
+    let model = model(text);
+    assert_eq!((model.process.threads, model.process.admin), (Threads::Auto, None));
+    assert_eq!(model.listeners[0].limits.idle_timeout, seconds(75));
+    let FilterKind::SecurityHeaders(headers) = &model.hosts[0].filters[0].kind else { panic!() };
+    assert_eq!(headers.hsts.as_deref(), Some(defaults::HSTS));
+}
+
+#[test]
+fn routes_of_one_match_have_names_of_their_own() {
+    let text = "listeners: { http: { address: ':80' } }\n\
+                hosts:\n- names: [a.test]\n  routes:\n  - { path: /, methods: [GET], respond: {} }\n  \
+                - { path: /, respond: {} }\n  - { name: 'a.test/#2', path: /x, respond: {} }\n";
+    let names: Vec<_> = model(text).hosts[0].routes.iter().map(|route| route.name.to_string()).collect();
+    assert_eq!(names, ["a.test/", "a.test/#3", "a.test/#2"]);
+}
+
+#[test]
+fn an_alias_stands_for_what_it_names() {
+    let text = "listeners: { http: { address: ':80' } }\ntrusted-proxies: &inside [10.0.0.0/8]\n\
+                hosts: [{ names: ['*'], filters: [{ allow: *inside }], routes: [{ path: /, respond: {} }] }]\n";
+    assert_eq!(shown(&model(text).hosts[0].filters[0].kind), json!({ "allow": ["10.0.0.0/8"] }));
+}
+
+#[test]
+fn one_name_may_stand_on_two_listeners_by_two_hosts() {
+    let text = "listeners: { a: { address: ':80' }, b: { address: ':81' } }\nhosts:\n\
+                - { names: [x], listeners: [a], routes: [{ path: /, respond: {} }] }\n\
+                - { names: [x], listeners: [b], routes: [{ path: /, respond: {} }] }\n";
+    assert_eq!(model(text).hosts.len(), 2);
+}

@@ -8,6 +8,8 @@
 //! Nothing here knows which keys there are.
 
 mod build;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 

@@ -111,6 +111,11 @@ fn resolver_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn single_host(text: &str) -> Result<Arc<str>, String> {
+    if let Some((host, port)) = text.rsplit_once(':')
+        && whole::<u16>(port).is_some()
+    {
+        return Err(format!("\"{text}\" is more than a host name; write \"{host}\""));
+    }
     match HostName::parse(text)? {
         HostName::Exact(name) => Ok(name),
         HostName::Wildcard(_) | HostName::CatchAll => {

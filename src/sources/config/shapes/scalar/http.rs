@@ -83,7 +83,7 @@ fn is_token(text: &str) -> bool {
 
 fn method(text: &str) -> Result<Arc<str>, String> {
     if !is_token(text) {
-        return Err(format!("\"{text}\" is not a method"));
+        return Err(format!("\"{text}\" is not a method; write one as GET or POST"));
     }
     match text.to_ascii_uppercase() {
         capitals if capitals == text => Ok(text.into()),
