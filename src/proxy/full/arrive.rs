@@ -38,7 +38,7 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     };
     let trusted = &snapshot.model.process.trusted_proxies;
     let client = client_address::resolve(connection.peer.ip(), connection.scheme(), &header.headers, trusted);
-    ctx.begin(connection, client, header.version);
+    ctx.begin(connection, client, version(session));
     ctx.request_id = match client.through {
         Through::TrustedProxy => RequestId::given(header.headers.get("x-request-id")),
         Through::Nobody => RequestId::generate(),
@@ -111,10 +111,17 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     outcome
 }
 
+/// What the client speaks: a session of our own is a stream of HTTP/2, even where its request reads as HTTP/1.
+fn version(session: &Session) -> http::Version {
+    let session = session.as_downstream();
+    if session.is_custom() { http::Version::HTTP_2 } else { session.req_header().version }
+}
+
 /// HTTP/2 may split the field; whatever comes after us expects one (RFC 9113 §8.2.3).
 fn join_cookies(session: &mut Session) -> Result<()> {
+    let version = version(session);
     let header = session.req_header_mut();
-    if header.version != http::Version::HTTP_2 || header.headers.get_all(COOKIE).iter().nth(1).is_none() {
+    if version != http::Version::HTTP_2 || header.headers.get_all(COOKIE).iter().nth(1).is_none() {
         return Ok(());
     }
     let pieces: Vec<&[u8]> = header.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -221,7 +228,7 @@ fn authority(header: &pingora::http::RequestHeader) -> Option<Cow<'_, HeaderValu
 /// A request on an HTTP/2 connection for a host that has another certificate (RFC 9110 §15.5.20).
 fn misdirected(shared: &Shared, session: &Session, connection: &Connection, host: &str) -> bool {
     match &connection.tls {
-        Some(tls) if session.as_downstream().is_http2() && tls.server_name.as_deref() != Some(host) => {
+        Some(tls) if version(session) == http::Version::HTTP_2 && tls.server_name.as_deref() != Some(host) => {
             shared.tls.certificates().store().misdirected(tls.server_name.as_deref(), host)
         }
         _ => false,

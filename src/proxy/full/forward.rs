@@ -41,6 +41,10 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
         forward.metrics.retried();
     }
     let mut peer = lease.endpoint().peer(host_name(forwarding));
+    if session.is_upgrade_req() {
+        // Only HTTP/1.1 has upgrades, whatever else the endpoint speaks.
+        peer.options.set_http_version(1, 1);
+    }
     set_timeouts(&mut peer, session, &forward.timeouts, forwarding.attempt.first.unwrap_or(now), now)?;
     // Waiting for a place is not the endpoint's latency.
     let may_have_waited = forward.upstream.definition().limits.max_connections.is_some();

@@ -36,6 +36,10 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
         return Err(Error::explain(ErrorType::HTTPStatus(status), "the upstream answered with this").into_up());
     }
     ctx.record.first_byte = Some(now - ctx.record.started);
+    if status == 101 {
+        // Known from here on: the time for the request ends with the handshake.
+        ctx.record.status = status;
+    }
     Ok(())
 }
 
@@ -108,8 +112,9 @@ pub async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) ->
     apply_edits(session, &mut head, ctx);
     ctx.record.status = answer.status;
     match answer.status {
-        // What could not be understood may have been misunderstood: nothing more is read from there.
-        400 => session.set_keepalive(None),
+        // What could not be understood may have been misunderstood, and what is late may never come: nothing more is
+        // read from there.
+        400 | 408 => session.set_keepalive(None),
         _ => read_past_body(session).await,
     }
     answer::send(session, head, answer.body).await?;
