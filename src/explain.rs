@@ -73,8 +73,8 @@ pub enum Unexplained {
     #[error("{0}")]
     Question(String),
     /// Weir would answer before it looks for a route.
-    #[error("answered 400: {0}")]
-    Refused(String),
+    #[error("answered {0}: {1}")]
+    Refused(u16, String),
 }
 
 impl From<String> for Unexplained {
@@ -93,9 +93,12 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Explanation, 
         "https" => Scheme::Https,
         other => return Err(format!("the scheme \"{other}\" is not served; write http or https").into()),
     };
+    if ["TRACE", "CONNECT"].contains(&question.method.as_str()) {
+        return Err(Unexplained::Refused(405, "this method is not served".into()));
+    }
     let headers = headers(&question.headers)?;
     let host_field = headers.get(http::header::HOST).map_or(authority.as_str().as_bytes(), HeaderValue::as_bytes);
-    let refused = |reason: &dyn fmt::Display| Unexplained::Refused(reason.to_string());
+    let refused = |reason: &dyn fmt::Display| Unexplained::Refused(400, reason.to_string());
     let host = Authority::parse(host_field).map_err(|reason| refused(&reason))?.host;
     let raw = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = match Target::parse(raw.as_bytes()).map_err(|reason| refused(&reason))? {
@@ -116,7 +119,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Explanation, 
         client: client.address,
         scheme: client.scheme,
     };
-    Ok(assemble(listener, table, &view, &target))
+    Ok(assemble(listener, table, &view, &target, authority.port_u16()))
 }
 
 fn headers(fields: &[String]) -> Result<HeaderMap, String> {
@@ -145,7 +148,13 @@ fn choose_listener(snapshot: &Snapshot, scheme: Scheme, port: Option<u16>) -> Re
         .ok_or_else(|| format!("no listener speaks {}", scheme.as_str()))
 }
 
-fn assemble(listener: &Listener, table: &Table, view: &RequestView<'_>, target: &Resource<'_>) -> Explanation {
+fn assemble(
+    listener: &Listener,
+    table: &Table,
+    view: &RequestView<'_>,
+    target: &Resource<'_>,
+    port: Option<u16>,
+) -> Explanation {
     let verdicts = table.explain(view);
     let route_of = |id: RouteId| table.route(id.host, id.route);
     let won = verdicts.routes.iter().find(|candidate| candidate.verdict == Verdict::Won);
@@ -163,7 +172,7 @@ fn assemble(listener: &Listener, table: &Table, view: &RequestView<'_>, target: 
         routes: verdicts.routes.iter().map(route).collect(),
         route: won.map(|route| Chosen { name: route.name.to_string(), origin: route.origin.clone() }),
         filters: won.map(|route| route.chain.applied.clone()).unwrap_or_default(),
-        action: action(won.map(|route| &**route), view, target),
+        action: action(won.map(|route| &**route), view, target, port),
         endpoints: won.map(|route| endpoints(route, view)).unwrap_or_default(),
     }
 }
@@ -176,7 +185,7 @@ fn verdict(name: String, origin: Option<Origin>, verdict: &Verdict) -> Candidate
 }
 
 /// In words, checks first: they answer before the action does.
-fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>) -> String {
+fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>, port: Option<u16>) -> String {
     let Some(route) = route else { return "answered 404: nothing is served there".into() };
     if let Some(answer) = filters::in_words(&route.chain, view, &target.raw) {
         return answer;
@@ -184,7 +193,7 @@ fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>) 
     match &route.action {
         Action::Forward(forward) => forward_in_words(forward, route, view, target),
         Action::Respond(respond) => format!("answered {} by Weir", respond.status),
-        Action::Redirect(redirect) => match rewrite::location(redirect, &route.path, view, &target.raw, None) {
+        Action::Redirect(redirect) => match rewrite::location(redirect, &route.path, view, &target.raw, port) {
             Ok(location) => format!("redirected with {} to {location}", redirect.status.code()),
             Err(reason) => format!("answered 400: {reason}"),
         },

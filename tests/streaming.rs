@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{Answer, LIMIT, Nginx, Origin, Weir, eventually};
 
@@ -349,4 +349,27 @@ fn many_requests_at_once_each_get_their_own_answer() {
     let answers: Vec<_> = answers.iter().collect();
     assert_eq!(answers.len(), 400);
     assert!(answers.iter().all(|(asked, answered)| asked == answered));
+}
+
+#[test]
+fn an_answer_of_known_length_is_passed_on_as_it_comes() {
+    let origin = Origin::start(|_| {
+        Answer::drive(|stream| {
+            use std::io::Write;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n").expect("weir reads");
+            for _ in 0..2 {
+                std::thread::sleep(Duration::from_millis(500));
+                stream.write_all(b"hello").expect("weir reads");
+            }
+        })
+    });
+    let weir = Weir::in_front_of(&[origin.address]);
+    let mut client = weir.connect();
+    let asked = Instant::now();
+    client.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.read_head().expect("a head").status, 200);
+    assert!(asked.elapsed() < Duration::from_millis(450), "the head does not wait: {:?}", asked.elapsed());
+    client.read_until("hello");
+    assert!(asked.elapsed() < Duration::from_millis(950), "nor does the first half: {:?}", asked.elapsed());
+    client.read_until("hello");
 }

@@ -25,7 +25,7 @@ pub fn explain(file: &Path, question: &Question, format: Format) -> anyhow::Resu
             super::print(&format!("{}\n", serde_json::to_string_pretty(&explanation)?))
         }
         Ok(explanation) => super::print(&explanation.to_string()),
-        Err(answer @ Unexplained::Refused(_)) => super::print(&format!("outcome   {answer}\n")),
+        Err(answer @ Unexplained::Refused(..)) => super::print(&format!("outcome   {answer}\n")),
         Err(Unexplained::Question(reason)) => {
             eprintln!("weir: {reason}");
             Ok(ExitCode::from(NO))

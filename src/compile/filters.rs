@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listener ─┐
-//! host ─────┼─► nearest of each kind wins ──► checks, edits, bounds in their fixed order
+//! host ─────┼─► all that restrict access; of the rest the nearest of each kind ──► checks, edits, bounds
 //! route ────┘
 //! ```
 
@@ -11,12 +11,14 @@ use http::{HeaderName, HeaderValue};
 use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart};
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
 
-/// Of two filters of one kind the nearest to the route stands; order within a level does not matter.
+/// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
+/// access add up: to restrict a route further must not open what its listener had closed.
 pub fn chain(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterChain {
     let mut nearest: Vec<(&Filter, &'static str)> = Vec::new();
     for (level, filters) in [("route", route), ("host", host), ("listener", listener)] {
         for filter in filters {
-            if !nearest.iter().any(|(other, _)| other.kind.name() == filter.kind.name()) {
+            let adds_up = matches!(filter.kind, FilterKind::Allow(_) | FilterKind::Deny(_));
+            if adds_up || !nearest.iter().any(|(other, _)| other.kind.name() == filter.kind.name()) {
                 nearest.push((filter, level));
             }
         }
@@ -111,10 +113,16 @@ mod tests {
 
     #[test]
     fn the_nearest_filter_of_a_kind_stands() {
-        let chain = chain(&[limit(1), deny("10.0.0.0/8")], &[limit(2)], &[limit(3)]);
+        let chain = chain(&[limit(1)], &[limit(2)], &[limit(3)]);
         assert_eq!(chain.max_body, Some(3));
-        assert_eq!(chain.checks.len(), 1, "a kind that stands at the listener only holds everywhere");
+        assert_eq!(chain.applied.len(), 1);
+    }
+
+    #[test]
+    fn restrictions_of_access_add_up() {
+        let chain = chain(&[deny("10.0.0.0/8")], &[limit(2)], &[deny("192.0.2.0/24")]);
         let levels: Vec<_> = chain.applied.iter().map(|filter| (filter.name, filter.level)).collect();
-        assert_eq!(levels, [("deny", "listener"), ("max-body-size", "route")]);
+        assert_eq!(levels, [("deny", "route"), ("deny", "listener"), ("max-body-size", "host")]);
+        assert_eq!(chain.checks.len(), 2);
     }
 }

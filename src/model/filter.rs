@@ -1,7 +1,7 @@
 //! Filters: what is checked, edited or bounded on the way, as data.
 //!
 //! Each kind is one variant here and one file in `proxy/filters/`. A filter may stand at a listener, a host
-//! or a route; of two of one kind the nearest to the route wins. `compile` turns them into checks, edit
+//! or a route; of two of one kind the nearest to the route wins, but `allow` and `deny` of all levels hold. `compile` turns them into checks, edit
 //! lists and body stages, so that neither lane needs to know a kind.
 
 use std::sync::Arc;

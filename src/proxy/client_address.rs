@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::model::Scheme;
@@ -41,12 +41,14 @@ pub fn resolve(peer: IpAddr, scheme: Scheme, headers: &HeaderMap, trusted: &[IpN
     if !is_trusted(peer, trusted) {
         return Client { address: peer, scheme, through: Through::Nobody };
     }
-    let scheme = match headers.get("x-forwarded-proto").map(|value| value.as_bytes()) {
-        Some(b"https") => Scheme::Https,
-        Some(b"http") => Scheme::Http,
-        _ => scheme,
-    };
+    let scheme = headers.get("x-forwarded-proto").and_then(forwarded_scheme).unwrap_or(scheme);
     Client { address: forwarded_for(peer, headers, trusted), scheme, through: Through::TrustedProxy }
+}
+
+/// Proxies in a row make a list of it; the first is what the client used.
+fn forwarded_scheme(field: &HeaderValue) -> Option<Scheme> {
+    let first = field.as_bytes().split(|b| *b == b',').next()?.trim_ascii();
+    [Scheme::Http, Scheme::Https].into_iter().find(|scheme| first.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
 }
 
 /// The last address that no trusted proxy has: what stands before it, a client could have written itself.
@@ -99,6 +101,14 @@ mod tests {
         assert_eq!(client(&["1.1.1.1", "2.2.2.2:99"], "10.0.0.0/8"), "2.2.2.2");
         assert_eq!(client(&["[2001:db8::1]:99"], "10.0.0.0/8"), "2001:db8::1");
         assert_eq!(client(&["::ffff:2.2.2.2"], "10.0.0.0/8"), "2.2.2.2");
+    }
+
+    #[test]
+    fn of_a_list_of_schemes_the_first_is_what_the_client_used() {
+        let scheme = |text: &'static str| forwarded_scheme(&HeaderValue::from_static(text));
+        assert_eq!(scheme("https"), Some(Scheme::Https));
+        assert_eq!(scheme("HTTPS, http"), Some(Scheme::Https));
+        assert_eq!(scheme("ws"), None);
     }
 
     #[test]

@@ -54,8 +54,8 @@ pub fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
 /// Reads a whole head, its empty line included.
 pub fn inspect(head: &[u8]) -> Result<Head, Refusal> {
     let mut lines = Lines { rest: head };
-    let version = inspect_request_line(lines.next()?)?;
-    let mut seen = Seen::default();
+    let (version, authority) = inspect_request_line(lines.next()?)?;
+    let mut seen = Seen { authority, ..Seen::default() };
     loop {
         let line = lines.next()?;
         if line.is_empty() {
@@ -87,7 +87,8 @@ enum Version {
     Http11,
 }
 
-fn inspect_request_line(line: &[u8]) -> Result<Version, Refusal> {
+/// The version, and the authority of an absolute target.
+fn inspect_request_line(line: &[u8]) -> Result<(Version, Option<&[u8]>), Refusal> {
     let mut parts = line.splitn(3, |b| *b == b' ');
     let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(bad("the request line does not have three parts"));
@@ -104,24 +105,41 @@ fn inspect_request_line(line: &[u8]) -> Result<Version, Refusal> {
         _ => {}
     }
     match version {
-        b"HTTP/1.1" => Ok(Version::Http11),
-        b"HTTP/1.0" => Ok(Version::Http10),
+        b"HTTP/1.1" => Ok((Version::Http11, authority_of(target))),
+        b"HTTP/1.0" => Ok((Version::Http10, authority_of(target))),
         [b'H', b'T', b'T', b'P', b'/', ..] => Err(Refusal { status: 505, reason: "the HTTP version is not served" }),
         _ => Err(bad("the request line does not end with an HTTP version")),
     }
 }
 
-/// What the fields have said so far.
-#[derive(Default)]
-struct Seen {
-    hosts: u32,
-    length: Option<u64>,
-    chunked: bool,
-    upgrade: bool,
+fn authority_of(target: &[u8]) -> Option<&[u8]> {
+    let scheme = target.windows(3).position(|three| three == b"://").filter(|_| target[0] != b'/')?;
+    let rest = &target[scheme + 3..];
+    Some(&rest[..rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len())])
 }
 
-impl Seen {
-    fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
+/// As many as Pingora's parser has room for.
+const MAX_FIELDS: u32 = 256;
+
+/// What the target and the fields have said so far.
+#[derive(Default)]
+struct Seen<'a> {
+    fields: u32,
+    /// Of an absolute target.
+    authority: Option<&'a [u8]>,
+    host: Option<&'a [u8]>,
+    length: Option<u64>,
+    chunked: bool,
+    upgrade_field: bool,
+    connection_upgrade: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn field(&mut self, line: &'a [u8]) -> Result<(), Refusal> {
+        self.fields += 1;
+        if self.fields > MAX_FIELDS {
+            return Err(Refusal { status: 431, reason: "the request has too many header fields" });
+        }
         if matches!(line[0], b' ' | b'\t') {
             return Err(bad("a header field is folded over two lines"));
         }
@@ -136,13 +154,29 @@ impl Seen {
             return Err(bad("a header field's value holds control bytes"));
         }
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value.trim_ascii())?,
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade_field = true,
+            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value.trim_ascii())?,
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value.trim_ascii())?,
+            9..=17 if imitates(name) => {
+                return Err(bad("a header field would pass for one of the proxy's own where _ is read as -"));
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    fn host(&mut self, value: &'a [u8]) -> Result<(), Refusal> {
+        match self.host.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(bad("there are two Host fields")),
+        }
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        let mut options = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+        self.connection_upgrade |= options.any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -166,10 +200,13 @@ impl Seen {
     }
 
     fn conclude(self, version: Version) -> Result<Head, Refusal> {
-        match (self.hosts, version) {
-            (0, Version::Http11) => return Err(bad("there is no Host field")),
-            (0 | 1, _) => {}
-            _ => return Err(bad("there are two Host fields")),
+        if self.host.is_none() && version == Version::Http11 {
+            return Err(bad("there is no Host field"));
+        }
+        if let (Some(authority), Some(host)) = (self.authority, self.host)
+            && !authority.eq_ignore_ascii_case(host)
+        {
+            return Err(bad("the request target and the Host field name different hosts"));
         }
         if self.chunked && self.length.is_some() {
             return Err(bad("there are both Content-Length and Transfer-Encoding"));
@@ -178,7 +215,7 @@ impl Seen {
             return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
         }
         let body = match self.length {
-            _ if self.upgrade => Body::Upgrade,
+            None | Some(0) if self.upgrade_field && self.connection_upgrade && !self.chunked => Body::Upgrade,
             _ if self.chunked => Body::Chunked,
             None | Some(0) => Body::None,
             Some(length) => Body::Length(length),
@@ -186,6 +223,30 @@ impl Seen {
         Ok(Head { body })
     }
 }
+
+/// Fields that Weir sets itself, as CGI and WSGI would read them from an imitation with underscores.
+const OWN_FIELDS: [&[u8]; 6] =
+    [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"x-request-id"];
+
+/// Whether a name stands for one of ours in the eyes of an origin that takes underscores for dashes.
+pub fn imitates(name: &[u8]) -> bool {
+    let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.contains(&b'_')
+        && OWN_FIELDS.iter().any(|own| own.len() == name.len() && name.iter().map(dashed).eq(own.iter().copied()))
+}
+
+/// Whether what has come of a chunked body can be its beginning. Of no bytes nothing can be said.
+pub fn begins_a_chunk(bytes: &[u8]) -> bool {
+    let digits = bytes.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+    match &bytes[digits..] {
+        [] => digits <= MAX_CHUNK_DIGITS,
+        [b'\r'] | [b'\r', b'\n', ..] | [b';' | b' ' | b'\t', ..] => (1..=MAX_CHUNK_DIGITS).contains(&digits),
+        _ => false,
+    }
+}
+
+/// A chunk's size below 2⁶⁴.
+const MAX_CHUNK_DIGITS: usize = 16;
 
 fn is_token_byte(byte: u8) -> bool {
     matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'z' | b'|' | b'~')
@@ -208,12 +269,17 @@ mod tests {
         assert_eq!(read(b"GET / HTTP/1.0\r\n\r\n"), Ok(Body::None));
         assert_eq!(read(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 12 \r\n\r\n"), Ok(Body::Length(12)));
         assert_eq!(read(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"), Ok(Body::Chunked));
-        assert_eq!(read(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"), Ok(Body::Upgrade));
+        let upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        assert_eq!(read(upgrade), Ok(Body::Upgrade));
+        assert_eq!(read(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"), Ok(Body::None));
+        assert_eq!(read(b"GET http://A/x HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(Body::None));
     }
 
     #[test]
     fn what_two_parsers_could_read_differently_is_refused() {
-        let cases: [(&[u8], u16, &str); 19] = [
+        let cases: [(&[u8], u16, &str); 21] = [
+            (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "different hosts"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: 1\r\n\r\n", 400, "pass for one"),
             (b"GET / HTTP/1.1\nHost: a\n\n", 400, "carriage return"),
             (b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400, "carriage return"),
             (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400, "HTTP version"),
@@ -242,6 +308,16 @@ mod tests {
             let refused = read(head).expect_err(&String::from_utf8_lossy(head));
             assert_eq!(refused.0, status, "{}", String::from_utf8_lossy(head));
             assert!(refused.1.contains(reason), "{} does not say {reason}", refused.1);
+        }
+    }
+
+    #[test]
+    fn a_chunked_body_that_begins_wrong_is_seen_at_once() {
+        for good in [&b""[..], b"5", b"5\r", b"5\r\nhello", b"5;x=y\r\n", b"ffffffffffffffff\r\n"] {
+            assert!(begins_a_chunk(good), "{}", String::from_utf8_lossy(good));
+        }
+        for wrong in [&b"xyz\r\n"[..], b"5\nhello", b"-1\r\n", b"\r\n", b"fffffffffffffffff\r\n"] {
+            assert!(!begins_a_chunk(wrong), "{}", String::from_utf8_lossy(wrong));
         }
     }
 

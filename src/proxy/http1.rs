@@ -111,6 +111,8 @@ async fn next_head(stream: &mut ClientStream, limits: &ConnectionLimits, patienc
 const TOO_LARGE: Refusal = Refusal { status: 431, reason: "the request head is larger than the limit" };
 const TOO_SLOW: Refusal = Refusal { status: 408, reason: "the request head did not arrive in time" };
 
+const BAD_CHUNK: Refusal = Refusal { status: 400, reason: "the chunked body does not begin with a chunk" };
+
 fn take_head(read_ahead: &mut BytesMut, end: usize, limits: &ConnectionLimits) -> Next {
     if &read_ahead[..end] == HTTP2_PREFACE {
         return Next::Http2;
@@ -119,6 +121,7 @@ fn take_head(read_ahead: &mut BytesMut, end: usize, limits: &ConnectionLimits) -
         return Next::Refused(TOO_LARGE);
     }
     match head::inspect(&read_ahead[..end]) {
+        Ok(head) if head.body == Body::Chunked && !head::begins_a_chunk(&read_ahead[end..]) => Next::Refused(BAD_CHUNK),
         // Taken whole where it stands alone: `split_to` would turn the buffer into shared storage.
         Ok(head) if end == read_ahead.len() => Next::Request(std::mem::take(read_ahead), head.body),
         Ok(head) => Next::Request(read_ahead.split_to(end), head.body),

@@ -4,7 +4,8 @@
 //! socket ──► (TLS) ──► read-ahead ──fence──► Pingora ──► write buffer ──flush──► (TLS) ──► socket
 //! ```
 //!
-//! Writes are gathered, so that a head and a small body leave in one send; the buffer is borrowed from a pool of
+//! Writes are gathered, so that a head and a small body leave in one send; whatever waits goes out when the session
+//! turns to reading, as it does while the upstream is silent. The buffer is borrowed from a pool of
 //! the thread only while it holds something (an idle connection keeps none). Reads stop at the fence, the end of the
 //! current message, so that what a client pipelines behind it stays here until its turn.
 
@@ -265,7 +266,13 @@ async fn linger(mut transport: Transport) {
 }
 
 impl AsyncRead for ClientStream {
+    /// Whoever turns to reading has nothing more to write for now: what stands in the write buffer goes out.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.written.is_empty()
+            && let Poll::Ready(Err(error)) = self.as_mut().poll_flush(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
         let limit = match self.fence {
             Fence::At(0) => return self.poll_fenced(cx),
             Fence::At(left) => usize::try_from(left).unwrap_or(usize::MAX).min(buf.remaining()),

@@ -7,6 +7,7 @@
 //! Nothing on a worker waits for another thread. The control plane speaks to it through one channel.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -81,7 +82,7 @@ impl Worker {
         let Some(connection) = connection else { return };
         let mut record = RequestRecord::new(
             Instant::now(),
-            connection.peer,
+            SocketAddr::new(connection.peer.ip().to_canonical(), connection.peer.port()),
             Protocol::Http11,
             connection.tls.as_ref().map(|tls| tls.facts),
         );

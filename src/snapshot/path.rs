@@ -16,6 +16,7 @@
 //! | `%2F` at a dot segment (`a%2F..`), or `..` back over one | refused | segment-wise readers see another path |
 //! | `..` right after an empty segment (`/a//..`) | refused | RFC 3986 removes the empty segment, nginx removes `a` |
 //! | `.;x`, `..;x` | refused | servlet containers drop the parameter and climb |
+//! | `;x` on a plain segment | part of the segment, as in nginx | servlet containers cut it off: in front of one, give the routes that matter a `regex` such as `^/admin(;[^/]*)?(/\|$)` |
 //! | `\`, raw or encoded | refused | a slash to some origins, a character to others |
 //! | `..` above the root | refused | RFC 3986 drops it, others climb |
 //! | control bytes, raw or encoded; a raw space | refused | NUL ends strings, CR and LF end lines |

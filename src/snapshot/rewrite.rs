@@ -50,7 +50,7 @@ pub fn upstream_target<'a>(
 /// The `Location` of a redirect. `raw` and `port` are the client's: its path and query, and the port of its `Host`.
 ///
 /// A port is written where it is not the scheme's own. The client's port stays unless the scheme changes: it
-/// belongs to the other scheme then. A request without a host can only be redirected on the same server.
+/// belongs to the other scheme then. Nor does it go along to another host. A request without a host can only be redirected on the same server.
 pub fn location(
     redirect: &Redirect,
     matched: &PathMatch,
@@ -60,7 +60,7 @@ pub fn location(
 ) -> Result<String, BadRewrite> {
     let scheme = redirect.scheme.unwrap_or(request.scheme);
     let host = redirect.host.as_deref().unwrap_or(request.host);
-    let kept_port = if scheme == request.scheme { port } else { None };
+    let kept_port = if scheme == request.scheme && redirect.host.is_none() { port } else { None };
     let port = redirect.port.or(kept_port).filter(|port| *port != scheme.default_port());
 
     let mut location = String::with_capacity(scheme.as_str().len() + host.len() + raw.len() + 16);

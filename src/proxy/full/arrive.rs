@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use http::header::{COOKIE, HOST};
+use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
+use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
@@ -20,7 +21,9 @@ use crate::proxy::answer::{self, Answer};
 use crate::proxy::client_address::{self, Through};
 use crate::proxy::connection::Connection;
 use crate::proxy::filters::{self, Verdict};
+use crate::proxy::head;
 use crate::proxy::request_id::RequestId;
+use crate::snapshot::Snapshot;
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
 use crate::snapshot::request::RequestView;
@@ -30,39 +33,70 @@ use crate::telemetry::record::Ended;
 
 /// `None`: the request goes on to an upstream.
 pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {
-    let snapshot = shared.snapshot.load();
-    join_cookies(session)?;
-    let header = session.req_header();
+    tidy(session)?;
     let Some(connection) = Connection::of(session.digest()) else {
         return Err(Error::explain(ErrorType::InternalError, "a session without its connection"));
     };
+    let snapshot = shared.snapshot.load();
+    introduce(&snapshot, session, connection, ctx);
+    let refused = match admit(shared, &snapshot, session, connection, ctx) {
+        Ok(outcome) => return Ok(outcome),
+        Err(refused) => refused,
+    };
+    ctx.record.ended = Ended::Refused(refused.by);
+    Ok(Some(Answer::error(refused.status, &refused.detail, ctx.request_id(), answer::accept(session))))
+}
+
+/// A request that is answered with an error before it could go anywhere.
+struct Refused {
+    status: u16,
+    /// For the log: `request`, or the filter that refused it.
+    by: &'static str,
+    detail: Cow<'static, str>,
+}
+
+fn refused(status: u16, detail: impl Into<Cow<'static, str>>) -> Refused {
+    Refused { status, by: "request", detail: detail.into() }
+}
+
+/// Who sends it, and what it is called from here on.
+fn introduce(snapshot: &Snapshot, session: &Session, connection: &Connection, ctx: &mut Context) {
+    let headers = &session.req_header().headers;
     let trusted = &snapshot.model.process.trusted_proxies;
-    let client = client_address::resolve(connection.peer.ip(), connection.scheme(), &header.headers, trusted);
+    let client = client_address::resolve(connection.peer.ip(), connection.scheme(), headers, trusted);
     ctx.begin(connection, client, version(session));
     ctx.request_id = match client.through {
-        Through::TrustedProxy => RequestId::given(header.headers.get("x-request-id")),
+        Through::TrustedProxy => RequestId::given(headers.get("x-request-id")),
         Through::Nobody => RequestId::generate(),
     };
-    let refuse = |status, detail: &str, ctx: &mut Context| {
-        ctx.record.ended = Ended::Refused("request");
-        Ok(Some(Answer::error(status, detail, ctx.request_id(), answer::accept(session))))
-    };
+}
 
-    if let Some(status) = refused_method(header) {
-        return refuse(status, "this method is not served", ctx);
+/// What it asks for, which route takes it, and whether that route's checks let it pass.
+fn admit(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    session: &Session,
+    connection: &Connection,
+    ctx: &mut Context,
+) -> Result<Option<Answer>, Refused> {
+    let header = session.req_header();
+    let client = ctx.client.ok_or_else(|| refused(500, "the request has no client"))?;
+    // HTTP/1 heads were inspected before they came here; HTTP/2 ones come straight.
+    if matches!(header.method, http::Method::TRACE | http::Method::CONNECT) {
+        return Err(refused(405, "this method is not served"));
     }
     let host_value = authority(header);
-    let Authority { host, port } = match Authority::parse(host_value.as_ref().map_or(&b""[..], |v| v.as_bytes())) {
-        Ok(authority) => authority,
-        Err(reason) => return refuse(400, &reason.to_string(), ctx),
-    };
-    let target = match Target::parse(header.raw_path()) {
-        Ok(Target::Resource(target)) => target,
+    let host_bytes = host_value.as_ref().map_or(&b""[..], |value| value.as_bytes());
+    let Authority { host, port } = Authority::parse(host_bytes).map_err(|reason| refused(400, reason.to_string()))?;
+    let target = match Target::parse(header.raw_path()).map_err(|reason| refused(400, reason.to_string()))? {
+        Target::Resource(target) => target,
         // A question for the server as a whole (RFC 9110 §9.3.7): that it answers is the answer.
-        Ok(Target::Server) if header.method == http::Method::OPTIONS => return Ok(Some(Answer::empty(204))),
-        Ok(Target::Server) => return refuse(400, "only OPTIONS may ask for the server as a whole", ctx),
-        Err(reason) => return refuse(400, &reason.to_string(), ctx),
+        Target::Server if header.method == http::Method::OPTIONS => return Ok(Some(Answer::empty(204))),
+        Target::Server => return Err(refused(400, "only OPTIONS may ask for the server as a whole")),
     };
+    if misdirected(shared, session, connection, &host) {
+        return Err(refused(421, "this connection's certificate is not that host's"));
+    }
     let view = RequestView {
         method: header.method.as_str(),
         path: &target.path,
@@ -72,43 +106,56 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
         client: client.address,
         scheme: client.scheme,
     };
-    if misdirected(shared, session, connection, &host) {
-        return refuse(421, "this connection's certificate is not that host's", ctx);
-    }
-    let route = match snapshot.tables.get(&connection.listener.name).map(|table| table.find(&view)) {
-        Some(Lookup::Route(route)) => route,
-        Some(Lookup::NoHost) => return refuse(404, "no such host here", ctx),
-        Some(Lookup::NoRoute) => return refuse(404, "nothing is served at this path", ctx),
-        // The listener was removed while this connection was open.
-        None => return refuse(503, "this listener has been removed", ctx),
-    };
+    let route = locate(snapshot, connection, &view)?;
     route.metrics.begin();
     ctx.route = Some(route.clone());
     if let Some((filter, verdict)) = filters::run(&route.chain.checks, &view, &target.raw) {
         ctx.record.ended = Ended::Refused(filter);
-        return Ok(Some(match verdict {
-            Verdict::Refuse { status, detail } => {
-                Answer::error(status, detail, ctx.request_id(), answer::accept(session))
-            }
-            Verdict::Redirect { status, location } => Answer::redirect(status, location),
-        }));
+        return match verdict {
+            Verdict::Refuse { status, detail } => Err(Refused { status, by: filter, detail: detail.into() }),
+            Verdict::Redirect { status, location } => Ok(Some(Answer::redirect(status, location))),
+        };
     }
     if route.needs.view {
         ctx.view = Some(KeptView::of(&view));
     }
-    let arrival = Arrival {
-        uri: &header.uri,
-        view: &view,
-        target: &target,
-        port,
-        host: host_value.as_deref(),
-        forwarded: snapshot.model.process.forwarded,
-    };
-    let outcome = act(session, ctx, route, &arrival);
-    if session.is_upgrade_req() {
-        converse(session, route);
+    let (host, forwarded) = (host_value.as_deref(), snapshot.model.process.forwarded);
+    act(ctx, route, &Arrival { header, view: &view, target: &target, port, host, forwarded })
+}
+
+fn locate<'s>(
+    snapshot: &'s Snapshot,
+    connection: &Connection,
+    view: &RequestView<'_>,
+) -> Result<&'s Arc<Route>, Refused> {
+    match snapshot.tables.get(&connection.listener.name).map(|table| table.find(view)) {
+        Some(Lookup::Route(route)) => Ok(route),
+        Some(Lookup::NoHost) => Err(refused(404, "no such host here")),
+        Some(Lookup::NoRoute) => Err(refused(404, "nothing is served at this path")),
+        // The listener was removed while this connection was open.
+        None => Err(refused(503, "this listener has been removed")),
     }
-    outcome
+}
+
+/// Brings the head into the one form that everything after us reads.
+fn tidy(session: &mut Session) -> Result<()> {
+    let version = version(session);
+    let header = session.req_header_mut();
+    join_cookies(header)?;
+    let upgrades = |value: &HeaderValue| {
+        value.as_bytes().split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    };
+    // Without `Connection: upgrade` the field was meant for somebody else (RFC 9110 §7.8).
+    if header.headers.contains_key(UPGRADE) && !header.headers.get_all(CONNECTION).iter().any(upgrades) {
+        header.remove_header(&UPGRADE);
+    }
+    // What HTTP/1 heads were refused for before they came here.
+    if version == http::Version::HTTP_2
+        && let Some(name) = header.headers.keys().find(|name| head::imitates(name.as_str().as_bytes())).cloned()
+    {
+        header.remove_header(&name);
+    }
+    Ok(())
 }
 
 /// What the client speaks: a session of our own is a stream of HTTP/2, even where its request reads as HTTP/1.
@@ -117,11 +164,9 @@ fn version(session: &Session) -> http::Version {
     if session.is_custom() { http::Version::HTTP_2 } else { session.req_header().version }
 }
 
-/// HTTP/2 may split the field; whatever comes after us expects one (RFC 9113 §8.2.3).
-fn join_cookies(session: &mut Session) -> Result<()> {
-    let version = version(session);
-    let header = session.req_header_mut();
-    if version != http::Version::HTTP_2 || header.headers.get_all(COOKIE).iter().nth(1).is_none() {
+/// Clients may split the field, HTTP/2 ones do; whatever comes after us expects one (RFC 9113 §8.2.3).
+fn join_cookies(header: &mut RequestHeader) -> Result<()> {
+    if header.headers.get_all(COOKIE).iter().nth(1).is_none() {
         return Ok(());
     }
     let pieces: Vec<&[u8]> = header.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -130,17 +175,9 @@ fn join_cookies(session: &mut Session) -> Result<()> {
     header.insert_header(COOKIE, joined)
 }
 
-/// Another protocol takes over: its silence is bounded by the route's timeouts, not by the listener's for requests.
-fn converse(session: &mut Session, route: &Route) {
-    if let Action::Forward(forward) = &route.action {
-        session.set_read_timeout(Some(forward.timeouts.read));
-        session.set_write_timeout(Some(forward.timeouts.write));
-    }
-}
-
 /// What is known of a request that a route has taken.
 struct Arrival<'a> {
-    uri: &'a http::Uri,
+    header: &'a RequestHeader,
     view: &'a RequestView<'a>,
     target: &'a Resource<'a>,
     /// Of the client's Host.
@@ -149,27 +186,20 @@ struct Arrival<'a> {
     forwarded: ForwardedField,
 }
 
-fn act(session: &Session, ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<Option<Answer>> {
+fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<Option<Answer>, Refused> {
     match &route.action {
         Action::Forward(forward) => {
-            if let (Some(max), Some(length)) = (route.chain.max_body, content_length(session))
+            if let (Some(max), Some(length)) = (route.chain.max_body, content_length(arrival.header))
                 && length > max
             {
-                ctx.record.ended = Ended::Refused("max-body-size");
-                let detail = "the request body is larger than the limit";
-                return Ok(Some(Answer::error(413, detail, ctx.request_id(), answer::accept(session))));
+                let detail = "the request body is larger than the limit".into();
+                return Err(Refused { status: 413, by: "max-body-size", detail });
             }
-            match plan(route, forward, arrival) {
-                Ok(forwarding) => {
-                    ctx.forwarding = Some(Box::new(forwarding));
-                    Ok(None)
-                }
-                Err(reason) => {
-                    Ok(Some(Answer::error(400, &reason.to_string(), ctx.request_id(), answer::accept(session))))
-                }
-            }
+            let forwarding = plan(route, forward, arrival).map_err(|reason| refused(400, reason.to_string()))?;
+            ctx.forwarding = Some(Box::new(forwarding));
+            Ok(None)
         }
-        Action::Redirect(redirect) => Ok(Some(redirect_answer(session, ctx, route, redirect, arrival))),
+        Action::Redirect(redirect) => redirect_answer(route, redirect, arrival).map(Some),
         Action::Respond(respond) => {
             Ok(Some(Answer { status: respond.status, headers: respond.headers.clone(), body: respond.body.clone() }))
         }
@@ -180,7 +210,9 @@ fn plan(route: &Arc<Route>, forward: &Forward, arrival: &Arrival<'_>) -> Result<
     let (view, raw) = (arrival.view, &arrival.target.raw);
     let target = match rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, raw)? {
         // An absolute target goes on in origin form; whatever else stands there stands in the URI to the letter.
-        Cow::Borrowed(raw) => (arrival.uri.path_and_query().map(|path| path.as_str()) != Some(raw)).then(|| raw.into()),
+        Cow::Borrowed(raw) => {
+            (arrival.header.uri.path_and_query().map(|path| path.as_str()) != Some(raw)).then(|| raw.into())
+        }
         Cow::Owned(rewritten) => Some(rewritten),
     };
     Ok(Forwarding {
@@ -195,30 +227,16 @@ fn plan(route: &Arc<Route>, forward: &Forward, arrival: &Arrival<'_>) -> Result<
     })
 }
 
-fn redirect_answer(
-    session: &Session,
-    ctx: &Context,
-    route: &Route,
-    redirect: &Redirect,
-    arrival: &Arrival<'_>,
-) -> Answer {
-    let refuse = |reason: &str| Answer::error(400, reason, ctx.request_id(), answer::accept(session));
-    match rewrite::location(redirect, &route.path, arrival.view, &arrival.target.raw, arrival.port) {
-        Ok(location) => match HeaderValue::try_from(location) {
-            Ok(location) => Answer::redirect(redirect.status.code(), location),
-            Err(_) => refuse("the request's URL cannot be written as a header"),
-        },
-        Err(reason) => refuse(&reason.to_string()),
-    }
-}
-
-/// HTTP/1 heads were inspected before they came here; HTTP/2 ones come straight.
-fn refused_method(header: &pingora::http::RequestHeader) -> Option<u16> {
-    matches!(header.method, http::Method::TRACE | http::Method::CONNECT).then_some(405)
+fn redirect_answer(route: &Route, redirect: &Redirect, arrival: &Arrival<'_>) -> Result<Answer, Refused> {
+    let location = rewrite::location(redirect, &route.path, arrival.view, &arrival.target.raw, arrival.port)
+        .map_err(|reason| refused(400, reason.to_string()))?;
+    let location =
+        HeaderValue::try_from(location).map_err(|_| refused(400, "the request's URL cannot be written as a header"))?;
+    Ok(Answer::redirect(redirect.status.code(), location))
 }
 
 /// `:authority`, or the authority of an absolute target, or `Host`: Pingora has refused requests in which they differ.
-fn authority(header: &pingora::http::RequestHeader) -> Option<Cow<'_, HeaderValue>> {
+fn authority(header: &RequestHeader) -> Option<Cow<'_, HeaderValue>> {
     match header.headers.get(HOST) {
         Some(host) => Some(Cow::Borrowed(host)),
         None => HeaderValue::from_str(header.uri.authority()?.as_str()).ok().map(Cow::Owned),
@@ -235,6 +253,6 @@ fn misdirected(shared: &Shared, session: &Session, connection: &Connection, host
     }
 }
 
-fn content_length(session: &Session) -> Option<u64> {
-    session.req_header().headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn content_length(header: &RequestHeader) -> Option<u64> {
+    header.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -56,6 +56,12 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) ->
     }
     if let Some(host) = &forwarding.forward().host {
         headers.insert(HOST, host.clone());
+    } else if forwarding.host.is_none()
+        && let Some(lease) = &forwarding.attempt.lease
+        && let Ok(address) = HeaderValue::try_from(lease.endpoint().address.to_string())
+    {
+        // HTTP/1.0 needs no Host; the HTTP/1.1 that we speak does (RFC 9112 §3.2).
+        headers.insert(HOST, address);
     }
     let edits = &forwarding.route.chain.request_edits;
     if !edits.is_empty() {

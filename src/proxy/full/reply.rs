@@ -1,5 +1,6 @@
 //! An answer on its way to the client: the upstream's, or Weir's own.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, SET_COOKIE, TRAILER};
@@ -15,6 +16,7 @@ use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::connection::Connection;
 use crate::proxy::filters;
+use crate::snapshot::host::Authority;
 use crate::snapshot::upstream::Outcome;
 use crate::telemetry::record::{Ended, RequestText};
 
@@ -45,6 +47,9 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
 
 /// What the client gets of the upstream's head.
 pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) {
+    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        converse(session, ctx);
+    }
     if response.status.is_informational() {
         return;
     }
@@ -65,6 +70,15 @@ pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Cont
         let _ = response.append_header(SET_COOKIE, cookie);
     }
     apply_edits(session, response, ctx);
+}
+
+/// Another protocol takes over: its silence is bounded by the route's timeouts, not by the listener's for requests.
+fn converse(session: &mut Session, ctx: &Context) {
+    if let Some(forwarding) = &ctx.forwarding {
+        let timeouts = &forwarding.forward().timeouts;
+        session.set_read_timeout(Some(timeouts.read));
+        session.set_write_timeout(Some(timeouts.write));
+    }
 }
 
 fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
@@ -187,21 +201,30 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
     if let Some(log) = &*shared.access_log.load()
         && let Some(connection) = Connection::of(session.digest())
     {
-        log.write(&ctx.record, &text(session, ctx, connection));
+        let host = host_of(session);
+        log.write(&ctx.record, &text(session, ctx, connection, &host));
     }
 }
 
-fn text<'a>(session: &'a Session, ctx: &'a Context, connection: &'a Connection) -> RequestText<'a> {
+/// As it is routed: lowercase, without the port. Empty where there is none, or none that could be read.
+fn host_of(session: &Session) -> Cow<'_, str> {
+    let request = session.req_header();
+    let field = match request.headers.get(http::header::HOST) {
+        Some(host) => host.as_bytes(),
+        None => request.uri.authority().map_or(&b""[..], |authority| authority.as_str().as_bytes()),
+    };
+    Authority::parse(field).map(|authority| authority.host).unwrap_or_default()
+}
+
+fn text<'a>(session: &'a Session, ctx: &'a Context, connection: &'a Connection, host: &'a str) -> RequestText<'a> {
     let request = session.req_header();
     let header = |name: HeaderName| request.headers.get(name).map(HeaderValue::as_bytes);
-    let host = request.uri.authority().map(|authority| authority.host());
-    let host = host.or_else(|| request.headers.get(http::header::HOST)?.to_str().ok()).unwrap_or_default();
     RequestText {
         request_id: ctx.request_id(),
         listener: connection.listener.name.as_str(),
         method: request.method.as_str(),
         target: request.raw_path(),
-        host: host.split(':').next().unwrap_or_default(),
+        host,
         route: ctx.route.as_ref().map(|route| route.name.as_str()),
         upstream: ctx.forwarding.as_ref().map(|forwarding| forwarding.forward().upstream.definition().name.as_str()),
         sni: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),

@@ -142,7 +142,7 @@ fn a_redirect_keeps_what_it_does_not_name() {
     let sent = Sent { port: Some(8080), ..Sent::new("a.test", "/x//y%20?q=1") };
     assert_eq!(sent.location(&redirect()).unwrap(), "http://a.test:8080/x//y%20?q=1");
     let host = Redirect { host: Some("b.test".into()), ..redirect() };
-    assert_eq!(sent.location(&host).unwrap(), "http://b.test:8080/x//y%20?q=1");
+    assert_eq!(sent.location(&host).unwrap(), "http://b.test/x//y%20?q=1");
     let path = Redirect { path: Some(PathRewrite::Full("/z".into())), ..redirect() };
     assert_eq!(sent.location(&path).unwrap(), "http://a.test:8080/z?q=1");
     let ipv6 = Sent::new("[::1]", "/");

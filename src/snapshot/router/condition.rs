@@ -108,10 +108,8 @@ fn field_in_words(kind: &str, field: &FieldMatch, sent: Option<Sent>) -> String 
         (ValueMatch::Present | ValueMatch::Exact(_) | ValueMatch::Regex(_), None) => {
             format!("the {kind} {name} is absent")
         }
-        (ValueMatch::Exact(text), Some(Sent)) => format!("the {kind} {name} is not \"{text}\""),
-        (ValueMatch::Regex(pattern), Some(Sent)) => {
-            format!("the {kind} {name} does not match {}", pattern.as_str())
-        }
+        // Neither value is told: conditions are used as shared secrets, and explanations are shown around.
+        (ValueMatch::Exact(_) | ValueMatch::Regex(_), Some(Sent)) => format!("the {kind} {name} has another value"),
         (ValueMatch::Present, Some(Sent)) => format!("the {kind} {name} is present"),
     }
 }

@@ -128,7 +128,7 @@ mod tests {
                 (4, lost("method POST is not among GET")),
                 (6, lost("the header x-env is absent")),
                 (5, lost("the header x-env is absent")),
-                (7, lost("the query parameter v is not \"2\"")),
+                (7, lost("the query parameter v has another value")),
                 (1, lost("the path /apis is not below /api")),
                 (0, Verdict::Won),
             ]
