@@ -16,7 +16,8 @@ use weir::model::{
     Probe, Retry, Upstream as Definition, UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts,
     WhenAllUnhealthy,
 };
-use weir::snapshot::upstream::{Outcome, PickRequest, Upstream, UpstreamTlsMaterial, hash_key};
+use weir::snapshot::upstream::{Outcome, PickRequest, Upstream, hash_key};
+use weir::tls::UpstreamTlsMaterial;
 
 const SIZES: [usize; 3] = [2, 10, 100];
 

@@ -141,3 +141,17 @@ fn an_error_is_json_html_or_text_as_the_client_accepts() {
     assert!(text.contains("502"), "{text}");
     assert!(!text.contains(&port.to_string()), "an error page does not tell where the origins are: {text}");
 }
+
+#[test]
+fn an_error_page_that_ends_the_connection_says_so() {
+    let weir = Weir::in_front_of(&[free_address()]);
+    for request in
+        ["GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\npart"]
+    {
+        let mut client = weir.connect();
+        client.write(request);
+        let answer = client.read_response();
+        assert_eq!((answer.status, answer.header("connection")), (502, Some("close")));
+        client.assert_closed();
+    }
+}

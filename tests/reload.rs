@@ -276,3 +276,19 @@ fn a_large_file_is_in_force_within_a_moment() {
     weir.reload(&hosts("second"));
     assert_eq!(weir.request("GET", "/").host("h1999.test").send().text(), "second");
 }
+
+#[test]
+fn a_name_that_is_new_is_resolved_before_requests_meet_it() {
+    let nginx = Nginx::shared().address;
+    let by_address = Weir::forwarding_to(&[nginx], "");
+    let by_name = by_address.replace("127.0.0.1:", "localhost:");
+    let weir = Weir::start(&by_address);
+    let url = format!("http://{}/", weir.http);
+    let load = std::thread::spawn(move || wrk(&url, 8, Duration::from_secs(2)));
+    while !load.is_finished() {
+        weir.reload(&by_name);
+        weir.reload(&by_address);
+    }
+    let report = load.join().expect("wrk ran");
+    assert_eq!((report.bad_answers, report.socket_errors), (0, 0), "{report:?}");
+}

@@ -157,3 +157,15 @@ fn the_health_command_tells_whether_weir_is_ready() {
     weir.signal(Signal::Terminate);
     eventually("it says no while it drains", || (!healthy()).then_some(()));
 }
+
+#[test]
+fn a_signal_is_heeded_from_the_moment_somebody_is_served() {
+    let (origin, _release) = stalling();
+    for _ in 0..10 {
+        let file = format!("shutdown: {{ delay: 0s, timeout: 1s }}\n{}", Weir::forwarding_to(&[origin.address], ""));
+        let mut weir = Weir::spawn(&file);
+        eventually("somebody is served", || TcpStream::connect(weir.http).ok());
+        weir.signal(Signal::Terminate);
+        assert!(weir.wait_for_exit().success(), "it drains and ends in order");
+    }
+}

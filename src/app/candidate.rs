@@ -73,8 +73,7 @@ impl Candidate {
         let Some(model) = self.model.as_ref().filter(|_| !self.diagnostics.has_errors()) else {
             return Err(self.diagnostics.clone());
         };
-        let surroundings =
-            Surroundings { previous, upstream_tls: &self.upstream_tls, metrics, now: Instant::now() };
+        let surroundings = Surroundings { previous, upstream_tls: &self.upstream_tls, metrics, now: Instant::now() };
         compile::compile(model.clone(), &surroundings).map_err(|found| {
             let mut all = self.diagnostics.clone();
             all.extend(found);

@@ -1,7 +1,7 @@
 //! What the admin listener shows of the running program.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};

@@ -36,6 +36,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::{CertificateResolver, CertificateStore, ServerTls};
 
 pub use candidate::Candidate;
+use signals::Signals;
 use upgrade::Inheritance;
 
 /// Health checks, scrapes and reloads; the main thread is a second one.
@@ -76,12 +77,15 @@ pub struct Running {
     pub addresses: Vec<(ListenerName, SocketAddr)>,
     pub admin: Option<SocketAddr>,
     app: Arc<App>,
+    signals: Signals,
     watching: tokio::task::JoinHandle<()>,
 }
 
 /// What the control plane works with.
 struct App {
     file: PathBuf,
+    /// What an upgrade starts.
+    program: PathBuf,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
     /// One change at a time.
@@ -93,18 +97,32 @@ struct App {
     reload_now: Notify,
 }
 
+/// Health checks and discovery of one snapshot. They end with this.
+#[derive(Default)]
+struct Watchers {
+    _health: Vec<HealthChecks>,
+    _discovery: Vec<Discovery>,
+}
+
 /// What a reload changes beside the snapshot.
 struct Parts {
     plane: DataPlane,
-    health: Vec<HealthChecks>,
-    discovery: Vec<Discovery>,
+    watchers: Watchers,
     admin: Option<AdminServer>,
     access_log: Option<AccessLogWriter>,
+}
+
+/// Whether somebody serves already where this process begins.
+#[derive(Clone, Copy)]
+enum Part {
+    First,
+    Successor,
 }
 
 /// Reads the file, opens the listeners and serves.
 pub async fn start(options: &Options) -> Result<Running, StartError> {
     let mut inheritance = Inheritance::take();
+    let signals = Signals::listen()?;
     crate::tls::install_provider();
     // Before the file is read: no change falls between.
     let watch = Watch::start(vec![options.file.clone()]).context("cannot watch the configuration")?;
@@ -125,30 +143,27 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         access_log: ArcSwapOption::empty(),
         metrics: metrics.clone(),
     });
-    let mut plane = DataPlane::start(threads(&model), upstream_pool_size(&model), &shared).context("cannot start the data plane")?;
+    let mut plane = DataPlane::start(threads(&model), upstream_pool_size(&model), &shared)
+        .context("cannot start the data plane")?;
+    let part = if inheritance.sockets.is_empty() { Part::First } else { Part::Successor };
     plane.inherit(std::mem::take(&mut inheritance.sockets));
     let app = Arc::new(App {
         file: options.file.clone(),
+        program: upgrade::program(),
         shared,
         metrics,
-        parts: Mutex::new(Parts {
-            plane,
-            health: Vec::new(),
-            discovery: Vec::new(),
-            admin: None,
-            access_log: None,
-        }),
+        parts: Mutex::new(Parts { plane, watchers: Watchers::default(), admin: None, access_log: None }),
         prober: Arc::new(Prober::new()),
         status: ArcSwap::from_pointee(reload::nothing_yet()),
         draining: AtomicBool::new(false),
         reload_now: Notify::new(),
     });
-    app.begin(&candidate).await?;
+    app.begin(&candidate, part).await?;
     inheritance.announce_ready();
     watch.replace(candidate.files);
     let watching = tokio::spawn(reload::follow(app.clone(), watch));
     let (addresses, admin) = app.addresses().await;
-    Ok(Running { addresses, admin, app, watching })
+    Ok(Running { addresses, admin, app, signals, watching })
 }
 
 fn threads(model: &Model) -> usize {
@@ -166,9 +181,8 @@ fn upstream_pool_size(model: &Model) -> usize {
         EndpointAddress::Ip(_) => 1,
         EndpointAddress::Dns { .. } | EndpointAddress::Srv(_) => ADDRESSES_PER_NAME,
     };
-    let wanted = |upstream: &Upstream| {
-        upstream.keepalive.connections * upstream.endpoints.iter().map(addresses).sum::<usize>()
-    };
+    let wanted =
+        |upstream: &Upstream| upstream.keepalive.connections * upstream.endpoints.iter().map(addresses).sum::<usize>();
     model.upstreams.iter().map(wanted).sum()
 }
 
@@ -181,8 +195,8 @@ impl App {
 
 impl Running {
     /// Serves until a signal ends it.
-    pub async fn until_stopped(self) -> anyhow::Result<()> {
-        signals::serve(&self.app).await?;
+    pub async fn until_stopped(mut self) -> anyhow::Result<()> {
+        signals::serve(&self.app, &mut self.signals).await;
         self.stop().await
     }
 

@@ -2,18 +2,18 @@
 //!
 //! ```text
 //! watch, SIGHUP ──► Candidate ──errors──► reported; what ran runs on
-//!                      └──good──► certificates, snapshot, listeners, health checks, discovery, admin, log
+//!                      └──good──► health checks, discovery: settle ──► certificates, snapshot, listeners, admin, log
 //! ```
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 
 use super::candidate::{Candidate, cannot_listen};
 use super::inspect::Inspector;
-use super::{App, Parts, StartError, upstream_pool_size};
+use super::{App, Part, Parts, StartError, Watchers, upstream_pool_size};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::diagnostics::Diagnostics;
 use crate::discovery::{Discovery, DnsResolver};
@@ -25,6 +25,11 @@ use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
 use crate::tls::CertificateStore;
+
+/// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
+/// Names mostly resolve within milliseconds, and an endpoint that hangs is known after the health check's default timeout.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+const SETTLE_STEP: Duration = Duration::from_millis(2);
 
 /// Reloads for as long as it is polled.
 pub async fn follow(app: Arc<App>, watch: Watch) {
@@ -40,9 +45,15 @@ pub async fn follow(app: Arc<App>, watch: Watch) {
 
 impl App {
     /// The first snapshot is in place: opens what the model asks for. Whatever fails ends the start.
-    pub(super) async fn begin(self: &Arc<Self>, candidate: &Candidate) -> Result<(), StartError> {
+    pub(super) async fn begin(self: &Arc<Self>, candidate: &Candidate, part: Part) -> Result<(), StartError> {
         let snapshot = self.shared.snapshot.load_full();
         let mut parts = self.parts.lock().await;
+        parts.watchers = self.watch_upstreams(&snapshot);
+        match part {
+            Part::First => {}
+            // Its predecessor serves meanwhile.
+            Part::Successor => settle(&snapshot).await,
+        }
         parts.access_log = open_access_log(self, &snapshot.model).context("cannot open the access log")?;
         self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));
         let settings = self.settings(&snapshot.model).context("cannot set TLS up")?;
@@ -56,7 +67,6 @@ impl App {
             tracing::info!(address = %server.address(), "admin listening");
             parts.admin = Some(server);
         }
-        self.watch_upstreams(&mut parts, &snapshot);
         self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
         Ok(())
     }
@@ -72,17 +82,23 @@ impl App {
         let previous = self.shared.snapshot.load_full();
         match candidate.compile(Some(&previous), &self.metrics) {
             Err(found) => self.note_rejected(previous.generation, found),
-            Ok(snapshot) => match parts.plane.reserve(&snapshot.model.listeners) {
-                Err(failed) => {
-                    candidate.report_unbound(&snapshot.model, failed);
-                    self.note_rejected(previous.generation, candidate.diagnostics.clone());
+            Ok(snapshot) => {
+                let snapshot = Arc::new(snapshot);
+                let watchers = self.watch_upstreams(&snapshot);
+                settle(&snapshot).await;
+                match parts.plane.reserve(&snapshot.model.listeners) {
+                    Err(failed) => {
+                        candidate.report_unbound(&snapshot.model, failed);
+                        self.note_rejected(previous.generation, candidate.diagnostics.clone());
+                    }
+                    Ok(()) => {
+                        self.apply(&mut parts, &snapshot, &previous.model, &candidate).await;
+                        // The tasks of the snapshot before end here.
+                        parts.watchers = watchers;
+                        self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
+                    }
                 }
-                Ok(()) => {
-                    let snapshot = Arc::new(snapshot);
-                    self.apply(&mut parts, &snapshot, &previous.model, &candidate).await;
-                    self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
-                }
-            },
+            }
         }
         candidate.files
     }
@@ -98,7 +114,6 @@ impl App {
         let model = &snapshot.model;
         self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
         self.shared.snapshot.store(snapshot.clone());
-        self.watch_upstreams(parts, snapshot);
         parts.plane.keep_connections(upstream_pool_size(model));
         match self.settings(model) {
             Ok(settings) => {
@@ -150,16 +165,16 @@ impl App {
         self.move_admin(parts, &model).await;
     }
 
-    /// The tasks of the snapshot before end with their handles.
-    fn watch_upstreams(&self, parts: &mut Parts, snapshot: &Snapshot) {
+    fn watch_upstreams(&self, snapshot: &Snapshot) -> Watchers {
         let observer: crate::health::Observer = Arc::new(|_, _| ());
         let upstreams = || snapshot.upstreams.values().cloned();
-        parts.health = upstreams()
-            .filter_map(|upstream| HealthChecks::start(upstream, self.prober.clone(), observer.clone()))
-            .collect();
+        let check = |upstream| HealthChecks::start(upstream, self.prober.clone(), observer.clone());
         let resolver = Arc::new(DnsResolver::new(&snapshot.model.process.resolvers));
-        parts.discovery =
-            upstreams().filter_map(|upstream| Discovery::start(upstream, resolver.clone())).collect();
+        let discover = |upstream| Discovery::start(upstream, resolver.clone());
+        Watchers {
+            _health: upstreams().filter_map(check).collect(),
+            _discovery: upstreams().filter_map(discover).collect(),
+        }
     }
 
     fn settings(&self, model: &Model) -> Result<Vec<Settings>, rustls::Error> {
@@ -177,8 +192,7 @@ impl App {
         self.metrics.set_certificates(CertificateStore::new(candidate.certificates.clone()).expiries());
         diagnostics.iter().for_each(|finding| tracing::warn!("{finding}"));
         tracing::info!(generation = snapshot.generation, "configuration applied");
-        let status =
-            ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
+        let status = ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
         self.status.store(Arc::new(status));
     }
 
@@ -186,8 +200,7 @@ impl App {
         self.metrics.reload(Reload::Rejected);
         diagnostics.iter().for_each(|finding| tracing::error!("{finding}"));
         tracing::error!(generation, "configuration rejected; what was served before is served on");
-        let status =
-            ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
+        let status = ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
         self.status.store(Arc::new(status));
     }
 }
@@ -198,8 +211,19 @@ pub(super) fn nothing_yet() -> ReloadStatus {
     ReloadStatus { at: SystemTime::now(), result: ReloadResult::Applied, generation: 0, diagnostics }
 }
 
+/// Waits until the upstreams are resolved and checked, or until it has taken too long: a request that came before would be
+/// refused for want of endpoints, or sent to one that does not work.
+async fn settle(snapshot: &Snapshot) {
+    let settled = async {
+        while !snapshot.upstreams.values().all(|upstream| upstream.is_settled()) {
+            tokio::time::sleep(SETTLE_STEP).await;
+        }
+    };
+    // What is not settled by then is served as it stands.
+    let _ = tokio::time::timeout(SETTLE_LIMIT, settled).await;
+}
+
 fn open_access_log(app: &App, model: &Model) -> std::io::Result<Option<AccessLogWriter>> {
     let open = |settings| AccessLogWriter::open(settings, app.metrics.access_log_dropped());
     model.process.access_log.as_ref().map(open).transpose()
 }
-

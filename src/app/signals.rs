@@ -8,31 +8,47 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{App, upgrade};
 
+/// What the process has been sent and has not looked at yet. Made before anything listens: a signal that comes earlier
+/// ends the process, whatever its name promises.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    reopen: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    pub fn listen() -> anyhow::Result<Self> {
+        let listen = |kind: SignalKind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+            reopen: listen(SignalKind::user_defined1())?,
+            upgrade: listen(SignalKind::user_defined2())?,
+        })
+    }
+}
+
 /// Returns when the process is to drain and end.
-pub async fn serve(app: &Arc<App>) -> anyhow::Result<()> {
-    let listen = |kind: SignalKind| signal(kind).context("cannot listen for signals");
-    let mut terminate: Signal = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hangup = listen(SignalKind::hangup())?;
-    let mut reopen = listen(SignalKind::user_defined1())?;
-    let mut upgrade = listen(SignalKind::user_defined2())?;
+pub async fn serve(app: &Arc<App>, signals: &mut Signals) {
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => app.reload_now.notify_one(),
-            _ = reopen.recv() => reopen_access_log(app).await,
-            _ = upgrade.recv() => match start_successor(app).await {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => app.reload_now.notify_one(),
+            _ = signals.reopen.recv() => reopen_access_log(app).await,
+            _ = signals.upgrade.recv() => match start_successor(app).await {
                 Ok(successor) => {
                     tracing::info!(pid = successor.id(), "the successor serves; draining");
-                    return Ok(());
+                    return;
                 }
                 Err(error) => tracing::error!(%error, "no successor; serving on"),
             },
         }
     }
     tracing::info!("asked to stop; draining");
-    Ok(())
 }
 
 async fn reopen_access_log(app: &App) {
@@ -46,10 +62,12 @@ async fn start_successor(app: &Arc<App>) -> anyhow::Result<Child> {
     let mut parts = app.parts.lock().await;
     let sockets = parts.plane.sockets().context("cannot duplicate the listening sockets")?;
     // One address, one owner: the successor binds it itself.
-    parts.admin = None;
-    let spawned = tokio::task::spawn_blocking(move || upgrade::hand_over(sockets)).await?;
-    if spawned.is_err() {
+    if let Some(admin) = parts.admin.take() {
+        admin.stop().await;
+    }
+    let successor = upgrade::hand_over(&app.program, sockets).await;
+    if successor.is_err() {
         app.restore_admin(&mut parts).await;
     }
-    Ok(spawned?)
+    Ok(successor?)
 }

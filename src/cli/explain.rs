@@ -21,7 +21,9 @@ pub fn explain(file: &Path, question: &Question, format: Format) -> anyhow::Resu
         }
     };
     match crate::explain::explain(&snapshot, question) {
-        Ok(explanation) if format == Format::Json => super::print(&format!("{}\n", serde_json::to_string_pretty(&explanation)?)),
+        Ok(explanation) if format == Format::Json => {
+            super::print(&format!("{}\n", serde_json::to_string_pretty(&explanation)?))
+        }
         Ok(explanation) => super::print(&explanation.to_string()),
         Err(answer @ Unexplained::Refused(_)) => super::print(&format!("outcome   {answer}\n")),
         Err(Unexplained::Question(reason)) => {

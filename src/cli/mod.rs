@@ -17,7 +17,9 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
 #[command(name = "weir", version, about, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Try it:        weir demo\nCheck a file:  weir check weir.yaml\nServe it:      weir run weir.yaml")]
+#[command(
+    after_help = "Try it:        weir demo\nCheck a file:  weir check weir.yaml\nServe it:      weir run weir.yaml"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -50,7 +50,10 @@ fn names_without_certificate(
                 "no certificate has the name {name}: on listener \"{}\" its clients are shown a self-signed one",
                 listener.name
             );
-            let help = format!("add one under `certificates`, or keep the host off with `listeners: [...]` (all but {})", listener.name);
+            let help = format!(
+                "add one under `certificates`, or keep the host off with `listeners: [...]` (all but {})",
+                listener.name
+            );
             found.push(Diagnostic::warning(host.origin.clone(), name.to_string(), message).help(help));
         }
     }

@@ -124,10 +124,9 @@ fn route(
 fn needs(chain: &FilterChain) -> Needs {
     let has_variable = |edit: &Edit| match edit {
         Edit::Remove(_) => false,
-        Edit::Set(_, value)
-        | Edit::Add(_, value)
-        | Edit::SetDefault(_, value)
-        | Edit::SetDefaultOnTls(_, value) => matches!(value, EditValue::Template(_)),
+        Edit::Set(_, value) | Edit::Add(_, value) | Edit::SetDefault(_, value) | Edit::SetDefaultOnTls(_, value) => {
+            matches!(value, EditValue::Template(_))
+        }
     };
     Needs {
         view: chain.request_edits.iter().chain(&chain.response_edits).any(has_variable),

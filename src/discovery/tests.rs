@@ -10,8 +10,8 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 
 use super::*;
-use crate::snapshot::upstream::tests::definition;
 use crate::snapshot::upstream::ServiceRecord;
+use crate::snapshot::upstream::tests::definition;
 use crate::tls::UpstreamTlsMaterial;
 
 /// Answers by name what it was told to, and counts what it was asked.

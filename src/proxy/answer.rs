@@ -69,8 +69,9 @@ impl Answer {
 
 /// Sends a head (edited meanwhile) and its body. Returns how many bytes of body went out.
 pub async fn send(session: &mut Session, head: ResponseHeader, body: Bytes) -> pingora::Result<usize> {
-    let bodiless =
-        body.is_empty() || session.req_header().method == http::Method::HEAD || matches!(head.status.as_u16(), 204 | 304);
+    let bodiless = body.is_empty()
+        || session.req_header().method == http::Method::HEAD
+        || matches!(head.status.as_u16(), 204 | 304);
     session.write_response_header(Box::new(head), bodiless).await?;
     if bodiless {
         return Ok(0);

@@ -28,7 +28,7 @@ pub struct Deadline {
 struct State {
     /// On the clock of its thread; 0: nothing is awaited from the client, the upstream's timeouts hold.
     at: AtomicU64,
-    /// Waiting for a first byte: closed at once when the process drains.
+    /// Waiting for a first byte: not for long any more when the process drains.
     idle: AtomicBool,
     expired: AtomicBool,
 }
@@ -79,9 +79,7 @@ impl Deadline {
     }
 
     fn set(&self, limit: Duration) {
-        // The clock stands still between sweeps: one step more, so that no wait ends early.
-        let limit = u64::try_from((limit + RESOLUTION).as_millis()).unwrap_or(u64::MAX);
-        self.state.at.store(NOW.get().saturating_add(limit), Relaxed);
+        self.state.at.store(after(limit), Relaxed);
     }
 
     pub fn clear(&self) {
@@ -116,19 +114,30 @@ pub async fn sweep() {
         tick.tick().await;
         let now = 1 + start.elapsed().as_millis() as u64;
         NOW.set(now);
-        end_where(|state| (1..=now).contains(&state.at.load(Relaxed)));
+        end_late(now);
     }
 }
 
-/// Ends the wait of every idle connection of this thread: the process drains.
-pub fn close_idle() {
-    end_where(|state| state.idle.load(Relaxed));
+/// Shortens the wait of every idle connection of this thread: the process drains.
+pub fn hurry_idle(limit: Duration) {
+    let latest = after(limit);
+    REGISTRY.with_borrow(|registry| {
+        let idle = registry.slots.iter().flatten().filter(|(_, state)| state.idle.load(Relaxed));
+        idle.for_each(|(_, state)| _ = state.at.fetch_min(latest, Relaxed));
+    });
 }
 
-fn end_where(late: impl Fn(&State) -> bool) {
+/// On the clock of this thread. It stands still between sweeps: one step more, so that no wait ends early.
+fn after(limit: Duration) -> u64 {
+    let limit = u64::try_from((limit + RESOLUTION).as_millis()).unwrap_or(u64::MAX);
+    NOW.get().saturating_add(limit)
+}
+
+fn end_late(now: u64) {
     REGISTRY.with_borrow(|registry| {
         for (fd, state) in registry.slots.iter().flatten() {
-            if !state.expired.load(Relaxed) && late(state) {
+            let late = (1..=now).contains(&state.at.load(Relaxed));
+            if late && !state.expired.load(Relaxed) {
                 state.expired.store(true, Relaxed);
                 half_close(*fd);
             }

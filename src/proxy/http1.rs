@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! idle ──first byte──► head ──whole──► inspect ──► HttpProxy ──reused──► idle
-//!  │ idle-timeout       │ header-timeout: 408      │ refused: 400/405/431/505
+//!  │ idle-timeout,      │ header-timeout: 408      │ refused: 400/405/431/505
+//!  │ drain: LINGER      │                          │
 //!  └──────────────► closed ◄───────────────────────┘
 //! ```
+
+use std::time::Duration;
 
 use bytes::BytesMut;
 use pingora::apps::HttpServerApp;
@@ -19,6 +22,10 @@ use crate::model::ConnectionLimits;
 /// What HTTP/2 with prior knowledge begins with (RFC 9113 §3.4), as far as it looks like a head.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
+/// How long a draining process waits for the next request of a kept-alive connection. It may be on its way already, and
+/// is answered with `Connection: close`; a connection that is closed under a request costs the client an error.
+pub const LINGER: Duration = Duration::from_millis(500);
+
 /// How serving ended.
 pub enum Ended {
     Closed,
@@ -28,7 +35,8 @@ pub enum Ended {
 
 pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, worker: &Worker) -> Ended {
     for request in 1.. {
-        let (head, body) = match next_head(&mut stream, limits).await {
+        let patience = if worker.draining() { LINGER.min(limits.idle_timeout) } else { limits.idle_timeout };
+        let (head, body) = match next_head(&mut stream, limits, patience).await {
             Next::Request(head, body) => (head, body),
             Next::Http2 => return Ended::Http2(stream),
             Next::Gone => return Ended::Closed,
@@ -59,9 +67,6 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
             return Ended::Closed;
         };
         stream = same;
-        if worker.draining() {
-            return Ended::Closed;
-        }
     }
     Ended::Closed
 }
@@ -74,11 +79,11 @@ enum Next {
     Refused(Refusal),
 }
 
-async fn next_head(stream: &mut ClientStream, limits: &ConnectionLimits) -> Next {
+async fn next_head(stream: &mut ClientStream, limits: &ConnectionLimits, patience: Duration) -> Next {
     stream.set_fence(Fence::At(0));
     skip_empty_lines(stream.read_ahead());
     if stream.read_ahead().is_empty() {
-        stream.deadline().wait_idle(limits.idle_timeout);
+        stream.deadline().wait_idle(patience);
         if !matches!(stream.read_more().await, Ok(1..)) {
             return Next::Gone;
         }

@@ -21,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 use super::connection::{Connection, TlsSession, address_value};
 use super::deadline::Deadline;
 use super::stream::{ClientStream, Transport};
-use super::worker::Worker;
+use super::worker::{self, Worker};
 use super::{http1, http2, proxy_protocol};
 use crate::model;
 use crate::telemetry::metrics::{ListenerMetrics, OpenConnection, Rejection};
@@ -55,7 +55,7 @@ pub async fn accept(socket: TcpListener, listener: Arc<ListenerState>, worker: A
         match socket.accept().await {
             Ok((stream, peer)) => {
                 let settings = listener.settings.load();
-                let Some(place) = Place::take(&listener, settings.listener.limits.max_connections) else {
+                let Some(place) = Place::take(&listener, &worker, settings.listener.limits.max_connections) else {
                     listener.metrics.rejected(Rejection::TooMany);
                     continue;
                 };
@@ -74,11 +74,17 @@ pub async fn accept(socket: TcpListener, listener: Arc<ListenerState>, worker: A
 struct Place {
     listener: Arc<ListenerState>,
     _counted: OpenConnection,
+    /// Taken before the connection's task first runs: who drains waits for it already.
+    _open: worker::OpenConnection,
 }
 
 impl Place {
-    fn take(listener: &Arc<ListenerState>, max: usize) -> Option<Self> {
-        let place = Place { listener: listener.clone(), _counted: listener.metrics.accepted() };
+    fn take(listener: &Arc<ListenerState>, worker: &Worker, max: usize) -> Option<Self> {
+        let place = Place {
+            listener: listener.clone(),
+            _counted: listener.metrics.accepted(),
+            _open: worker.connection_opened(),
+        };
         // Counted first: two workers cannot both take the last place.
         (listener.open.fetch_add(1, Relaxed) < max).then_some(place)
     }
@@ -91,7 +97,6 @@ impl Drop for Place {
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, settings: Arc<Settings>, worker: Arc<Worker>) {
-    let _open = worker.connection_opened();
     let Some(stream) = establish(stream, peer, &place.listener, &settings).await else { return };
     let limits = &settings.listener.limits;
     match stream {

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::oneshot;
 
 use super::Shared;
 use super::listener::{ListenerState, Settings};
@@ -159,7 +160,12 @@ impl DataPlane {
     /// Accepts no more and waits until the last connection has ended, or the time is up. Returns how many were left.
     pub async fn drain(&mut self, limit: Duration) -> usize {
         self.listeners.clear();
-        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Drain));
+        for worker in 0..self.workers.len() {
+            let (done, stopped) = oneshot::channel();
+            self.send(worker, Command::Drain(done));
+            // From then on no connection is added. An error says that the thread has ended, and its connections with it.
+            let _ = stopped.await;
+        }
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             let left = self.connections();

@@ -40,9 +40,7 @@ pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Proxie
     }
     let (parsed, _) =
         ProxyHeader::parse(&header, ParseConfig::default()).map_err(|_| invalid("the PROXY header is malformed"))?;
-    Ok(parsed
-        .proxied_address()
-        .map(|address| Proxied { source: address.source, destination: address.destination }))
+    Ok(parsed.proxied_address().map(|address| Proxied { source: address.source, destination: address.destination }))
 }
 
 fn invalid(reason: &'static str) -> io::Error {

@@ -8,21 +8,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use pingora::apps::HttpServerApp;
 use pingora::server::configuration::ServerConf;
-use arc_swap::ArcSwap;
 use pingora_proxy::HttpProxy;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::full::FullLane;
 use super::head::Refusal;
 use super::listener::{self, ListenerState};
-use super::{Shared, deadline};
+use super::{Shared, deadline, http1};
 use crate::model::ListenerName;
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
 
@@ -31,6 +31,7 @@ pub struct Worker {
     /// Exchanged where its pool changes in size; requests under way keep theirs.
     proxy: ArcSwap<HttpProxy<FullLane>>,
     shutdown: watch::Receiver<bool>,
+    draining: AtomicBool,
     connections: Arc<AtomicUsize>,
 }
 
@@ -39,8 +40,8 @@ pub enum Command {
     Close(ListenerName),
     /// Idle upstream connections in all.
     KeepConnections(usize),
-    /// Accept no more, end what is idle, let the rest finish.
-    Drain,
+    /// Accept no more, end what is idle, let the rest finish. Answered as soon as nothing more is accepted.
+    Drain(oneshot::Sender<()>),
 }
 
 /// The control plane's end.
@@ -70,8 +71,9 @@ impl Worker {
         &self.shutdown
     }
 
+    /// The same as `shutdown` says, without its lock.
     pub fn draining(&self) -> bool {
-        *self.shutdown.borrow()
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Counts and logs a request that was refused before it could be routed.
@@ -118,7 +120,8 @@ async fn run(
 ) {
     let (drain, shutdown) = watch::channel(false);
     let proxy = ArcSwap::from_pointee(http_proxy(shared.clone(), pool_size));
-    let worker = Arc::new(Worker { shared: shared.clone(), proxy, shutdown, connections });
+    let worker =
+        Arc::new(Worker { shared: shared.clone(), proxy, shutdown, draining: AtomicBool::new(false), connections });
     let sweeper = tokio::spawn(deadline::sweep());
     let mut accepting: HashMap<ListenerName, Vec<AbortHandle>> = HashMap::new();
     while let Some(command) = commands.recv().await {
@@ -134,13 +137,16 @@ async fn run(
             Command::KeepConnections(pool_size) => {
                 worker.proxy.store(Arc::new(http_proxy(shared.clone(), pool_size)));
             }
-            Command::Drain => {
+            Command::Drain(done) => {
                 accepting.drain().flat_map(|(_, tasks)| tasks).for_each(|task| task.abort());
                 // The receivers are the worker's own; they live as long as it does.
                 let _ = drain.send(true);
+                worker.draining.store(true, Ordering::Relaxed);
+                deadline::hurry_idle(http1::LINGER);
+                // Whoever asked may have gone.
+                let _ = done.send(());
                 // Answers that begin from now on say that the connection ends.
                 worker.proxy().http_cleanup().await;
-                deadline::close_idle();
             }
         }
     }

@@ -75,6 +75,10 @@ impl Nginx {
         self.process.signal(Signal::Pause);
     }
 
+    pub fn resume(&self) {
+        self.process.signal(Signal::Resume);
+    }
+
     /// Ends at once, in the middle of whatever it does.
     pub fn kill(&self) {
         self.process.signal(Signal::Kill);

@@ -1,4 +1,4 @@
-//! Child processes that cannot outlive the test process.
+//! Child processes that cannot outlive the test process, and that take along what they started themselves.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
@@ -24,6 +24,8 @@ pub enum Signal {
     Pause,
     Resume,
     Terminate,
+    /// Hot upgrade: Weir starts a successor.
+    Upgrade,
 }
 
 impl Process {
@@ -51,6 +53,7 @@ impl Process {
             Signal::Pause => libc::SIGSTOP,
             Signal::Resume => libc::SIGCONT,
             Signal::Terminate => libc::SIGTERM,
+            Signal::Upgrade => libc::SIGUSR2,
         };
         // SAFETY: plain system call; the pid is our child's, which is not reaped before `self` is gone.
         unsafe { libc::kill(self.child.id() as libc::pid_t, number) };
@@ -68,8 +71,17 @@ impl Process {
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
+        self.kib("status", "VmRSS:")
+    }
+
+    /// Memory in KiB, of what is shared with other processes only its share: what the process costs.
+    pub fn proportional_kib(&self) -> u64 {
+        self.kib("smaps_rollup", "Pss:")
+    }
+
+    fn kib(&self, file: &str, field: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.id())).expect("the process runs");
+        let line = text.lines().find_map(|line| line.strip_prefix(field)).expect("a line of this name");
         line.trim().trim_end_matches(" kB").parse().expect("a number of kB")
     }
 }
@@ -89,16 +101,20 @@ impl Drop for Process {
             if Instant::now() > patience {
                 self.signal(Signal::Kill);
                 let _ = self.child.wait();
-                return;
+                break;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        // A successor is in the group of the child, which the child alone was started in.
+        // SAFETY: plain system call; a group without members is an error that nobody minds.
+        unsafe { libc::killpg(self.child.id() as libc::pid_t, libc::SIGKILL) };
     }
 }
 
 /// Spawns from one thread that lives as long as the process: the kernel sends the parent-death signal when
 /// the *thread* that spawned ends, and test threads come and go.
 fn keeper_spawn(mut command: Command) -> Child {
+    command.process_group(0);
     // SAFETY: `prctl` is async-signal-safe and touches only the new process.
     unsafe {
         command.pre_exec(|| {

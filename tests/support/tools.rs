@@ -33,19 +33,44 @@ pub fn curl(arguments: &[&str]) -> Curl {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct WrkReport {
     pub requests: u64,
     /// Answers other than 2xx and 3xx.
     pub bad_answers: u64,
     /// Connections that failed, reads and writes that broke, timeouts.
     pub socket_errors: u64,
+    /// What 99 of 100 answers took at most; of several rounds, that of the slowest.
+    pub p99: Duration,
+}
+
+impl WrkReport {
+    /// Requests that were not served, and connections that broke.
+    pub fn failures(&self) -> u64 {
+        self.bad_answers + self.socket_errors
+    }
+}
+
+impl std::ops::AddAssign for WrkReport {
+    fn add_assign(&mut self, other: WrkReport) {
+        self.requests += other.requests;
+        self.bad_answers += other.bad_answers;
+        self.socket_errors += other.socket_errors;
+        self.p99 = self.p99.max(other.p99);
+    }
 }
 
 /// Keep-alive load on one URL. Blocks for `duration`.
 pub fn wrk(url: &str, connections: usize, duration: Duration) -> WrkReport {
+    wrk_with(&[], url, connections, duration)
+}
+
+/// As [`wrk`], with more arguments.
+pub fn wrk_with(arguments: &[&str], url: &str, connections: usize, duration: Duration) -> WrkReport {
     let output = Command::new("wrk")
-        .args(["-t1", &format!("-c{connections}"), &format!("-d{}s", duration.as_secs().max(1)), url])
+        .args(["-t1", "--latency", &format!("-c{connections}"), &format!("-d{}s", duration.as_secs().max(1))])
+        .args(arguments)
+        .arg(url)
         .output()
         .expect("wrk is installed");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -60,7 +85,22 @@ pub fn wrk(url: &str, connections: usize, duration: Duration) -> WrkReport {
         requests: requests.unwrap_or_else(|| panic!("wrk says: {text}")),
         bad_answers: bad_answers.unwrap_or(0),
         socket_errors: socket_errors.unwrap_or(0),
+        p99: after("99%").and_then(|time| parse_time(time.trim())).unwrap_or_else(|| panic!("wrk says: {text}")),
     }
+}
+
+/// `815.00us`, `1.02ms`, `2.50s`.
+fn parse_time(text: &str) -> Option<Duration> {
+    let at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(at);
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return None,
+    };
+    Some(Duration::from_secs_f64(number.parse::<f64>().ok()? * seconds))
 }
 
 /// HTTP/2 load; the answer is how many of `requests` succeeded.

@@ -13,9 +13,14 @@ use super::ports::free_address;
 use super::process::{Process, Signal};
 use super::wait::eventually;
 
+/// The program under test: what cargo has built, or what `WEIR_BIN` names (a release, for figures).
+pub fn weir_binary() -> PathBuf {
+    std::env::var_os("WEIR_BIN").map_or_else(|| env!("CARGO_BIN_EXE_weir").into(), PathBuf::from)
+}
+
 /// `weir` with its arguments still to be given.
 pub fn weir_command() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_weir"))
+    Command::new(weir_binary())
 }
 
 /// A running Weir. A file that has no `listeners` gets one called `http` on a free port, at [`Weir::http`];
@@ -39,11 +44,16 @@ impl Weir {
 
     /// As [`Weir::start`], without the wait.
     pub fn spawn(yaml: &str) -> Weir {
+        Self::spawn_program(&weir_binary(), yaml)
+    }
+
+    /// As [`Weir::spawn`], with a copy of the program that stands elsewhere.
+    pub fn spawn_program(program: &Path, yaml: &str) -> Weir {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let (http, admin) = (free_address(), free_address());
         let file = folder.path().join("weir.yaml");
         std::fs::write(&file, complete(yaml, http, admin)).expect("the file can be written");
-        let mut command = weir_command();
+        let mut command = Command::new(program);
         command.arg("run").arg(&file).current_dir(folder.path());
         let process = Process::start(command, &folder.path().join("weir.log"));
         Weir { process, folder, http, admin }
@@ -173,8 +183,16 @@ impl Weir {
         self.process.wait()
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn resident_kib(&self) -> u64 {
         self.process.resident_kib()
+    }
+
+    pub fn proportional_kib(&self) -> u64 {
+        self.process.proportional_kib()
     }
 }
 

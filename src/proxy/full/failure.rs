@@ -39,6 +39,8 @@ pub async fn tell_client(session: &mut Session, error: &Error, ctx: &mut Context
     }
     tracing::debug!(route = ctx.route.as_ref().map(|r| r.name.as_str()), status, %error, "a request failed");
     if session.response_written().is_none() {
+        // Pingora ends the connection after a failure: the client is told, or its next request breaks.
+        session.set_keepalive(None);
         let page = Answer::error(status, detail(status), ctx.request_id(), answer::accept(session));
         if let Err(error) = reply::answer(session, ctx, page).await {
             tracing::debug!(%error, "the client did not take its error page");

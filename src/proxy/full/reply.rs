@@ -80,7 +80,7 @@ fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) 
     }
 }
 
-/// RFC 9110 §7.6.1. Pingora writes `Connection` itself, and keeps `Upgrade` apart.
+/// RFC 9110 §7.6.1. Pingora writes `Connection` anew, and keeps `Upgrade` apart.
 fn strip_hop_by_hop(response: &mut ResponseHeader) {
     if let Some(connection) = response.headers.get(CONNECTION) {
         let named: Vec<HeaderName> = connection
@@ -93,7 +93,6 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
         for name in named {
             response.remove_header(&name);
         }
-        response.remove_header(&CONNECTION);
     }
     // HTTP/1 trailers end here, so none may be announced.
     let trailer = if response.version == http::Version::HTTP_2 { None } else { Some(TRAILER) };

@@ -64,8 +64,7 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
         return error;
     }
     report(forwarding, outcome);
-    let again = session.response_written().is_none()
-        && may_try_again(session, forwarding, condition, Sent::Something);
+    let again = session.response_written().is_none() && may_try_again(session, forwarding, condition, Sent::Something);
     error.set_retry(again);
     ctx.record.ended = ended;
     error

@@ -199,7 +199,8 @@ fn promtool_finds_nothing_to_say() {
         eprintln!("skipped: there is no promtool here");
         return;
     };
-    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), all_families().render(&statuses()).as_bytes()).unwrap();
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), all_families().render(&statuses()).as_bytes())
+        .unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && said.trim().is_empty(), "{said}");

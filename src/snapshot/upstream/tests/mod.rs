@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::tls::UpstreamTlsMaterial;
 use crate::diagnostics::Origin;
 use crate::model::{
     ByteSize, EndpointAddress, EndpointSpec, HashKey, HealthCheck, Keepalive, LbPolicy, OutlierDetection, Percent,
     Probe, Retry, StatusRange, UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts,
 };
+use crate::tls::UpstreamTlsMaterial;
 
 pub(crate) fn one(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()

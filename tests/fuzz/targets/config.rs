@@ -1,0 +1,38 @@
+//! Any bytes as `weir.yaml`: a model or errors, never both, never neither; and what there is can be reported and compiled.
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use std::time::{Instant, SystemTime};
+
+use libfuzzer_sys::fuzz_target;
+use weir::compile::{self, Surroundings};
+use weir::sources::config::{self, report};
+use weir::telemetry::metrics::Metrics;
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics::new(SystemTime::UNIX_EPOCH));
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let loaded = config::parse(text, "weir.yaml", Path::new("/nowhere"));
+    assert_eq!(loaded.model.is_none(), loaded.diagnostics.has_errors(), "a model, or errors");
+    let lines = text.lines().count().max(1) as u32;
+    for finding in loaded.diagnostics.iter() {
+        let (line, column) = (finding.origin.line, finding.origin.column);
+        // The end of the text may be where something is missing.
+        assert!((1..=lines + 1).contains(&line) && column >= 1, "{line}:{column} is not in the file: {finding}");
+        assert!(!finding.message.is_empty(), "a finding says what is wrong");
+    }
+    report::text(&loaded.diagnostics, &loaded.source);
+    report::json(&loaded.diagnostics);
+    if let Some(model) = loaded.model {
+        let upstream_tls = BTreeMap::new();
+        let surroundings =
+            Surroundings { previous: None, upstream_tls: &upstream_tls, metrics: &METRICS, now: Instant::now() };
+        compile::lint(&model, &|_| true);
+        METRICS.retain(&model);
+        // Upstreams that name TLS files cannot be built without them; that is an error like others.
+        let _ = compile::compile(Arc::new(model), &surroundings);
+    }
+});
