@@ -221,6 +221,15 @@ fn silence_is_bounded_by_the_routes_read_timeout_and_not_by_the_listeners() {
 }
 
 #[test]
+fn the_last_request_of_an_upstream_connection_may_be_an_upgrade() {
+    let origin = WebSocketOrigin::start();
+    let weir = Weir::start(&Weir::forwarding_to(&[origin.address], "keepalive: { max-requests: 1 }"));
+    let mut client = H2Client::plain(weir.http);
+    WebSocket::over_h2(&mut client, "chat.test", "/").assert_echoes("hello");
+    WebSocket::open(weir.http, "chat.test", "/").assert_echoes("hello");
+}
+
+#[test]
 fn the_time_for_the_request_is_over_with_the_handshake() {
     let origin = WebSocketOrigin::start();
     let weir = Weir::start(&Weir::forwarding_to(&[origin.address], "timeouts: { request: 300ms }"));

@@ -65,7 +65,9 @@ fn idle_connections_do_not_hold_the_end_up() {
     idle.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
     assert_eq!(idle.read_response().status, 200);
     let mut silent = weir.connect();
-    let idle_h2 = H2Client::plain(weir.http);
+    let mut idle_h2 = H2Client::plain(weir.http);
+    // Only then it is known to have been accepted.
+    assert_eq!(idle_h2.get("a.test", "/").status, 200);
 
     let begun = Instant::now();
     weir.signal(Signal::Interrupt);
