@@ -145,19 +145,12 @@ fn choose_listener(snapshot: &Snapshot, scheme: Scheme, port: Option<u16>) -> Re
         .ok_or_else(|| format!("no listener speaks {}", scheme.as_str()))
 }
 
-fn assemble(
-    listener: &Listener,
-    table: &Table,
-    view: &RequestView<'_>,
-    target: &Resource<'_>,
-) -> Explanation {
+fn assemble(listener: &Listener, table: &Table, view: &RequestView<'_>, target: &Resource<'_>) -> Explanation {
     let verdicts = table.explain(view);
     let route_of = |id: RouteId| table.route(id.host, id.route);
     let won = verdicts.routes.iter().find(|candidate| candidate.verdict == Verdict::Won);
     let won = won.map(|candidate| route_of(candidate.route));
-    let name = |candidate: &NameVerdict| {
-        verdict(candidate.name.to_string(), None, &candidate.verdict)
-    };
+    let name = |candidate: &NameVerdict| verdict(candidate.name.to_string(), None, &candidate.verdict);
     let route = |candidate: &RouteVerdict| {
         let route = route_of(candidate.route);
         verdict(format!("{} ({})", route.name, route.path), Some(route.origin.clone()), &candidate.verdict)
@@ -191,12 +184,10 @@ fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>) 
     match &route.action {
         Action::Forward(forward) => forward_in_words(forward, route, view, target),
         Action::Respond(respond) => format!("answered {} by Weir", respond.status),
-        Action::Redirect(redirect) => {
-            match rewrite::location(redirect, &route.path, view, &target.raw, None) {
-                Ok(location) => format!("redirected with {} to {location}", redirect.status.code()),
-                Err(reason) => format!("answered 400: {reason}"),
-            }
-        }
+        Action::Redirect(redirect) => match rewrite::location(redirect, &route.path, view, &target.raw, None) {
+            Ok(location) => format!("redirected with {} to {location}", redirect.status.code()),
+            Err(reason) => format!("answered 400: {reason}"),
+        },
     }
 }
 
@@ -216,12 +207,7 @@ fn forward_in_words(forward: &Forward, route: &Route, view: &RequestView<'_>, ta
 fn endpoints(route: &Route, view: &RequestView<'_>) -> Vec<Candidate> {
     let Action::Forward(forward) = &route.action else { return Vec::new() };
     let affinity = Affinity::of(&forward.upstream, view);
-    let pick = PickRequest {
-        now: Instant::now(),
-        key: affinity.key,
-        sticky: affinity.sticky.as_deref(),
-        exclude: &[],
-    };
+    let pick = PickRequest { now: Instant::now(), key: affinity.key, sticky: affinity.sticky.as_deref(), exclude: &[] };
     let known = forward.upstream.candidates(&pick).into_iter().map(|candidate| Candidate {
         name: candidate.endpoint.address.to_string(),
         origin: None,

@@ -140,6 +140,8 @@ fn a_name_that_the_connections_certificate_does_not_cover_is_misdirected() {
     assert_eq!(client.get("a.test", "/").status, 200);
     assert_eq!(client.get("x.wild.test", "/").status, 200, "the certificate covers it: the connection may be shared");
     assert_eq!(client.get("b.test", "/").status, 421, "RFC 9110 §15.5.20");
+    let posted = client.send("POST", "b.test", "/", &[], Some(Bytes::from("body")));
+    assert_eq!(posted.status, 421, "with a body, too");
     assert_eq!(client.get("a.test", "/").status, 200, "the connection stays usable");
     assert_eq!(secure.h2("b.test").get("b.test", "/").text(), "b");
 }

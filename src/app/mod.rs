@@ -152,12 +152,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         program: upgrade::program(),
         shared,
         metrics,
-        parts: Mutex::new(Parts {
-            plane,
-            watchers: Watchers::default(),
-            admin: None,
-            access_log: None,
-        }),
+        parts: Mutex::new(Parts { plane, watchers: Watchers::default(), admin: None, access_log: None }),
         prober: Arc::new(Prober::new()),
         status: ArcSwap::from_pointee(reload::nothing_yet()),
         draining: AtomicBool::new(false),
@@ -186,9 +181,8 @@ fn upstream_pool_size(model: &Model) -> usize {
         EndpointAddress::Ip(_) => 1,
         EndpointAddress::Dns { .. } | EndpointAddress::Srv(_) => ADDRESSES_PER_NAME,
     };
-    let wanted = |upstream: &Upstream| {
-        upstream.keepalive.connections * upstream.endpoints.iter().map(addresses).sum::<usize>()
-    };
+    let wanted =
+        |upstream: &Upstream| upstream.keepalive.connections * upstream.endpoints.iter().map(addresses).sum::<usize>();
     model.upstreams.iter().map(wanted).sum()
 }
 

@@ -192,8 +192,7 @@ impl App {
         self.metrics.set_certificates(CertificateStore::new(candidate.certificates.clone()).expiries());
         diagnostics.iter().for_each(|finding| tracing::warn!("{finding}"));
         tracing::info!(generation = snapshot.generation, "configuration applied");
-        let status =
-            ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
+        let status = ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
         self.status.store(Arc::new(status));
     }
 
@@ -201,8 +200,7 @@ impl App {
         self.metrics.reload(Reload::Rejected);
         diagnostics.iter().for_each(|finding| tracing::error!("{finding}"));
         tracing::error!(generation, "configuration rejected; what was served before is served on");
-        let status =
-            ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
+        let status = ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
         self.status.store(Arc::new(status));
     }
 }
@@ -229,4 +227,3 @@ fn open_access_log(app: &App, model: &Model) -> std::io::Result<Option<AccessLog
     let open = |settings| AccessLogWriter::open(settings, app.metrics.access_log_dropped());
     model.process.access_log.as_ref().map(open).transpose()
 }
-

@@ -3,12 +3,19 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
+use http::HeaderValue;
+
 thread_local! {
     static STATE: Cell<[u64; 2]> = Cell::new(seed());
 }
 
-#[derive(Clone, Copy)]
-pub struct RequestId([u8; 32]);
+pub enum RequestId {
+    /// The request has not arrived yet.
+    None,
+    Generated([u8; 32]),
+    /// A trusted proxy's.
+    Given(HeaderValue),
+}
 
 impl RequestId {
     /// Unique, not secret: xoroshiro128+ seeded from the system's randomness per thread.
@@ -19,11 +26,34 @@ impl RequestId {
             let nibble = (words[at / 16] >> (at % 16 * 4)) & 15;
             *digit = b"0123456789abcdef"[nibble as usize];
         }
-        Self(text)
+        Self::Generated(text)
+    }
+
+    /// What a trusted proxy sent, where that can be used; else a new one.
+    pub fn given(value: Option<&HeaderValue>) -> Self {
+        let usable = |value: &&HeaderValue| {
+            let bytes = value.as_bytes();
+            (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+        };
+        value.filter(usable).map_or_else(Self::generate, |value| Self::Given(value.clone()))
     }
 
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        match self {
+            RequestId::None => "-",
+            RequestId::Generated(text) => std::str::from_utf8(text).unwrap_or("-"),
+            RequestId::Given(value) => value.to_str().unwrap_or("-"),
+        }
+    }
+
+    pub fn to_header_value(&self) -> HeaderValue {
+        match self {
+            RequestId::None => HeaderValue::from_static("-"),
+            RequestId::Generated(text) => {
+                HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+            }
+            RequestId::Given(value) => value.clone(),
+        }
     }
 }
 
@@ -50,5 +80,13 @@ mod tests {
             (0..1000).map(|_| RequestId::generate().as_str().to_owned()).collect();
         assert_eq!(ids.len(), 1000);
         assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())));
+    }
+
+    #[test]
+    fn a_given_id_is_kept_unless_it_could_not_be_written_to_a_log() {
+        let given = |text: &str| RequestId::given(HeaderValue::from_str(text).ok().as_ref());
+        assert_eq!(given("abc-1").as_str(), "abc-1");
+        assert_eq!(given("two words").as_str().len(), 32);
+        assert_eq!(given(&"x".repeat(200)).as_str().len(), 32);
     }
 }

@@ -8,12 +8,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use pingora::apps::HttpServerApp;
 use pingora::server::configuration::ServerConf;
-use arc_swap::ArcSwap;
 use pingora_proxy::HttpProxy;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -31,6 +31,7 @@ pub struct Worker {
     /// Exchanged where its pool changes in size; requests under way keep theirs.
     proxy: ArcSwap<HttpProxy<FullLane>>,
     shutdown: watch::Receiver<bool>,
+    draining: AtomicBool,
     connections: Arc<AtomicUsize>,
 }
 
@@ -70,8 +71,9 @@ impl Worker {
         &self.shutdown
     }
 
+    /// The same as `shutdown` says, without its lock.
     pub fn draining(&self) -> bool {
-        *self.shutdown.borrow()
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Counts and logs a request that was refused before it could be routed.
@@ -118,7 +120,8 @@ async fn run(
 ) {
     let (drain, shutdown) = watch::channel(false);
     let proxy = ArcSwap::from_pointee(http_proxy(shared.clone(), pool_size));
-    let worker = Arc::new(Worker { shared: shared.clone(), proxy, shutdown, connections });
+    let worker =
+        Arc::new(Worker { shared: shared.clone(), proxy, shutdown, draining: AtomicBool::new(false), connections });
     let sweeper = tokio::spawn(deadline::sweep());
     let mut accepting: HashMap<ListenerName, Vec<AbortHandle>> = HashMap::new();
     while let Some(command) = commands.recv().await {
@@ -138,6 +141,7 @@ async fn run(
                 accepting.drain().flat_map(|(_, tasks)| tasks).for_each(|task| task.abort());
                 // The receivers are the worker's own; they live as long as it does.
                 let _ = drain.send(true);
+                worker.draining.store(true, Ordering::Relaxed);
                 deadline::hurry_idle(http1::LINGER);
                 // Whoever asked may have gone.
                 let _ = done.send(());

@@ -12,8 +12,10 @@ use std::io;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// `WEIR_LOG`: a level, or `target=level` pairs; default `info`.
+/// `WEIR_LOG`: a level, or `target=level` pairs; default [`DEFAULT_LEVEL`].
 pub const LEVEL_VARIABLE: &str = "WEIR_LOG";
+/// The h2 crate warns of each odd frame: with it, clients would write the log.
+const DEFAULT_LEVEL: &str = "info,h2=error";
 /// `WEIR_LOG_FORMAT`: `text` or `json`; default `text` on a terminal, else `json`.
 pub const FORMAT_VARIABLE: &str = "WEIR_LOG_FORMAT";
 
@@ -44,7 +46,7 @@ pub enum LogError {
 impl LogSettings {
     /// `variable` reads the environment; `default` is the format where none is asked for.
     pub fn read(variable: impl Fn(&str) -> Option<String>, default: LogFormat) -> Result<Self, LogError> {
-        let level = variable(LEVEL_VARIABLE).filter(|value| !value.is_empty()).unwrap_or_else(|| "info".into());
+        let level = variable(LEVEL_VARIABLE).filter(|value| !value.is_empty()).unwrap_or_else(|| DEFAULT_LEVEL.into());
         let filter = EnvFilter::builder()
             .parse(&level)
             .map_err(|error| LogError::Level { value: level, reason: error.to_string() })?;

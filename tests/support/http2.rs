@@ -10,14 +10,14 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::certificates::{Identity, TlsClient};
 use super::ports::free_address;
-use super::wait::{block_on, runtime};
+use super::wait::{block_on, eventually, runtime};
 
 /// A message as gRPC frames it: no compression, its length, itself.
 pub fn grpc_message(payload: &[u8]) -> Bytes {
@@ -48,7 +48,7 @@ pub struct H2Stream {
 
 enum Receiving {
     Head(ResponseFuture),
-    Body(RecvStream),
+    Body(http::response::Parts, RecvStream),
 }
 
 impl H2Client {
@@ -126,6 +126,27 @@ impl H2Client {
         })
     }
 
+    /// Asks for a WebSocket on a stream (RFC 8441).
+    #[track_caller]
+    pub fn open_websocket(&mut self, authority: &str, path: &str) -> H2Stream {
+        self.open_tunnel("websocket", authority, path)
+    }
+
+    /// Extended CONNECT, once the server has said that it knows it.
+    #[track_caller]
+    pub fn open_tunnel(&mut self, protocol: &'static str, authority: &str, path: &str) -> H2Stream {
+        eventually("the server's SETTINGS allow extended CONNECT", || {
+            self.sender.is_extended_connect_protocol_enabled().then_some(())
+        });
+        let mut request = self.head("CONNECT", authority, path, &[("sec-websocket-version", "13")]);
+        request.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
+        block_on(async {
+            let mut sender = self.sender.clone().ready().await.expect("the connection is open");
+            let (response, send) = sender.send_request(request, false).expect("a stream");
+            H2Stream { send, receive: Receiving::Head(response) }
+        })
+    }
+
     /// How many streams the server lets this connection have open at one time.
     pub fn max_streams(&self) -> usize {
         self.sender.current_max_send_streams()
@@ -178,6 +199,69 @@ impl H2Stream {
         self.send.send_data(Bytes::new(), true).expect("the stream is open");
     }
 
+    /// Gives the request up.
+    pub fn cancel(mut self) {
+        self.send.send_reset(h2::Reason::CANCEL);
+    }
+
+    #[track_caller]
+    pub fn status(&mut self) -> u16 {
+        self.head().0
+    }
+
+    #[track_caller]
+    pub fn header(&mut self, name: &str) -> Option<String> {
+        self.head().1.get(name).map(|value| value.to_str().expect("text").to_owned())
+    }
+
+    /// Waits until the server has given the stream up, and says why.
+    #[track_caller]
+    pub fn reset_by_server(&mut self) -> h2::Reason {
+        block_on(std::future::poll_fn(|cx| self.send.poll_reset(cx))).expect("a RST_STREAM")
+    }
+
+    /// Everything that is left of the answer's body.
+    #[track_caller]
+    pub fn text(&mut self) -> String {
+        let mut text = Vec::new();
+        while let Some(piece) = self.receive() {
+            text.extend_from_slice(&piece);
+        }
+        String::from_utf8(text).expect("text")
+    }
+
+    /// The bytes that go each way, as a stream of them; it ends where the other side's do.
+    pub fn into_io(mut self) -> DuplexStream {
+        self.status();
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        runtime().spawn(self.carry(theirs));
+        ours
+    }
+
+    async fn carry(self, io: DuplexStream) -> Result<(), h2::Error> {
+        let Receiving::Body(_, mut receive) = self.receive else { unreachable!("the head was read") };
+        let (mut send, (mut read, mut write)) = (self.send, tokio::io::split(io));
+        let up = async {
+            let mut buffer = vec![0; 16 << 10];
+            while let Ok(n @ 1..) = read.read(&mut buffer).await {
+                send_whole(&mut send, Bytes::copy_from_slice(&buffer[..n])).await?;
+            }
+            send.send_data(Bytes::new(), true)
+        };
+        let down = async {
+            while let Some(piece) = receive.data().await {
+                let piece = piece?;
+                let _ = receive.flow_control().release_capacity(piece.len());
+                if write.write_all(&piece).await.is_err() {
+                    break;
+                }
+            }
+            let _ = write.shutdown().await;
+            Ok(())
+        };
+        tokio::try_join!(up, down).map(drop)
+    }
+
     /// The next piece of the answer's body.
     #[track_caller]
     pub fn receive(&mut self) -> Option<Bytes> {
@@ -185,6 +269,19 @@ impl H2Stream {
         let piece = block_on(body.data())?.expect("the stream is open");
         let _ = body.flow_control().release_capacity(piece.len());
         Some(piece)
+    }
+
+    /// The error that the answer's body ends with.
+    #[track_caller]
+    pub fn broken(&mut self) -> h2::Error {
+        let body = self.body();
+        loop {
+            match block_on(body.data()) {
+                Some(Ok(piece)) => drop(body.flow_control().release_capacity(piece.len())),
+                Some(Err(error)) => return error,
+                None => panic!("the answer ends as if it were whole"),
+            }
+        }
     }
 
     #[track_caller]
@@ -195,15 +292,35 @@ impl H2Stream {
 
     #[track_caller]
     fn body(&mut self) -> &mut RecvStream {
-        if let Receiving::Head(response) = &mut self.receive {
-            let body = block_on(response).expect("an answer").into_body();
-            self.receive = Receiving::Body(body);
-        }
+        self.head();
         match &mut self.receive {
-            Receiving::Body(body) => body,
+            Receiving::Body(_, body) => body,
             Receiving::Head(_) => unreachable!("the head was read above"),
         }
     }
+
+    #[track_caller]
+    fn head(&mut self) -> (u16, &HeaderMap) {
+        if let Receiving::Head(response) = &mut self.receive {
+            let (head, body) = block_on(response).expect("an answer").into_parts();
+            self.receive = Receiving::Body(head, body);
+        }
+        match &self.receive {
+            Receiving::Body(head, _) => (head.status.as_u16(), &head.headers),
+            Receiving::Head(_) => unreachable!("the head was read above"),
+        }
+    }
+}
+
+/// As fast as the other side takes it.
+async fn send_whole(send: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), h2::Error> {
+    while !data.is_empty() {
+        send.reserve_capacity(data.len());
+        let Some(n) = std::future::poll_fn(|cx| send.poll_capacity(cx)).await else { break };
+        let n = n?.min(data.len());
+        send.send_data(data.split_to(n), false)?;
+    }
+    Ok(())
 }
 
 async fn collect(response: Response<RecvStream>) -> Result<H2Response, h2::Error> {
@@ -218,8 +335,14 @@ async fn collect(response: Response<RecvStream>) -> Result<H2Response, h2::Error
     Ok(H2Response { status: head.status.as_u16(), headers: head.headers, body, trailers })
 }
 
-/// Speaks HTTP/2 only: `/echo.Echo/Unary`, `/echo.Echo/Stream`, `/echo.Echo/Fail` and gRPC health checks;
-/// anything else is answered with its method and path.
+/// Speaks HTTP/2 only: gRPC health checks, and the methods of an `echo.Echo`:
+/// - `Unary` and `Stream` send back what comes, at its end or at once,
+/// - `Repeat` sends ten messages for what came,
+/// - `Fail` answers with trailers alone,
+/// - `Hold` sends one message and then nothing, until it is cancelled,
+/// - `Break` sends one message and then resets the stream.
+///
+/// Anything else is answered with its method and path.
 pub struct H2Origin {
     pub address: SocketAddr,
     state: Arc<State>,
@@ -231,6 +354,7 @@ struct State {
     unhealthy: AtomicBool,
     heads: Mutex<Vec<http::request::Parts>>,
     connections: AtomicUsize,
+    cancelled: AtomicUsize,
 }
 
 impl H2Origin {
@@ -282,6 +406,19 @@ impl H2Origin {
     pub fn connection_count(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
+
+    /// Calls that were given up with a RST_STREAM whose reason is CANCEL.
+    pub fn cancelled_count(&self) -> usize {
+        self.state.cancelled.load(Ordering::SeqCst)
+    }
+}
+
+impl State {
+    fn count_cancel(&self, reason: Option<h2::Reason>) {
+        if reason == Some(h2::Reason::CANCEL) {
+            self.cancelled.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Drop for H2Origin {
@@ -320,11 +457,30 @@ async fn answer(
         "/echo.Echo/Stream" => {
             let mut send = respond.send_response(grpc_head().body(()).expect("a response"), false)?;
             while let Some(piece) = body.data().await {
-                let piece = piece?;
+                let piece = piece.inspect_err(|error| state.count_cancel(error.reason()))?;
                 let _ = body.flow_control().release_capacity(piece.len());
                 send.send_data(piece, false)?;
             }
             send.send_trailers(grpc_ok())
+        }
+        "/echo.Echo/Repeat" => {
+            let message = body.data().await.expect("a message")?;
+            grpc_answer(&mut respond, vec![message; 10]).await
+        }
+        "/echo.Echo/Hold" => {
+            let mut send = respond.send_response(grpc_head().body(()).expect("a response"), false)?;
+            send.send_data(grpc_message(b"first"), false)?;
+            let reason = std::future::poll_fn(|cx| send.poll_reset(cx)).await?;
+            state.count_cancel(Some(reason));
+            Ok(())
+        }
+        "/echo.Echo/Break" => {
+            let mut send = respond.send_response(grpc_head().body(()).expect("a response"), false)?;
+            send.send_data(grpc_message(b"first"), false)?;
+            // Only once that is on its way: a reset overtakes what waits.
+            let _ = body.data().await;
+            send.send_reset(h2::Reason::INTERNAL_ERROR);
+            Ok(())
         }
         "/echo.Echo/Unary" => {
             let mut pieces = Vec::new();

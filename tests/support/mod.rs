@@ -12,6 +12,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod certificates;
+mod frames;
 mod http1;
 mod http2;
 mod nginx;
@@ -25,6 +26,10 @@ mod websocket;
 mod weir;
 
 pub use certificates::{Authority, Identity, TlsClient};
+pub use frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, FrameConnection, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
+    frame, head,
+};
 pub use http1::{Connection, Request, Response, request};
 pub use http2::{H2Client, H2Origin, H2Response, H2Stream, grpc_message};
 pub use nginx::Nginx;

@@ -12,10 +12,12 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 
 use super::certificates::TlsClient;
+use super::http2::H2Client;
 use super::ports::free_address;
 use super::wait::{block_on, runtime};
 
@@ -117,6 +119,15 @@ impl WebSocket {
             client_async(request, stream).await
         });
         WebSocket { socket: socket.expect("a WebSocket over TLS").0 }
+    }
+
+    /// On a stream of an HTTP/2 connection.
+    #[track_caller]
+    pub fn over_h2(client: &mut H2Client, host: &str, path: &str) -> WebSocket {
+        let mut stream = client.open_websocket(host, path);
+        assert_eq!(stream.status(), 200, "a tunnel to {host}{path}");
+        let stream: Box<dyn Stream> = Box::new(stream.into_io());
+        WebSocket { socket: block_on(WebSocketStream::from_raw_socket(stream, Role::Client, None)) }
     }
 
     #[track_caller]

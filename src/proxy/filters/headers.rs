@@ -1,44 +1,55 @@
 //! Edits on a head of the full lane.
 
-use http::HeaderName;
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora::http::ResponseHeader;
 
 use crate::snapshot::chain::{Edit, EditValue};
 use crate::snapshot::request::RequestView;
 
-/// The head of either side: Pingora keeps them in two types with the same verbs.
+/// The head of either side: a plain map, or Pingora's with the spelling of names kept.
 pub trait Head {
     fn contains(&self, name: &HeaderName) -> bool;
     fn remove(&mut self, name: &HeaderName);
-    fn set(&mut self, name: &HeaderName, value: http::HeaderValue);
-    fn add(&mut self, name: &HeaderName, value: http::HeaderValue);
+    fn set(&mut self, name: &HeaderName, value: HeaderValue);
+    fn add(&mut self, name: &HeaderName, value: HeaderValue);
 }
 
-macro_rules! head {
-    ($type:ty) => {
-        impl Head for $type {
-            fn contains(&self, name: &HeaderName) -> bool {
-                self.headers.contains_key(name)
-            }
+impl Head for HeaderMap {
+    fn contains(&self, name: &HeaderName) -> bool {
+        self.contains_key(name)
+    }
 
-            fn remove(&mut self, name: &HeaderName) {
-                self.remove_header(name);
-            }
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove(name);
+    }
 
-            fn set(&mut self, name: &HeaderName, value: http::HeaderValue) {
-                // Fails only beyond 32,768 fields, which the size limit on heads excludes.
-                let _ = self.insert_header(name, value);
-            }
+    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
+        self.insert(name.clone(), value);
+    }
 
-            fn add(&mut self, name: &HeaderName, value: http::HeaderValue) {
-                let _ = self.append_header(name, value);
-            }
-        }
-    };
+    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
+        self.append(name.clone(), value);
+    }
 }
 
-head!(RequestHeader);
-head!(ResponseHeader);
+impl Head for ResponseHeader {
+    fn contains(&self, name: &HeaderName) -> bool {
+        self.headers.contains_key(name)
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove_header(name);
+    }
+
+    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
+        // Fails only beyond 32,768 fields, which the size limit on heads excludes.
+        let _ = self.insert_header(name, value);
+    }
+
+    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
+        let _ = self.append_header(name, value);
+    }
+}
 
 pub fn apply(edits: &[Edit], head: &mut impl Head, request: &RequestView<'_>, request_id: &str) {
     let render = |value: &EditValue| value.render(request, request_id);

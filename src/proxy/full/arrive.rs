@@ -14,18 +14,18 @@ use pingora_proxy::Session;
 
 use super::affinity::Affinity;
 use super::context::{Attempts, Context, Forwarding, KeptView};
-use crate::model::Redirect;
+use crate::model::{ForwardedField, Redirect};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::client_address::{self, Through};
 use crate::proxy::connection::Connection;
 use crate::proxy::filters::{self, Verdict};
 use crate::proxy::request_id::RequestId;
-use crate::snapshot::request::RequestView;
-use crate::snapshot::table::{Action, Forward, Lookup, Route};
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
+use crate::snapshot::request::RequestView;
 use crate::snapshot::rewrite::{self, BadRewrite};
+use crate::snapshot::table::{Action, Forward, Lookup, Route};
 use crate::telemetry::record::Ended;
 
 /// `None`: the request goes on to an upstream.
@@ -38,8 +38,11 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     };
     let trusted = &snapshot.model.process.trusted_proxies;
     let client = client_address::resolve(connection.peer.ip(), connection.scheme(), &header.headers, trusted);
-    ctx.begin(connection, client, header.version);
-    ctx.request_id = request_id(header.headers.get("x-request-id"), client.through);
+    ctx.begin(connection, client, version(session));
+    ctx.request_id = match client.through {
+        Through::TrustedProxy => RequestId::given(header.headers.get("x-request-id")),
+        Through::Nobody => RequestId::generate(),
+    };
     let refuse = |status, detail: &str, ctx: &mut Context| {
         ctx.record.ended = Ended::Refused("request");
         Ok(Some(Answer::error(status, detail, ctx.request_id(), answer::accept(session))))
@@ -93,17 +96,32 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     if route.needs.view {
         ctx.view = Some(KeptView::of(&view));
     }
-    let outcome = act(session, ctx, route, &view, &target, port, host_value.as_deref().cloned());
+    let arrival = Arrival {
+        uri: &header.uri,
+        view: &view,
+        target: &target,
+        port,
+        host: host_value.as_deref(),
+        forwarded: snapshot.model.process.forwarded,
+    };
+    let outcome = act(session, ctx, route, &arrival);
     if session.is_upgrade_req() {
         converse(session, route);
     }
     outcome
 }
 
+/// What the client speaks: a session of our own is a stream of HTTP/2, even where its request reads as HTTP/1.
+fn version(session: &Session) -> http::Version {
+    let session = session.as_downstream();
+    if session.is_custom() { http::Version::HTTP_2 } else { session.req_header().version }
+}
+
 /// HTTP/2 may split the field; whatever comes after us expects one (RFC 9113 §8.2.3).
 fn join_cookies(session: &mut Session) -> Result<()> {
+    let version = version(session);
     let header = session.req_header_mut();
-    if header.version != http::Version::HTTP_2 || header.headers.get_all(COOKIE).iter().nth(1).is_none() {
+    if version != http::Version::HTTP_2 || header.headers.get_all(COOKIE).iter().nth(1).is_none() {
         return Ok(());
     }
     let pieces: Vec<&[u8]> = header.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -120,15 +138,18 @@ fn converse(session: &mut Session, route: &Route) {
     }
 }
 
-fn act(
-    session: &Session,
-    ctx: &mut Context,
-    route: &Arc<Route>,
-    view: &RequestView<'_>,
-    target: &Resource<'_>,
+/// What is known of a request that a route has taken.
+struct Arrival<'a> {
+    uri: &'a http::Uri,
+    view: &'a RequestView<'a>,
+    target: &'a Resource<'a>,
+    /// Of the client's Host.
     port: Option<u16>,
-    host_value: Option<HeaderValue>,
-) -> Result<Option<Answer>> {
+    host: Option<&'a HeaderValue>,
+    forwarded: ForwardedField,
+}
+
+fn act(session: &Session, ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<Option<Answer>> {
     match &route.action {
         Action::Forward(forward) => {
             if let (Some(max), Some(length)) = (route.chain.max_body, content_length(session))
@@ -138,7 +159,7 @@ fn act(
                 let detail = "the request body is larger than the limit";
                 return Ok(Some(Answer::error(413, detail, ctx.request_id(), answer::accept(session))));
             }
-            match plan(route, forward, view, target, host_value) {
+            match plan(route, forward, arrival) {
                 Ok(forwarding) => {
                     ctx.forwarding = Some(Box::new(forwarding));
                     Ok(None)
@@ -148,28 +169,25 @@ fn act(
                 }
             }
         }
-        Action::Redirect(redirect) => Ok(Some(redirect_answer(session, ctx, route, redirect, view, target, port))),
+        Action::Redirect(redirect) => Ok(Some(redirect_answer(session, ctx, route, redirect, arrival))),
         Action::Respond(respond) => {
             Ok(Some(Answer { status: respond.status, headers: respond.headers.clone(), body: respond.body.clone() }))
         }
     }
 }
 
-fn plan(
-    route: &Arc<Route>,
-    forward: &Forward,
-    view: &RequestView<'_>,
-    target: &Resource<'_>,
-    host: Option<HeaderValue>,
-) -> Result<Forwarding, BadRewrite> {
-    let target = match rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, &target.raw)? {
-        Cow::Borrowed(_) => None,
+fn plan(route: &Arc<Route>, forward: &Forward, arrival: &Arrival<'_>) -> Result<Forwarding, BadRewrite> {
+    let (view, raw) = (arrival.view, &arrival.target.raw);
+    let target = match rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, raw)? {
+        // An absolute target goes on in origin form; whatever else stands there stands in the URI to the letter.
+        Cow::Borrowed(raw) => (arrival.uri.path_and_query().map(|path| path.as_str()) != Some(raw)).then(|| raw.into()),
         Cow::Owned(rewritten) => Some(rewritten),
     };
     Ok(Forwarding {
         route: route.clone(),
         target,
-        host,
+        host: arrival.host.cloned(),
+        forwarded: arrival.forwarded,
         affinity: Affinity::of(&forward.upstream, view),
         max_body: route.chain.max_body,
         received_body: 0,
@@ -182,12 +200,10 @@ fn redirect_answer(
     ctx: &Context,
     route: &Route,
     redirect: &Redirect,
-    view: &RequestView<'_>,
-    target: &Resource<'_>,
-    port: Option<u16>,
+    arrival: &Arrival<'_>,
 ) -> Answer {
     let refuse = |reason: &str| Answer::error(400, reason, ctx.request_id(), answer::accept(session));
-    match rewrite::location(redirect, &route.path, view, &target.raw, port) {
+    match rewrite::location(redirect, &route.path, arrival.view, &arrival.target.raw, arrival.port) {
         Ok(location) => match HeaderValue::try_from(location) {
             Ok(location) => Answer::redirect(redirect.status.code(), location),
             Err(_) => refuse("the request's URL cannot be written as a header"),
@@ -212,24 +228,10 @@ fn authority(header: &pingora::http::RequestHeader) -> Option<Cow<'_, HeaderValu
 /// A request on an HTTP/2 connection for a host that has another certificate (RFC 9110 §15.5.20).
 fn misdirected(shared: &Shared, session: &Session, connection: &Connection, host: &str) -> bool {
     match &connection.tls {
-        Some(tls) if session.as_downstream().is_http2() && tls.server_name.as_deref() != Some(host) => {
+        Some(tls) if version(session) == http::Version::HTTP_2 && tls.server_name.as_deref() != Some(host) => {
             shared.tls.certificates().store().misdirected(tls.server_name.as_deref(), host)
         }
         _ => false,
-    }
-}
-
-/// A trusted proxy's, where it sent a usable one; else a new one.
-fn request_id(given: Option<&HeaderValue>, through: Through) -> HeaderValue {
-    let usable = |value: &&HeaderValue| {
-        let bytes = value.as_bytes();
-        (1..=128).contains(&bytes.len()) && bytes.iter().all(|b| b.is_ascii_graphic())
-    };
-    match (through, given.filter(usable)) {
-        (Through::TrustedProxy, Some(given)) => given.clone(),
-        (Through::TrustedProxy, None) | (Through::Nobody, _) => {
-            HeaderValue::from_str(RequestId::generate().as_str()).unwrap_or_else(|_| HeaderValue::from_static("-"))
-        }
     }
 }
 

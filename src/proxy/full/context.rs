@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::model::Scheme;
 use super::affinity::Affinity;
 use super::pooled::Turn;
+use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
+use crate::proxy::request_id::RequestId;
 use crate::snapshot::request::RequestView;
 use crate::snapshot::table::{Action, Forward, Route};
 use crate::snapshot::upstream::Lease;
@@ -19,7 +20,7 @@ use crate::telemetry::record::{Protocol, RequestRecord};
 pub struct Context {
     pub record: RequestRecord,
     pub client: Option<Client>,
-    pub request_id: HeaderValue,
+    pub request_id: RequestId,
     pub route: Option<Arc<Route>>,
     pub view: Option<KeptView>,
     /// Present from the moment it is decided that the request goes to an upstream.
@@ -34,7 +35,7 @@ impl Default for Context {
         Self {
             record: RequestRecord::new(Instant::now(), UNKNOWN, Protocol::Http11, None),
             client: None,
-            request_id: HeaderValue::from_static("-"),
+            request_id: RequestId::None,
             route: None,
             view: None,
             forwarding: None,
@@ -56,9 +57,8 @@ impl Context {
         };
     }
 
-    /// What was generated, or a trusted proxy's: both are visible ASCII.
     pub fn request_id(&self) -> &str {
-        self.request_id.to_str().unwrap_or("-")
+        self.request_id.as_str()
     }
 }
 
@@ -69,6 +69,7 @@ pub struct Forwarding {
     pub target: Option<String>,
     /// The client's Host.
     pub host: Option<HeaderValue>,
+    pub forwarded: ForwardedField,
     pub affinity: Affinity,
     pub max_body: Option<u64>,
     pub received_body: u64,

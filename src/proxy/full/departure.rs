@@ -2,18 +2,20 @@
 //!
 //! Pingora has removed hop-by-hop fields before this. `X-Forwarded-*` of a client that is no trusted proxy are
 //! replaced, not appended to: an upstream may believe them.
+//!
+//! Field names go out in lower case, as from Envoy and HAProxy and as HTTP/2 clients send them: Pingora's map of the
+//! client's spelling makes each field that is set here five times as dear (5 % of a small request, measured).
 
 use bytes::Bytes;
-use http::header::{CONNECTION, FORWARDED, HOST, TRAILER};
-use http::{HeaderName, HeaderValue};
+use http::header::{CONNECTION, FORWARDED, HOST, TE, TRAILER};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
 use super::pooled::Turn;
-use crate::model::{ForwardedField, Scheme};
-use crate::proxy::Shared;
+use crate::model::ForwardedField;
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::{Connection, address_value};
 use crate::proxy::filters;
@@ -25,95 +27,91 @@ const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port")
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-pub fn prepare(shared: &Shared, session: &Session, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
+pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let (Some(forwarding), Some(client), Some(connection)) =
         (ctx.forwarding.as_deref(), ctx.client, Connection::of(session.digest()))
     else {
         return Err(Error::explain(ErrorType::InternalError, "a request leaves that has not arrived"));
     };
-    if let Some(target) = &forwarding.target {
-        request.set_raw_path(target.as_bytes())?;
-    }
-    tell_of_client(request, &client, connection, forwarding)?;
-    request.insert_header(X_REQUEST_ID, ctx.request_id.clone())?;
-    match (shared.snapshot.load().model.process.forwarded, client.through) {
-        (ForwardedField::Send, _) => append_forwarded(request, &client, connection, forwarding)?,
+    let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let mut parts: http::request::Parts = std::mem::replace(request, nothing).into();
+    let headers = &mut parts.headers;
+    tell_of_client(headers, &client, connection, forwarding)?;
+    headers.insert(X_REQUEST_ID, ctx.request_id.to_header_value());
+    match (forwarding.forwarded, client.through) {
+        (ForwardedField::Send, _) => append_forwarded(headers, &client, connection, forwarding)?,
         (ForwardedField::Omit, Through::TrustedProxy) => {}
-        (ForwardedField::Omit, Through::Nobody) => remove(request, &FORWARDED),
+        (ForwardedField::Omit, Through::Nobody) => drop(headers.remove(FORWARDED)),
     }
-    if forwarding.attempt.turn == Turn::Last {
-        request.insert_header(CONNECTION, "close")?;
+    // An upgraded connection serves no other request anyway, and its `Connection` is needed.
+    if forwarding.attempt.turn == Turn::Last && !session.is_upgrade_req() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     // HTTP/1 trailers end here, so none may be announced.
-    remove(request, &TRAILER);
+    headers.remove(TRAILER);
+    // The one value that crosses HTTP/2 hops (RFC 9113 §8.2.2); gRPC servers insist on it.
+    if parts.version == http::Version::HTTP_2 && session.req_header().headers.get(TE).is_some_and(|te| te == "trailers")
+    {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     if let Some(host) = &forwarding.forward().host {
-        request.insert_header(HOST, host.clone())?;
+        headers.insert(HOST, host.clone());
     }
     let edits = &forwarding.route.chain.request_edits;
     if !edits.is_empty() {
-        let headers = &session.req_header().headers;
+        let received = &session.req_header().headers;
         match &ctx.view {
-            Some(kept) => filters::apply(edits, request, &kept.view(headers), ctx.request_id()),
-            None => filters::apply(edits, request, &client.bare_view(headers), ctx.request_id()),
+            Some(kept) => filters::apply(edits, headers, &kept.view(received), ctx.request_id()),
+            None => filters::apply(edits, headers, &client.bare_view(received), ctx.request_id()),
         }
     }
-    Ok(())
+    *request = RequestHeader::from(parts);
+    match &forwarding.target {
+        Some(target) => request.set_raw_path(target.as_bytes()),
+        None => Ok(()),
+    }
 }
 
 fn tell_of_client(
-    request: &mut RequestHeader,
+    headers: &mut HeaderMap,
     client: &Client,
     connection: &Connection,
     forwarding: &Forwarding,
 ) -> Result<()> {
     let peer = &connection.peer_value;
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme.as_str()));
     match client.through {
         Through::Nobody => {
-            request.insert_header(X_FORWARDED_FOR, peer.clone())?;
-            request.insert_header(X_REAL_IP, peer.clone())?;
-            request.insert_header(X_FORWARDED_PROTO, scheme_value(client.scheme))?;
-            request.insert_header(X_FORWARDED_PORT, connection.port_value.clone())?;
-            insert_or_remove(request, X_FORWARDED_HOST, forwarding.host.clone())?;
+            headers.insert(X_FORWARDED_FOR, peer.clone());
+            headers.insert(X_REAL_IP, peer.clone());
+            headers.insert(X_FORWARDED_PORT, connection.port_value.clone());
+            set_or_remove(headers, X_FORWARDED_HOST, forwarding.host.clone());
         }
         Through::TrustedProxy => {
-            append_list(request, X_FORWARDED_FOR, peer)?;
-            request.insert_header(X_REAL_IP, address_value(client.address))?;
-            request.insert_header(X_FORWARDED_PROTO, scheme_value(client.scheme))?;
-            if !request.headers.contains_key(X_FORWARDED_PORT) {
-                request.insert_header(X_FORWARDED_PORT, connection.port_value.clone())?;
+            append_list(headers, X_FORWARDED_FOR, peer)?;
+            headers.insert(X_REAL_IP, address_value(client.address));
+            if !headers.contains_key(X_FORWARDED_PORT) {
+                headers.insert(X_FORWARDED_PORT, connection.port_value.clone());
             }
-            if !request.headers.contains_key(X_FORWARDED_HOST) {
-                insert_or_remove(request, X_FORWARDED_HOST, forwarding.host.clone())?;
+            if !headers.contains_key(X_FORWARDED_HOST) {
+                set_or_remove(headers, X_FORWARDED_HOST, forwarding.host.clone());
             }
         }
     }
     Ok(())
 }
 
-fn remove(request: &mut RequestHeader, name: &HeaderName) {
-    if request.headers.contains_key(name) {
-        request.remove_header(name);
-    }
-}
-
-fn scheme_value(scheme: Scheme) -> HeaderValue {
-    HeaderValue::from_static(scheme.as_str())
-}
-
-fn insert_or_remove(request: &mut RequestHeader, name: HeaderName, value: Option<HeaderValue>) -> Result<()> {
+fn set_or_remove(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
     match value {
-        Some(value) => request.insert_header(name, value),
-        None => {
-            remove(request, &name);
-            Ok(())
-        }
+        Some(value) => drop(headers.insert(name, value)),
+        None => drop(headers.remove(name)),
     }
 }
 
 /// One field with the whole list: some upstreams read the first field only.
-fn append_list(request: &mut RequestHeader, name: HeaderName, item: &HeaderValue) -> Result<()> {
+fn append_list(headers: &mut HeaderMap, name: HeaderName, item: &HeaderValue) -> Result<()> {
     let mut list = Vec::new();
-    for value in request.headers.get_all(&name).iter().chain([item]) {
+    for value in headers.get_all(&name).iter().chain([item]) {
         if !list.is_empty() {
             list.extend_from_slice(b", ");
         }
@@ -121,12 +119,13 @@ fn append_list(request: &mut RequestHeader, name: HeaderName, item: &HeaderValue
     }
     let list = HeaderValue::from_bytes(&list)
         .map_err(|_| Error::explain(ErrorType::InternalError, "joined header values are a header value"))?;
-    request.insert_header(name, list)
+    headers.insert(name, list);
+    Ok(())
 }
 
 /// RFC 7239. What an untrusted client wrote is dropped.
 fn append_forwarded(
-    request: &mut RequestHeader,
+    headers: &mut HeaderMap,
     client: &Client,
     connection: &Connection,
     forwarding: &Forwarding,
@@ -140,8 +139,11 @@ fn append_forwarded(
     let element = HeaderValue::try_from(element)
         .map_err(|_| Error::explain(ErrorType::InternalError, "a Forwarded element is a header value"))?;
     match client.through {
-        Through::TrustedProxy => append_list(request, FORWARDED, &element),
-        Through::Nobody => request.insert_header(FORWARDED, element),
+        Through::TrustedProxy => append_list(headers, FORWARDED, &element),
+        Through::Nobody => {
+            headers.insert(FORWARDED, element);
+            Ok(())
+        }
     }
 }
 

@@ -21,8 +21,13 @@ use crate::telemetry::record::Ended;
 
 /// Sends an error page, where nothing has been sent yet and somebody is there to read it.
 pub async fn tell_client(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-    let Some(status) = status_for(error) else {
-        ctx.record.ended = Ended::ClientClosed;
+    let status = status_for(error);
+    match (error.etype(), error.esource()) {
+        (ReadTimedout | WriteTimedout, ErrorSource::Downstream) => ctx.record.ended = Ended::ClientTimeout,
+        _ if status.is_none() => ctx.record.ended = Ended::ClientClosed,
+        _ => {}
+    }
+    let Some(status) = status else {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
     if ctx.record.ended == Ended::Completed {

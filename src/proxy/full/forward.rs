@@ -19,7 +19,8 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
         return Err(Error::explain(ErrorType::InternalError, "nothing says where to forward to"));
     };
     let forward = forwarding.forward();
-    let now = Instant::now();
+    // The first attempt begins with the request, as far as a clock can tell.
+    let now = if forwarding.attempt.begun == 0 { ctx.record.started } else { Instant::now() };
     let pick = PickRequest {
         now,
         key: forwarding.affinity.key,
@@ -40,11 +41,18 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
         forward.metrics.retried();
     }
     let mut peer = lease.endpoint().peer(host_name(forwarding));
+    if session.is_upgrade_req() {
+        // Only HTTP/1.1 has upgrades, whatever else the endpoint speaks.
+        peer.options.set_http_version(1, 1);
+    }
     set_timeouts(&mut peer, session, &forward.timeouts, forwarding.attempt.first.unwrap_or(now), now)?;
+    // Waiting for a place is not the endpoint's latency.
+    let may_have_waited = forward.upstream.definition().limits.max_connections.is_some();
+    let begun = if may_have_waited { Instant::now() } else { now };
     pooled::isolate(&mut peer, &forward.upstream.definition().keepalive);
     let attempt = &mut forwarding.attempt;
     attempt.first.get_or_insert(now);
-    attempt.current = Some(now);
+    attempt.current = Some(begun);
     attempt.begun += 1;
     ctx.record.endpoint = Some(lease.endpoint().address);
     ctx.record.retries = attempt.begun - 1;

@@ -89,7 +89,7 @@ impl ProxyHttp for FullLane {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        departure::prepare(&self.shared, session, request, ctx)
+        departure::prepare(session, request, ctx)
     }
 
     async fn request_body_filter(

@@ -36,6 +36,10 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
         return Err(Error::explain(ErrorType::HTTPStatus(status), "the upstream answered with this").into_up());
     }
     ctx.record.first_byte = Some(now - ctx.record.started);
+    if status == 101 {
+        // Known from here on: the time for the request ends with the handshake.
+        ctx.record.status = status;
+    }
     Ok(())
 }
 
@@ -76,7 +80,7 @@ fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) 
     }
 }
 
-/// RFC 9110 §7.6.1. Pingora writes `Connection` itself, and keeps `Upgrade` apart.
+/// RFC 9110 §7.6.1. Pingora writes `Connection` anew, and keeps `Upgrade` apart.
 fn strip_hop_by_hop(response: &mut ResponseHeader) {
     if let Some(connection) = response.headers.get(CONNECTION) {
         let named: Vec<HeaderName> = connection
@@ -89,7 +93,6 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
         for name in named {
             response.remove_header(&name);
         }
-        response.remove_header(&CONNECTION);
     }
     // HTTP/1 trailers end here, so none may be announced.
     let trailer = if response.version == http::Version::HTTP_2 { None } else { Some(TRAILER) };
@@ -109,8 +112,9 @@ pub async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) ->
     apply_edits(session, &mut head, ctx);
     ctx.record.status = answer.status;
     match answer.status {
-        // What could not be understood may have been misunderstood: nothing more is read from there.
-        400 => session.set_keepalive(None),
+        // What could not be understood may have been misunderstood, and what is late may never come: nothing more is
+        // read from there.
+        400 | 408 => session.set_keepalive(None),
         _ => read_past_body(session).await,
     }
     answer::send(session, head, answer.body).await?;

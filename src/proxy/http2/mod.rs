@@ -1,0 +1,209 @@
+//! The life of an HTTP/2 connection: its streams become requests; bounds and drain are ours.
+//!
+//! ```text
+//! preface ──► frames ──(watched)──► streams ──(a task each)──► HttpProxy
+//!    │           │ a flood: GOAWAY ENHANCE_YOUR_CALM     ▲ with a body, or a WebSocket: as an Exchange
+//!    │           │ idle-timeout, max-requests, drain: GOAWAY, then the open streams finish
+//!    └ header-timeout
+//! ```
+
+mod exchange;
+mod flood;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use h2::Reason;
+use pingora::apps::HttpServerApp;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{self, H2Accept, H2Options, HttpSession};
+use pingora::protocols::{Digest, GetProxyDigest, Stream};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::exchange::Exchange;
+use self::flood::{Alarm, Watched};
+use super::connection::Connection;
+use super::stream::{ClientStream, Fence};
+use super::worker::Worker;
+use crate::model::ConnectionLimits;
+
+/// What one stream may send before Weir has passed it on, and all streams of a connection together.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// What Weir holds of one stream's answer while its client does not read.
+const SEND_BUFFER: usize = 128 << 10;
+/// Streams that the session refused (a head that no request can be made of) before the client is sent away.
+const MAX_REJECTED: usize = 32;
+/// Between a GOAWAY and the end of a connection that has no streams (any more): what was on its way may still arrive.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+type ClientConnection = h2::server::Connection<Stream, bytes::Bytes>;
+
+pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, worker: &Arc<Worker>) {
+    // Where a message ends is not for the stream to know; and closed with care, or a client that is still sending
+    // loses the GOAWAY that says why.
+    stream.set_fence(Fence::Chunked);
+    stream.deadline().clear();
+    let digest = Arc::new(Digest { proxy_digest: stream.get_proxy_digest(), ..Digest::default() });
+    let alarm = Arc::new(Alarm::default());
+    let handshake = server::handshake(Box::new(Watched::new(stream, alarm.clone())), Some(options(limits)));
+    // A client that does not complete the preface in time is not owed an answer.
+    let Ok(Ok(mut connection)) = timeout(limits.header_timeout, handshake).await else { return };
+    let streams = Arc::new(Streams::default());
+    match serve_streams(&mut connection, &digest, &alarm, &streams, limits, worker).await {
+        End::Closed => {}
+        End::Flood(of) => {
+            if let Some(about) = Connection::of(Some(&digest)) {
+                let (listener, client) = (&about.listener.name, about.peer);
+                tracing::info!(%listener, %client, of, "ended an HTTP/2 connection that did not behave");
+            }
+            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            // A client that does not take it is left with a closed connection.
+            let _ = timeout(FAREWELL, poll_fn(|cx| connection.poll_closed(cx))).await;
+        }
+    }
+}
+
+enum End {
+    Closed,
+    /// Of what.
+    Flood(&'static str),
+}
+
+async fn serve_streams(
+    connection: &mut ClientConnection,
+    digest: &Arc<Digest>,
+    alarm: &Alarm,
+    streams: &Arc<Streams>,
+    limits: &ConnectionLimits,
+    worker: &Arc<Worker>,
+) -> End {
+    let mut shutdown = worker.shutdown().clone();
+    let mut check = std::pin::pin!(sleep_until(Instant::now() + limits.idle_timeout));
+    let (mut accepted, mut rejected, mut leaving) = (0, 0, false);
+    let mut leave = worker.draining();
+    loop {
+        if leave && !leaving {
+            leaving = true;
+            connection.graceful_shutdown();
+            check.as_mut().reset(Instant::now() + FAREWELL);
+        }
+        tokio::select! {
+            biased;
+            _ = shutdown.changed(), if !leaving => leave = true,
+            next = next_request(connection, digest, alarm) => match next {
+                Ok(session) => {
+                    accepted += 1;
+                    leave |= accepted >= limits.max_requests;
+                    streams.spawn(session, limits.body_timeout, worker);
+                }
+                Err(Instead::Rejected) if rejected == MAX_REJECTED => return End::Flood("requests that are none"),
+                Err(Instead::Rejected) => rejected += 1,
+                Err(Instead::Flood) => return End::Flood("frames that carry nothing"),
+                Err(Instead::Closed) => return End::Closed,
+            },
+            () = check.as_mut() => match streams.idle_for() {
+                Some(_) if leaving => return End::Closed,
+                None if leaving => check.as_mut().reset(Instant::now() + FAREWELL),
+                idle => match limits.idle_timeout.checked_sub(idle.unwrap_or_default()) {
+                    Some(left) if !left.is_zero() => check.as_mut().reset(Instant::now() + left),
+                    _ => leave = true,
+                },
+            },
+        }
+    }
+}
+
+/// Of a request.
+enum Instead {
+    Rejected,
+    Flood,
+    Closed,
+}
+
+/// Drives the connection until a request opens a stream.
+async fn next_request(
+    connection: &mut ClientConnection,
+    digest: &Arc<Digest>,
+    alarm: &Alarm,
+) -> Result<HttpSession, Instead> {
+    let mut accept = std::pin::pin!(HttpSession::from_h2_conn(connection, digest.clone()));
+    poll_fn(|cx| {
+        let polled = accept.as_mut().poll(cx);
+        // The alarm is raised nowhere but in this poll.
+        if alarm.is_raised() {
+            return Poll::Ready(Err(Instead::Flood));
+        }
+        polled.map(|accepted| match accepted {
+            Ok(Some(H2Accept::Session(session))) => Ok(session),
+            Ok(Some(H2Accept::Rejected)) => Err(Instead::Rejected),
+            Ok(None) | Err(_) => Err(Instead::Closed),
+        })
+    })
+    .await
+}
+
+fn options(limits: &ConnectionLimits) -> H2Options {
+    let mut options = server::default_h2_options();
+    options
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(u32::try_from(limits.max_header_size.0).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        // As many as may be open may be given up in one go, before the first of them was looked at.
+        .max_pending_accept_reset_streams(limits.max_streams as usize)
+        .enable_connect_protocol();
+    options
+}
+
+/// The open streams of one connection.
+#[derive(Default)]
+struct Streams {
+    open: AtomicUsize,
+    last_end: std::sync::Mutex<Option<Instant>>,
+}
+
+impl Streams {
+    fn spawn(self: &Arc<Self>, session: HttpSession, body_timeout: Duration, worker: &Arc<Worker>) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let open = OpenStream(self.clone());
+        let worker = worker.clone();
+        let mut session = if Exchange::is_needed_for(&session) {
+            ServerSession::new_custom(Box::new(Exchange::new(session, body_timeout)))
+        } else {
+            ServerSession::new_http2(session)
+        };
+        session.set_write_timeout(Some(body_timeout));
+        tokio::spawn(async move {
+            let _open = open;
+            worker.proxy().process_new_http(session, worker.shutdown()).await;
+        });
+    }
+
+    /// `None`: there are open streams.
+    fn idle_for(&self) -> Option<Duration> {
+        if self.open.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        match *self.last_end.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            Some(end) => Some(end.elapsed()),
+            // Nothing ever came.
+            None => Some(Duration::MAX),
+        }
+    }
+}
+
+/// Closes with the task, however that ends.
+struct OpenStream(Arc<Streams>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *self.0.last_end.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Clients of HTTP/2 that stop half-way, sending or reading: the listener's `body-timeout` ends their stream, and
+//! nothing but their stream.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use support::{Answer, H2Client, H2Origin, Origin, Weir, eventually, free_address, grpc_message, holds_for, indent};
+
+/// `/` goes to the origin; `/here` is answered by Weir with nothing, which needs no flow control.
+fn impatient(limits: &str, origin: SocketAddr, upstream_keys: &str) -> (Weir, SocketAddr) {
+    let http = free_address();
+    let weir = Weir::start(&format!(
+        "listeners:\n  http:\n    address: \"{http}\"\n    limits: {{ {limits} }}\n\
+         upstreams:\n  origin:\n    endpoints: [ \"{origin}\" ]\n{}\n\
+         hosts:\n  - names: [\"*\"]\n    routes:\n\
+         \x20     - {{ path: /, upstream: origin }}\n\
+         \x20     - {{ path: /here, respond: {{ status: 204 }} }}\n",
+        indent(upstream_keys, 4)
+    ));
+    (weir, http)
+}
+
+#[test]
+fn a_body_that_stops_coming_is_answered_with_408_and_the_connection_serves_on() {
+    let origin = Origin::named("origin");
+    let (weir, http) = impatient("body-timeout: 300ms", origin.address, "");
+    let mut client = H2Client::plain(http);
+    let begun = Instant::now();
+    for headers in [&[][..], &[("content-length", "100")]] {
+        let mut stalled = client.open_stream("POST", "a.test", "/", headers);
+        stalled.send(Bytes::from("some"));
+        assert_eq!(client.get("a.test", "/").text(), "origin", "another stream, meanwhile");
+        assert_eq!(stalled.status(), 408);
+        assert!(stalled.text().contains("did not arrive in time"));
+        assert_eq!(stalled.reset_by_server(), h2::Reason::NO_ERROR, "RFC 9113 §8.1: the rest is not wanted");
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(600), "not before its time: {:?}", begun.elapsed());
+    assert_eq!(client.get("a.test", "/").text(), "origin", "the connection is in order");
+    assert_eq!(origin.received().iter().filter(|request| request.method == "POST").count(), 0);
+    eventually("it is logged as what it is", || weir.log().contains("\"client-timeout\"").then_some(()));
+}
+
+#[test]
+fn a_body_whose_pieces_come_in_time_may_take_longer_in_all() {
+    let origin = Origin::named("origin");
+    let (_weir, http) = impatient("body-timeout: 500ms", origin.address, "");
+    let mut client = H2Client::plain(http);
+    let mut slow = client.open_stream("POST", "a.test", "/", &[]);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1200) {
+        slow.send(Bytes::from("piece"));
+        holds_for(Duration::from_millis(100), "time passes", || true);
+    }
+    slow.finish();
+    assert_eq!((slow.status(), slow.text().as_str()), (200, "origin"));
+}
+
+#[test]
+fn a_stalled_body_whose_answer_is_complete_does_not_hold_its_stream() {
+    let origin = Origin::start_at_head(|_| Answer::ok("early"));
+    let (weir, http) = impatient("body-timeout: 300ms", origin.address, "");
+    let mut client = H2Client::plain(http);
+    let mut stalled = client.open_stream("POST", "a.test", "/", &[]);
+    stalled.send(Bytes::from("some"));
+    assert_eq!((stalled.status(), stalled.text().as_str()), (200, "early"));
+    eventually("the request is over", || (weir.metric("weir_requests_in_flight", &[]) == Some(0.0)).then_some(()));
+}
+
+#[test]
+fn a_conversation_may_pause_for_longer() {
+    let service = H2Origin::plain();
+    let (_weir, http) = impatient("body-timeout: 200ms", service.address, "protocol: http2");
+    let mut client = H2Client::plain(http);
+    let mut stream = client.open_stream("POST", "grpc.test", "/echo.Echo/Stream", &[("te", "trailers")]);
+    for word in ["one", "two"] {
+        stream.send(grpc_message(word.as_bytes()));
+        assert_eq!(stream.receive(), Some(grpc_message(word.as_bytes())));
+        holds_for(Duration::from_millis(700), "nobody says anything", || true);
+    }
+    stream.finish();
+    assert_eq!(stream.receive(), None);
+    assert_eq!(stream.trailers().expect("trailers")["grpc-status"], "0");
+}
+
+#[test]
+fn a_client_that_does_not_read_loses_its_stream_and_nothing_else() {
+    let origin = Origin::start(|_| Answer::ok(&"x".repeat(4 << 20)));
+    let (weir, http) = impatient("body-timeout: 300ms", origin.address, "");
+    let mut client = H2Client::plain(http);
+    let mut unread = client.open_stream("GET", "a.test", "/", &[]);
+    unread.finish();
+    assert_eq!(unread.status(), 200);
+    // Its flow control window is used up by now, and the connection's with it.
+    assert_eq!(client.get("a.test", "/here").status, 204);
+    assert_eq!(unread.reset_by_server(), h2::Reason::CANCEL);
+    assert_eq!(client.get("a.test", "/here").status, 204, "the connection is in order");
+    eventually("the request is over", || (weir.metric("weir_requests_in_flight", &[]) == Some(0.0)).then_some(()));
+    eventually("it is logged as what it is", || weir.log().contains("\"client-timeout\"").then_some(()));
+}
+
+#[test]
+fn a_connection_without_streams_is_told_goodbye_after_its_idle_time() {
+    let origin = Origin::named("origin");
+    let (_weir, http) = impatient("idle-timeout: 300ms", origin.address, "");
+    let mut client = H2Client::plain(http);
+    assert_eq!(client.get("a.test", "/").status, 200);
+    assert!(client.closed_in_order(), "GOAWAY with NO_ERROR");
+}
