@@ -35,7 +35,7 @@ pub use http2::{H2Client, H2Origin, H2Response, H2Stream, grpc_message};
 pub use nginx::Nginx;
 pub use origin::{Answer, Blackhole, Origin, Received};
 pub use ports::{free_address, free_port};
-pub use process::{Process, Signal};
+pub use process::{Process, Signal, resident_kib_of};
 pub use storm::{Chatter, Load, full_storm};
 pub use tools::{Curl, WrkReport, curl, h2load, wrk, wrk_with};
 pub use wait::{LIMIT, block_on, eventually, holds_for};

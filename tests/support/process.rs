@@ -71,19 +71,24 @@ impl Process {
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
-        self.kib("status", "VmRSS:")
+        resident_kib_of(self.id())
     }
 
     /// Memory in KiB, of what is shared with other processes only its share: what the process costs.
     pub fn proportional_kib(&self) -> u64 {
-        self.kib("smaps_rollup", "Pss:")
+        kib(self.id(), "smaps_rollup", "Pss:")
     }
+}
 
-    fn kib(&self, file: &str, field: &str) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.id())).expect("the process runs");
-        let line = text.lines().find_map(|line| line.strip_prefix(field)).expect("a line of this name");
-        line.trim().trim_end_matches(" kB").parse().expect("a number of kB")
-    }
+/// Resident memory of any process, in KiB.
+pub fn resident_kib_of(process: u32) -> u64 {
+    kib(process, "status", "VmRSS:")
+}
+
+fn kib(process: u32, file: &str, field: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/{file}")).expect("the process runs");
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).expect("a line of this name");
+    line.trim().trim_end_matches(" kB").parse().expect("a number of kB")
 }
 
 impl Drop for Process {

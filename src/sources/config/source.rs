@@ -61,12 +61,18 @@ impl SourceText {
 
     /// The lines as YAML counts them: ended by `\n`, `\r\n` or `\r`.
     pub fn lines(&self) -> Lines<'_> {
-        Lines(Some(&self.text))
+        Lines::of(&self.text)
     }
 }
 
 /// Yields each line without its end.
 pub struct Lines<'a>(Option<&'a str>);
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        Self(Some(text))
+    }
+}
 
 impl<'a> Iterator for Lines<'a> {
     type Item = &'a str;

@@ -17,11 +17,14 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let loaded = config::parse(text, "weir.yaml", Path::new("/nowhere"));
     assert_eq!(loaded.model.is_none(), loaded.diagnostics.has_errors(), "a model, or errors");
-    let lines = text.lines().count().max(1) as u32;
+    // To YAML the end of the text ends a line: the one after it is where something may be missing.
+    let lines: Vec<&str> = loaded.source.lines().chain([""]).collect();
     for finding in loaded.diagnostics.iter() {
-        let (line, column) = (finding.origin.line, finding.origin.column);
-        // The end of the text may be where something is missing.
-        assert!((1..=lines + 1).contains(&line) && column >= 1, "{line}:{column} is not in the file: {finding}");
+        let (line, column) = (finding.origin.line as usize, finding.origin.column as usize);
+        let text = line.checked_sub(1).and_then(|index| lines.get(index));
+        // Behind the end of a line may be where something is missing.
+        let inside = text.is_some_and(|text| (1..=text.chars().count() + 1).contains(&column));
+        assert!(inside, "{line}:{column} is not in the file: {finding}");
         assert!(!finding.message.is_empty(), "a finding says what is wrong");
     }
     report::text(&loaded.diagnostics, &loaded.source);

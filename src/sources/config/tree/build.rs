@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
+use super::super::source::Lines;
 use super::{Document, Kind, Node, NodeId, Problem, Span, Step, Style, path};
 
 /// A file of 10,000 hosts has about 200,000.
@@ -306,7 +307,7 @@ impl<'t> Builder<'t> {
         let found = problem(Span { line, column, length: 1 }, error.info());
         if error.info().contains("tab") {
             // The scanner stands behind the tab.
-            let tab = text.split('\n').nth(line as usize - 1).and_then(|l| l.chars().position(|c| c == '\t'));
+            let tab = Lines::of(text).nth(line as usize - 1).and_then(|l| l.chars().position(|c| c == '\t'));
             let column = tab.map_or(column, |at| at as u32 + 1);
             return Problem { span: Span { column, ..found.span }, ..found }.help("indent with spaces");
         }

@@ -62,7 +62,9 @@ fn what_no_configuration_needs_is_refused() {
         problems("? [a]\n: 1\nb: !secret x\n"),
         ["1:3  a key is text, not a list or a map", "3:4 b the tag \"!secret\" means nothing here",]
     );
-    assert_eq!(problems("a:\n\tb: 1\n"), ["2:1  tabs disallowed within this context (block indentation)"]);
+    for text in ["a:\n\tb: 1\n", "a:\r\tb: 1\r", "a:\r\n\tb: 1\r\n"] {
+        assert_eq!(problems(text), ["2:1  tabs disallowed within this context (block indentation)"]);
+    }
 }
 
 #[test]
