@@ -37,7 +37,7 @@ pub struct RequestRecord {
     /// Attempts after the first.
     pub retries: u32,
     pub ended: Ended,
-    /// From the first byte of the request to the last of the answer.
+    /// From when the request's head was whole to the last byte of the answer.
     pub duration: Duration,
 }
 

@@ -8,7 +8,7 @@
 //! | `method`, `host`, `target` | as the client sent them; `target` is path and query |
 //! | `status` | a number; 0 where no answer was sent |
 //! | `bytes_in`, `bytes_out` | body bytes |
-//! | `duration_ms` | from the first byte of the request to the last of the answer |
+//! | `duration_ms` | from when the request's head was whole to the last byte of the answer |
 //! | `route`, `upstream`, `endpoint` | where it was sent |
 //! | `connection`, `connect_ms` | `new` (and what opening it took, TLS included) or `reused` |
 //! | `first_byte_ms` | from the request's start to the first byte of the upstream's answer |

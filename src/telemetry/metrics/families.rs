@@ -64,7 +64,7 @@ fn requests(out: &mut Exposition, routes: &[LabelledRoute<'_>]) {
     );
     out.histogram(
         "weir_request_duration_seconds",
-        "From the first byte of a request to the last of its answer.",
+        "From when a request's head was whole to the last byte of its answer.",
         routes.iter().map(|(labels, metrics)| (*labels, &metrics.duration)).collect(),
     );
     let each = |value: fn(&RouteMetrics) -> u64| {
