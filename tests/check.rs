@@ -203,6 +203,77 @@ fn a_route_that_no_request_can_reach_is_told() {
     checked.finding_at(7);
 }
 
+/// Every kind of check has something to find here, and the file itself has mistakes, too.
+const MISTAKES_INSIDE_AND_OUT: &str = "\
+listeners:
+  http: { address: 8080 }
+  https: { address: \"127.0.0.1:443\", tls: {} }
+certificates:
+  - file: { cert: a.crt, key: b.key }
+  - file: { cert: missing.crt, key: missing.key }
+upstreams:
+  backend:
+    endpoints: [ backend-one ]
+    tls: { ca: missing-ca.crt }
+hosts:
+  - names: [a.test]
+    routes:
+      - { path: /api, upstream: backedn }
+      - { path: /api, respond: { status: 200 } }
+      - { path: /only, methods: [ \"GET POST\" ], respond: { status: 200 } }
+      - { path: /only, respond: { status: 200 } }
+      - { path: /typed, header: { x: y }, respond: { status: 200 } }
+      - { path: /typed, respond: { status: 200 } }
+";
+
+#[test]
+fn mistakes_in_the_file_hide_none_in_what_it_names() {
+    let checked = Checked::new(MISTAKES_INSIDE_AND_OUT);
+    for name in ["a", "b"] {
+        Authority::new("test").issue(&["a.test"]).write(checked.folder.path(), name);
+    }
+    let findings = checked.findings();
+    let expected = [
+        (2, "address"),
+        (5, "key"),
+        (6, "missing.crt"),
+        (6, "missing.key"),
+        (8, "missing-ca.crt"),
+        (9, "backend-one:80"),
+        (14, "backedn"),
+        (15, "never reached"),
+        (16, "GET POST"),
+        (18, "unknown key"),
+    ];
+    for (line, word) in expected {
+        let there = findings.iter().any(|finding| finding.line == line && finding.text.contains(word));
+        assert!(there, "nothing of {word:?} at line {line}: {findings:#?}");
+    }
+    assert_eq!(findings.len(), expected.len(), "what follows from a mistake is no other: {findings:#?}");
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_reported() {
+    let route = "routes: [ { path: /, respond: { status: 200 } } ]";
+    for (certificates, host) in [
+        ("certificats: []", "names: [a.test]"),
+        ("certificates: [ { file: { cert: a.crt } } ]", "names: [a.test]"),
+        ("certificates: 5", "names: [a.test]"),
+        ("certificates: [ { file: { cert: a.crt, key: a.key } } ]", "names: [a.test], listeners: [htps]"),
+        ("certificates: [ { file: { cert: a.crt, key: a.key } } ]", "names: [b.test], listner: [https]"),
+        ("certificates: [ { file: { cert: a.crt, key: a.key } } ]", "names: [b.test], listeners: 5"),
+    ] {
+        let checked = Checked::new(&format!(
+            "listeners:\n  https: {{ address: \"127.0.0.1:443\", tls: {{}} }}\n{certificates}\n\
+             hosts:\n  - {{ {host}, {route} }}\n"
+        ));
+        Authority::new("test").issue(&["a.test"]).write(checked.folder.path(), "a");
+        let findings = checked.findings();
+        assert_eq!(findings.len(), 1, "{certificates}, {host}: {findings:#?}");
+        assert_eq!(findings[0].severity, "error", "{findings:?}");
+    }
+}
+
 /// A TLS listener with one certificate for `a.test`, and a host.
 fn with_certificate(host: &str) -> Checked {
     let checked = Checked::new(&format!(

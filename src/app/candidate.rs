@@ -15,15 +15,15 @@ use std::time::{Instant, SystemTime};
 
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::model::{HostName, ListenerName, Model, UpstreamName};
+use crate::model::{Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::snapshot::Snapshot;
-use crate::sources::config::{self, SourceText};
+use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, LoadedCertificate, UpstreamTlsMaterial};
 
 pub struct Candidate {
-    /// Present where the file alone can be used.
-    pub model: Option<Arc<Model>>,
+    /// What could be understood of the file; where there are errors, less than all.
+    understood: Option<Arc<Model>>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub upstream_tls: BTreeMap<UpstreamName, UpstreamTlsMaterial>,
     pub diagnostics: Diagnostics,
@@ -37,40 +37,42 @@ impl Candidate {
     pub fn load(file: &Path) -> Self {
         let loaded = config::load(file);
         let mut candidate = Self {
-            model: loaded.model.map(Arc::new),
+            understood: None,
             certificates: Vec::new(),
             upstream_tls: BTreeMap::new(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
         };
-        if let Some(model) = candidate.model.clone() {
-            candidate.read_named_files(&model);
+        if let Some(understood) = loaded.understood {
+            candidate.read_named_files(&understood);
+            candidate.understood = Some(Arc::new(understood.model));
         }
         candidate.diagnostics = candidate.diagnostics.sorted();
         candidate
     }
 
-    fn read_named_files(&mut self, model: &Model) {
+    fn read_named_files(&mut self, understood: &Understood) {
+        let model = &understood.model;
         let (certificates, found) = tls::load_certificates(&model.certificates, SystemTime::now());
         self.diagnostics.extend(found);
         let (upstream_tls, found) = tls::load_upstreams(&model.upstreams);
         self.diagnostics.extend(found);
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
-        let complete = certificates.len() == model.certificates.len();
+        let complete = understood.certificates == Extent::Whole && certificates.len() == model.certificates.len();
         let covers = |name: &HostName| match name {
             HostName::Exact(name) => store.covering(name).is_some(),
             HostName::Wildcard(parent) => store.covering(&format!("any.{parent}")).is_some(),
             HostName::CatchAll => true,
         };
-        self.diagnostics.extend(compile::lint(model, &|name| !complete || covers(name)));
+        self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
         (self.certificates, self.upstream_tls) = (certificates, upstream_tls);
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
     pub fn compile(&self, previous: Option<&Snapshot>, metrics: &Metrics) -> Result<Snapshot, Diagnostics> {
-        let Some(model) = self.model.as_ref().filter(|_| !self.diagnostics.has_errors()) else {
+        let Some(model) = self.understood.as_ref().filter(|_| !self.diagnostics.has_errors()) else {
             return Err(self.diagnostics.clone());
         };
         let surroundings = Surroundings { previous, upstream_tls: &self.upstream_tls, metrics, now: Instant::now() };

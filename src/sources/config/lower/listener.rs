@@ -1,7 +1,7 @@
 //! Listeners.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::certificate::Certificates;
 use super::names::check_name;
@@ -37,28 +37,32 @@ pub fn listeners(
                 let message = "TLS is on, but there are no certificates: every client gets a self-signed one";
                 cx.warning(tls, message, "write certificates: [{ file: { cert: …, key: … } }]");
             }
-            listeners.extend(listener(cx, name, at, shape));
+            listeners.push(listener(cx, name, at, shape));
         }
     }
     listeners
 }
 
-fn listener(cx: &Lowering, name: String, at: NodeId, shape: shapes::Listener) -> Option<(Place, Listener)> {
+/// Stands in for an address that cannot be read. Any number of listeners may have it.
+const NO_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+fn listener(cx: &Lowering, name: String, at: NodeId, shape: shapes::Listener) -> (Place, Listener) {
     let tls = shape.tls.value().map(tls);
     let proxy_protocol = shape.proxy_protocol.given().map(|(at, shape)| proxy_protocol(cx, at, shape));
     let limits = limits(cx, shape.limits.value().unwrap_or_default());
     let filters = filter::filters(cx, shape.filters);
-    let (address_at, address) = cx.required(shape.address, at, "address", "address: \":80\"")?;
+    let address = cx.required(shape.address, at, "address", "address: \":80\"");
+    let (place, address) = address.map_or((at.key(), NO_ADDRESS), |(at, address)| (at.value(), address.0));
     let listener = Listener {
         name: ListenerName::new(name),
         origin: cx.findings.origin(at.key()),
-        address: address.0,
+        address,
         tls,
         proxy_protocol,
         limits,
         filters,
     };
-    Some((address_at.value(), listener))
+    (place, listener)
 }
 
 fn tls(shape: shapes::ListenerTls) -> ListenerTls {

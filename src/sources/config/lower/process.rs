@@ -34,6 +34,15 @@ pub fn all<S: Scalar>(list: Field<List<S>>) -> Vec<S::Value> {
     list.value().unwrap_or_default().into_iter().filter_map(Field::scalar).collect()
 }
 
+/// The items of a list, none where one of them cannot be read.
+pub fn every<S: Scalar>(list: Field<List<S>>) -> Option<Vec<S::Value>> {
+    match list {
+        Field::Wrong(_) => None,
+        Field::Absent => Some(Vec::new()),
+        Field::Given(_, list) => list.into_iter().map(Field::scalar).collect(),
+    }
+}
+
 fn access_log(cx: &Lowering, written: Field<Either<shapes::AccessLogWord, shapes::AccessLog>>) -> Option<AccessLog> {
     let to_stdout = |format| Some(AccessLog { format, target: LogTarget::Stdout });
     match written.value() {
