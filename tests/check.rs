@@ -167,7 +167,9 @@ fn a_good_file_passes_in_silence_or_with_a_word() {
 fn a_file_that_is_not_there_is_named() {
     let output = check(Path::new("/nowhere/weir.yaml"), &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).contains("/nowhere/weir.yaml"));
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(text.contains("/nowhere/weir.yaml"), "{text}");
+    assert!(!text.contains('^'), "there is no line to mark: {text}");
 }
 
 #[test]
