@@ -112,6 +112,42 @@ fn a_listener_comes_and_goes_with_the_file() {
 }
 
 #[test]
+fn connections_of_a_renamed_listener_go_on_with_what_is_served_now() {
+    let address = free_address();
+    let weir = Weir::start(&listening(&[("a", address)], &saying("first")));
+    let (mut client, mut h2) = (Connection::open(address), H2Client::plain(address));
+    for (name, word) in [("a", "first"), ("b", "second"), ("c", "third")] {
+        if word != "first" {
+            weir.reload(&listening(&[(name, address)], &saying(word)));
+        }
+        client.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        assert_eq!(client.read_response().text(), word);
+        assert_eq!(h2.get("a.test", "/").text(), word);
+    }
+}
+
+#[test]
+fn connections_of_a_removed_listener_get_what_was_served_last_and_end() {
+    let (stays, goes) = (free_address(), free_address());
+    let weir = Weir::start(&listening(&[("a", stays), ("b", goes)], &saying("first")));
+    let (mut client, mut h2) = (Connection::open(goes), H2Client::plain(goes));
+    client.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.read_response().text(), "first");
+    assert_eq!(h2.get("a.test", "/").text(), "first");
+    // Under another name before it goes: it is the same listener all the same.
+    weir.reload(&listening(&[("a", stays), ("c", goes)], &saying("second")));
+    weir.reload(&listening(&[("a", stays)], &saying("third")));
+
+    client.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let last = client.read_response();
+    assert_eq!((last.text().as_str(), last.header("connection")), ("second", Some("close")));
+    client.assert_closed();
+    assert_eq!(h2.get("a.test", "/").text(), "second");
+    assert!(h2.closed_in_order(), "a GOAWAY, not a reset");
+    assert_eq!(request(stays, "GET", "/").send().text(), "third");
+}
+
+#[test]
 fn a_listener_that_moves_leaves_its_old_address() {
     let (first, second) = (free_address(), free_address());
     let weir = Weir::start(&listening(&[("a", first)], &saying("here")));

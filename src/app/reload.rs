@@ -92,7 +92,7 @@ impl App {
                         self.note_rejected(previous.generation, candidate.diagnostics.clone());
                     }
                     Ok(()) => {
-                        self.apply(&mut parts, &snapshot, &previous.model, &candidate).await;
+                        self.apply(&mut parts, &snapshot, &previous, &candidate).await;
                         // The tasks of the snapshot before end here.
                         parts.watchers = watchers;
                         self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
@@ -108,11 +108,12 @@ impl App {
         self: &Arc<Self>,
         parts: &mut Parts,
         snapshot: &Arc<Snapshot>,
-        previous: &Model,
+        previous: &Arc<Snapshot>,
         candidate: &Candidate,
     ) {
         let model = &snapshot.model;
         self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
+        parts.plane.outlive(previous, snapshot);
         self.shared.snapshot.store(snapshot.clone());
         parts.plane.keep_connections(upstream_pool_size(model));
         match self.settings(model) {
@@ -124,7 +125,7 @@ impl App {
             Err(error) => tracing::error!(%error, "cannot set TLS up for the listeners"),
         }
         self.move_admin(parts, model).await;
-        if model.process.access_log != previous.process.access_log {
+        if model.process.access_log != previous.model.process.access_log {
             match open_access_log(self, model) {
                 Ok(writer) => {
                     self.shared.access_log.store(writer.as_ref().map(|writer| writer.log().clone()));
@@ -133,7 +134,7 @@ impl App {
                 Err(error) => tracing::error!(%error, "cannot open the access log; writing to the one before"),
             }
         }
-        if model.process.threads != previous.process.threads {
+        if model.process.threads != previous.model.process.threads {
             tracing::warn!("`threads` is fixed while the process lives; restart to change it");
         }
     }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,6 +20,7 @@ use super::Shared;
 use super::listener::{ListenerState, Settings};
 use super::worker::{Command, Worker, WorkerHandle};
 use crate::model::{Listener, ListenerName};
+use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 
 /// Connections that the kernel keeps while a worker is busy.
@@ -30,6 +31,8 @@ pub struct DataPlane {
     metrics: Arc<Metrics>,
     workers: Vec<WorkerHandle>,
     listeners: BTreeMap<ListenerName, Open>,
+    /// Closed, but connections of theirs may be open.
+    closed: Vec<Weak<ListenerState>>,
     /// Sockets that a predecessor handed over, not yet asked for.
     inherited: BTreeMap<SocketAddr, Vec<TcpListener>>,
 }
@@ -50,7 +53,14 @@ impl DataPlane {
         let start = |number| Worker::start(number, pool_size, shared.clone());
         let workers = (0..threads).map(start).collect::<Result<_, _>>()?;
         let metrics = shared.metrics.clone();
-        Ok(Self { pool_size, metrics, workers, listeners: BTreeMap::new(), inherited: BTreeMap::new() })
+        Ok(Self {
+            pool_size,
+            metrics,
+            workers,
+            listeners: BTreeMap::new(),
+            closed: Vec::new(),
+            inherited: BTreeMap::new(),
+        })
     }
 
     /// Takes over sockets that listen already.
@@ -81,6 +91,15 @@ impl DataPlane {
         }
         self.inherited.clear();
         Err(failed)
+    }
+
+    /// Lets open connections of listeners that `next` lacks go on with what is served now. Call it before `next` is in
+    /// force.
+    pub fn outlive(&mut self, current: &Arc<Snapshot>, next: &Snapshot) {
+        self.closed.retain(|state| state.strong_count() > 0);
+        let closed = self.closed.iter().filter_map(Weak::upgrade);
+        let open = self.listeners.values().map(|open| open.state.clone());
+        open.chain(closed).for_each(|state| state.outlive(current, next));
     }
 
     /// Opens what is new, closes what is gone, and gives the rest its new settings. What cannot be opened is returned;
@@ -130,6 +149,7 @@ impl DataPlane {
         let Some(open) = self.listeners.remove(name) else { return };
         tracing::info!(listener = %name, address = %open.address, "no longer listening");
         (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Close(name.clone())));
+        self.closed.push(Arc::downgrade(&open.state));
         // Another listener may want the address: then nobody who connects meanwhile is turned away.
         self.inherited.insert(open.wanted, open.sockets);
     }

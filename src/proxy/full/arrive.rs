@@ -30,12 +30,12 @@ use crate::telemetry::record::Ended;
 
 /// `None`: the request goes on to an upstream.
 pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {
-    let snapshot = shared.snapshot.load();
     join_cookies(session)?;
     let header = session.req_header();
     let Some(connection) = Connection::of(session.digest()) else {
         return Err(Error::explain(ErrorType::InternalError, "a session without its connection"));
     };
+    let snapshot = connection.listener.snapshot(shared);
     let trusted = &snapshot.model.process.trusted_proxies;
     let client = client_address::resolve(connection.peer.ip(), connection.scheme(), &header.headers, trusted);
     ctx.begin(connection, client, version(session));
@@ -75,11 +75,11 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     if misdirected(shared, session, connection, &host) {
         return refuse(421, "this connection's certificate is not that host's", ctx);
     }
-    let route = match snapshot.tables.get(&connection.listener.name).map(|table| table.find(&view)) {
+    let route = match connection.listener.table(&snapshot).map(|table| table.find(&view)) {
         Some(Lookup::Route(route)) => route,
         Some(Lookup::NoHost) => return refuse(404, "no such host here", ctx),
         Some(Lookup::NoRoute) => return refuse(404, "nothing is served at this path", ctx),
-        // The listener was removed while this connection was open.
+        // Only a snapshot that never served this listener has nothing for it.
         None => return refuse(503, "this listener has been removed", ctx),
     };
     route.metrics.begin();
