@@ -167,6 +167,23 @@ fn a_listener_whose_port_is_taken_is_reported_and_the_old_file_stays() {
 }
 
 #[test]
+fn an_access_log_or_admin_address_that_cannot_be_had_is_reported_and_the_old_file_stays() {
+    let weir = Weir::start(&saying("first"));
+    let taken = free_address();
+    let _other = std::net::TcpListener::bind(taken).unwrap();
+    let before = weir.generation();
+    for (key, words) in [
+        ("access-log: { file: /nowhere/access.log }\n", "access-log.file"),
+        (&*format!("admin: {{ address: \"{taken}\" }}\n"), "admin.address"),
+    ] {
+        weir.write(&format!("{key}{}", saying("second")));
+        let status = weir.wait_for_refusal(words);
+        assert!(status.contains("rejected") && status.contains("\"line\": 1"), "{status}");
+        assert_eq!((weir.get("/").text().as_str(), weir.generation()), ("first", before));
+    }
+}
+
+#[test]
 fn a_request_under_way_ends_as_it_began() {
     let origin = Origin::named("old");
     let weir = Weir::in_front_of(&[origin.address]);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::compile::{self, Surroundings};
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::model::{Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText, Understood};
@@ -87,15 +87,13 @@ impl Candidate {
     pub fn compile_alone(&self) -> Result<Snapshot, Diagnostics> {
         self.compile(None, &Metrics::new(SystemTime::now()))
     }
+}
 
-    /// Addresses that only trying showed to be taken.
-    pub fn report_unbound(&mut self, model: &Model, failed: Vec<(ListenerName, SocketAddr, io::Error)>) {
-        for (name, address, error) in failed {
-            let Some(listener) = model.listeners.iter().find(|listener| listener.name == name) else { continue };
-            let (origin, path) = (listener.origin.clone(), format!("listeners.{name}.address"));
-            self.diagnostics.push(Diagnostic::error(origin, path, cannot_listen(address, &error)));
-        }
-    }
+/// An address that only trying showed to be taken.
+pub fn unbound(model: &Model, name: &ListenerName, address: SocketAddr, error: &io::Error) -> Diagnostic {
+    let origin = model.listeners.iter().find(|listener| listener.name == *name).map(|listener| listener.origin.clone());
+    let path = format!("listeners.{name}.address");
+    Diagnostic::error(origin.unwrap_or_else(Origin::builtin), path, cannot_listen(address, error))
 }
 
 /// With what to do about the two errors that people meet.

@@ -11,14 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 
-use super::candidate::{Candidate, cannot_listen};
+use super::candidate::{Candidate, cannot_listen, unbound};
 use super::inspect::Inspector;
 use super::{App, Part, Parts, StartError, Watchers, upstream_pool_size};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
-use crate::diagnostics::Diagnostics;
+use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver};
 use crate::health::HealthChecks;
-use crate::model::{Listener, Model};
+use crate::model::{AccessLog, Listener, Model};
 use crate::proxy::Settings;
 use crate::snapshot::Snapshot;
 use crate::sources::config::watch::Watch;
@@ -60,6 +60,8 @@ impl App {
         if let Some((name, address, error)) = parts.plane.apply(settings).into_iter().next() {
             return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
+        // Before anybody can ask.
+        self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
         if let Some(admin) = &snapshot.model.process.admin {
             let server = AdminServer::bind(admin.address, Arc::new(Inspector::new(self)))
                 .await
@@ -67,49 +69,97 @@ impl App {
             tracing::info!(address = %server.address(), "admin listening");
             parts.admin = Some(server);
         }
-        self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
         Ok(())
     }
 
     /// Reads the file again. Returns the files to watch from now on.
     async fn reload(self: &Arc<Self>) -> Vec<PathBuf> {
         let file = self.file.clone();
-        let Ok(mut candidate) = tokio::task::spawn_blocking(move || Candidate::load(&file)).await else {
+        let Ok(candidate) = tokio::task::spawn_blocking(move || Candidate::load(&file)).await else {
             tracing::error!("reading the configuration was cut short");
             return vec![self.file.clone()];
         };
         let mut parts = self.parts.lock().await;
         let previous = self.shared.snapshot.load_full();
-        match candidate.compile(Some(&previous), &self.metrics) {
-            Err(found) => self.note_rejected(previous.generation, found),
-            Ok(snapshot) => {
-                let snapshot = Arc::new(snapshot);
-                let watchers = self.watch_upstreams(&snapshot);
-                settle(&snapshot).await;
-                match parts.plane.reserve(&snapshot.model.listeners) {
-                    Err(failed) => {
-                        candidate.report_unbound(&snapshot.model, failed);
-                        self.note_rejected(previous.generation, candidate.diagnostics.clone());
-                    }
-                    Ok(()) => {
-                        self.apply(&mut parts, &snapshot, &previous, &candidate).await;
-                        // The tasks of the snapshot before end here.
-                        parts.watchers = watchers;
-                        self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
-                    }
-                }
-            }
+        if let Err(found) = self.take_up(&mut parts, &candidate, &previous).await {
+            self.note_rejected(previous.generation, found);
         }
         candidate.files
     }
 
-    /// From here on nothing can be refused any more; a part that cannot follow is reported and stays as it was.
-    async fn apply(
+    /// On an error nothing has changed.
+    async fn take_up(
         self: &Arc<Self>,
+        parts: &mut Parts,
+        candidate: &Candidate,
+        previous: &Arc<Snapshot>,
+    ) -> Result<(), Diagnostics> {
+        let snapshot = Arc::new(candidate.compile(Some(previous), &self.metrics)?);
+        let watchers = self.watch_upstreams(&snapshot);
+        settle(&snapshot).await;
+        let access_log = self.reserve(parts, &snapshot.model, &previous.model).await.map_err(|found| {
+            let mut all = candidate.diagnostics.clone();
+            all.extend(found);
+            all.sorted()
+        })?;
+        self.apply(parts, &snapshot, previous, candidate, access_log);
+        // The tasks of the snapshot before end here.
+        parts.watchers = watchers;
+        self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
+        Ok(())
+    }
+
+    /// Takes what somebody else may have, or may refuse: ports and the access log's file.
+    async fn reserve(
+        self: &Arc<Self>,
+        parts: &mut Parts,
+        model: &Model,
+        previous: &Model,
+    ) -> Result<AccessLogChange, Diagnostics> {
+        let mut found = Diagnostics::default();
+        for (name, address, error) in parts.plane.reserve(&model.listeners).err().unwrap_or_default() {
+            found.push(unbound(model, &name, address, &error));
+        }
+        let access_log = self.open_changed_access_log(model, previous).unwrap_or_else(|finding| {
+            found.push(finding);
+            AccessLogChange::None
+        });
+        // Last, because it is the one that moves at once.
+        if !found.has_errors()
+            && let Err(error) = self.move_admin(parts, model).await
+            && let Some(admin) = &model.process.admin
+        {
+            let message = cannot_listen(admin.address, &error);
+            found.push(Diagnostic::error(admin.origin.clone(), "admin.address", message));
+        }
+        if found.has_errors() {
+            parts.plane.release();
+            return Err(found);
+        }
+        Ok(access_log)
+    }
+
+    fn open_changed_access_log(&self, model: &Model, previous: &Model) -> Result<AccessLogChange, Diagnostic> {
+        let (next, before) = (&model.process.access_log, &previous.process.access_log);
+        let what = |log: &AccessLog| (log.format, log.target.clone());
+        if next.as_ref().map(what) == before.as_ref().map(what) {
+            return Ok(AccessLogChange::None);
+        }
+        open_access_log(self, model).map(AccessLogChange::To).map_err(|error| {
+            let origin = next.as_ref().map_or_else(Origin::builtin, |log| log.origin.clone());
+            Diagnostic::error(origin, "access-log.file", format!("cannot be opened for writing: {error}"))
+                .help("name a file in a folder that is there and that Weir may write to")
+        })
+    }
+
+    /// From here on nothing can be refused any more; a part that cannot follow is reported and stays as it was.
+    fn apply(
+        &self,
         parts: &mut Parts,
         snapshot: &Arc<Snapshot>,
         previous: &Arc<Snapshot>,
         candidate: &Candidate,
+        access_log: AccessLogChange,
     ) {
         let model = &snapshot.model;
         self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
@@ -124,46 +174,38 @@ impl App {
             }
             Err(error) => tracing::error!(%error, "cannot set TLS up for the listeners"),
         }
-        self.move_admin(parts, model).await;
-        if model.process.access_log != previous.model.process.access_log {
-            match open_access_log(self, model) {
-                Ok(writer) => {
-                    self.shared.access_log.store(writer.as_ref().map(|writer| writer.log().clone()));
-                    parts.access_log = writer;
-                }
-                Err(error) => tracing::error!(%error, "cannot open the access log; writing to the one before"),
-            }
+        if let AccessLogChange::To(writer) = access_log {
+            self.shared.access_log.store(writer.as_ref().map(|writer| writer.log().clone()));
+            parts.access_log = writer;
         }
         if model.process.threads != previous.model.process.threads {
             tracing::warn!("`threads` is fixed while the process lives; restart to change it");
         }
     }
 
-    async fn move_admin(self: &Arc<Self>, parts: &mut Parts, model: &Model) {
-        let moved = match (&mut parts.admin, &model.process.admin) {
-            (None, None) => Ok(()),
-            (Some(server), Some(admin)) => server.rebind(admin.address).await,
+    async fn move_admin(self: &Arc<Self>, parts: &mut Parts, model: &Model) -> std::io::Result<()> {
+        match (&mut parts.admin, &model.process.admin) {
+            (None, None) => {}
+            (Some(server), Some(admin)) => server.rebind(admin.address).await?,
             (None, Some(admin)) => {
-                AdminServer::bind(admin.address, Arc::new(Inspector::new(self))).await.map(|server| {
-                    parts.admin = Some(server);
-                })
+                let server = AdminServer::bind(admin.address, Arc::new(Inspector::new(self))).await?;
+                parts.admin = Some(server);
             }
             (Some(_), None) => {
                 if let Some(server) = parts.admin.take() {
                     server.stop().await;
                 }
-                Ok(())
             }
-        };
-        if let Err(error) = moved {
-            tracing::error!(%error, "the admin listener cannot move");
         }
+        Ok(())
     }
 
     /// Puts the admin listener back after a successor failed.
     pub(super) async fn restore_admin(self: &Arc<Self>, parts: &mut Parts) {
         let model = self.shared.snapshot.load().model.clone();
-        self.move_admin(parts, &model).await;
+        if let Err(error) = self.move_admin(parts, &model).await {
+            tracing::error!(%error, "the admin listener cannot come back");
+        }
     }
 
     fn watch_upstreams(&self, snapshot: &Snapshot) -> Watchers {
@@ -204,6 +246,12 @@ impl App {
         let status = ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
         self.status.store(Arc::new(status));
     }
+}
+
+/// What becomes of the access log.
+enum AccessLogChange {
+    None,
+    To(Option<AccessLogWriter>),
 }
 
 /// Before the first configuration is in force.

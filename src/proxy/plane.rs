@@ -89,8 +89,13 @@ impl DataPlane {
         if failed.is_empty() {
             return Ok(());
         }
-        self.inherited.clear();
+        self.release();
         Err(failed)
+    }
+
+    /// Gives back what was reserved.
+    pub fn release(&mut self) {
+        self.inherited.clear();
     }
 
     /// Lets open connections of listeners that `next` lacks go on with what is served now. Call it before `next` is in
