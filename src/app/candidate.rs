@@ -32,6 +32,12 @@ pub struct Candidate {
     pub files: Vec<PathBuf>,
 }
 
+/// What the next candidate is laid beside.
+pub struct InForce {
+    pub certificates: Vec<Arc<LoadedCertificate>>,
+    pub files: Vec<PathBuf>,
+}
+
 impl Candidate {
     /// Blocks on files.
     pub fn load(file: &Path) -> Self {
@@ -81,6 +87,11 @@ impl Candidate {
             all.extend(found);
             all.sorted()
         })
+    }
+
+    /// What is remembered of it while it is in force.
+    pub fn in_force(&self) -> InForce {
+        InForce { certificates: self.certificates.clone(), files: self.files.clone() }
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

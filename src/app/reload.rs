@@ -5,13 +5,14 @@
 //!                      └──good──► health checks, discovery: settle ──► certificates, snapshot, listeners, admin, log
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 
-use super::candidate::{Candidate, cannot_listen, unbound};
+use super::candidate::{Candidate, InForce, cannot_listen, unbound};
 use super::inspect::Inspector;
 use super::{App, Part, Parts, StartError, Watchers, upstream_pool_size};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
@@ -24,7 +25,7 @@ use crate::snapshot::Snapshot;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
-use crate::tls::CertificateStore;
+use crate::tls::{CertificateStore, renew_certificates};
 
 /// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
 /// Names mostly resolve within milliseconds, and an endpoint that hangs is known after the health check's default timeout.
@@ -81,10 +82,33 @@ impl App {
         };
         let mut parts = self.parts.lock().await;
         let previous = self.shared.snapshot.load_full();
-        if let Err(found) = self.take_up(&mut parts, &candidate, &previous).await {
-            self.note_rejected(previous.generation, found);
+        match self.take_up(&mut parts, &candidate, &previous).await {
+            Ok(()) => {
+                parts.in_force = candidate.in_force();
+                candidate.files
+            }
+            Err(found) => {
+                self.note_rejected(previous.generation, found);
+                self.renew_certificates(&mut parts.in_force, previous.model.clone()).await;
+                let union: BTreeSet<_> = candidate.files.into_iter().chain(parts.in_force.files.clone()).collect();
+                union.into_iter().collect()
+            }
         }
-        candidate.files
+    }
+
+    /// What is served goes on being renewed while a new configuration is mended.
+    async fn renew_certificates(&self, in_force: &mut InForce, model: Arc<Model>) {
+        let before = in_force.certificates.clone();
+        let renew = move || renew_certificates(&model.certificates, &before, SystemTime::now());
+        let Ok(renewed) = tokio::task::spawn_blocking(renew).await else { return };
+        let mut pairs = renewed.iter().zip(&in_force.certificates);
+        if pairs.all(|(new, old)| new.shows_the_same_as(old)) {
+            return;
+        }
+        self.shared.tls.certificates().replace(CertificateStore::new(renewed.clone()));
+        self.metrics.set_certificates(CertificateStore::new(renewed.clone()).expiries());
+        tracing::info!("certificates renewed");
+        in_force.certificates = renewed;
     }
 
     /// On an error nothing has changed.
