@@ -88,6 +88,23 @@ fn a_file_that_cannot_be_used_changes_nothing_and_is_reported_with_its_place() {
 }
 
 #[test]
+fn a_file_that_is_as_it_was_is_no_new_configuration() {
+    let weir = Weir::start(&saying("first"));
+    let before = weir.generation();
+    let counted = |result: &str| weir.metric("weir_reloads_total", &[&format!("result=\"{result}\"")]).unwrap_or(0.0);
+    weir.write(&saying("first"));
+    eventually("it is seen", || (counted("unchanged") > 0.0).then_some(()));
+    assert!(weir.admin("/config/status").text().contains("\"unchanged\""));
+    assert_eq!((weir.generation(), counted("applied"), counted("rejected")), (before, 1.0, 0.0));
+
+    weir.write("hosts: [ unclosed\n");
+    weir.wait_for_refusal("rejected");
+    weir.write(&saying("first"));
+    eventually("the mend is seen", || (weir.metric("weir_config_last_reload_successful", &[])? > 0.0).then_some(()));
+    assert_eq!((weir.generation(), weir.get("/").text().as_str()), (before, "first"));
+}
+
+#[test]
 fn a_file_that_vanishes_changes_nothing() {
     let weir = Weir::start(&saying("first"));
     std::fs::remove_file(weir.file()).unwrap();

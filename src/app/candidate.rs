@@ -25,7 +25,7 @@ pub struct Candidate {
     /// What could be understood of the file; where there are errors, less than all.
     understood: Option<Arc<Model>>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
-    pub upstream_tls: BTreeMap<UpstreamName, UpstreamTlsMaterial>,
+    pub upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -34,6 +34,8 @@ pub struct Candidate {
 
 /// What the next candidate is laid beside.
 pub struct InForce {
+    text: Box<str>,
+    upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -45,7 +47,7 @@ impl Candidate {
         let mut candidate = Self {
             understood: None,
             certificates: Vec::new(),
-            upstream_tls: BTreeMap::new(),
+            upstream_tls: Arc::default(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -73,7 +75,7 @@ impl Candidate {
             HostName::CatchAll => true,
         };
         self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
-        (self.certificates, self.upstream_tls) = (certificates, upstream_tls);
+        (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
@@ -91,7 +93,23 @@ impl Candidate {
 
     /// What is remembered of it while it is in force.
     pub fn in_force(&self) -> InForce {
-        InForce { certificates: self.certificates.clone(), files: self.files.clone() }
+        InForce {
+            text: self.source.text().into(),
+            certificates: self.certificates.clone(),
+            upstream_tls: self.upstream_tls.clone(),
+            files: self.files.clone(),
+        }
+    }
+
+    /// Whether the file and everything that it names are as they were.
+    pub fn is_as(&self, in_force: &InForce) -> bool {
+        let shows_the_same =
+            |(new, old): (&Arc<LoadedCertificate>, &Arc<LoadedCertificate>)| new.shows_the_same_as(old);
+        !self.diagnostics.has_errors()
+            && *self.source.text() == *in_force.text
+            && self.certificates.len() == in_force.certificates.len()
+            && self.certificates.iter().zip(&in_force.certificates).all(shows_the_same)
+            && self.upstream_tls == in_force.upstream_tls
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

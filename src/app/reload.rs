@@ -82,6 +82,10 @@ impl App {
         };
         let mut parts = self.parts.lock().await;
         let previous = self.shared.snapshot.load_full();
+        if candidate.is_as(&parts.in_force) {
+            self.note_unchanged(previous.generation, candidate.diagnostics);
+            return candidate.files;
+        }
         match self.take_up(&mut parts, &candidate, &previous).await {
             Ok(()) => {
                 parts.in_force = candidate.in_force();
@@ -260,6 +264,14 @@ impl App {
         diagnostics.iter().for_each(|finding| tracing::warn!("{finding}"));
         tracing::info!(generation = snapshot.generation, "configuration applied");
         let status = ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
+        self.status.store(Arc::new(status));
+    }
+
+    /// Nothing is begun anew: neither health checks nor discovery.
+    fn note_unchanged(&self, generation: u64, diagnostics: Diagnostics) {
+        self.metrics.reload(Reload::Unchanged);
+        tracing::info!(generation, "configuration unchanged");
+        let status = ReloadStatus { at: SystemTime::now(), result: ReloadResult::Unchanged, generation, diagnostics };
         self.status.store(Arc::new(status));
     }
 

@@ -197,16 +197,20 @@ fn reloads(out: &mut Exposition, reloads: &Reloads) {
     out.counter(
         "weir_reloads_total",
         "Attempts to load the configuration, the first included.",
-        vec![([("result", "applied")], reloads.applied as f64), ([("result", "rejected")], reloads.rejected as f64)],
+        vec![
+            ([("result", "applied")], reloads.applied as f64),
+            ([("result", "unchanged")], reloads.unchanged as f64),
+            ([("result", "rejected")], reloads.rejected as f64),
+        ],
     );
     let Some(last) = reloads.last else { return };
     let successful = match last {
-        Reload::Applied { .. } => 1.0,
+        Reload::Applied { .. } | Reload::Unchanged => 1.0,
         Reload::Rejected => 0.0,
     };
     out.gauge(
         "weir_config_last_reload_successful",
-        "1 where the last attempt to load the configuration was applied, else 0.",
+        "0 where the last attempt to load the configuration was rejected, else 1.",
         vec![([], successful)],
     );
     out.gauge(

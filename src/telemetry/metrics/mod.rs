@@ -55,6 +55,7 @@ struct Named {
 #[derive(Clone, Debug, Default)]
 struct Reloads {
     applied: u64,
+    unchanged: u64,
     rejected: u64,
     last: Option<Reload>,
     generation: u64,
@@ -66,6 +67,8 @@ struct Reloads {
 pub enum Reload {
     /// It is in force, under this generation.
     Applied { generation: u64, at: SystemTime },
+    /// It is what is in force already.
+    Unchanged,
     /// It has errors; what ran before runs on.
     Rejected,
 }
@@ -113,6 +116,7 @@ impl Metrics {
         let reloads = &mut self.named().reloads;
         reloads.last = Some(reload);
         match reload {
+            Reload::Unchanged => reloads.unchanged += 1,
             Reload::Rejected => reloads.rejected += 1,
             Reload::Applied { generation, at } => {
                 reloads.applied += 1;

@@ -125,6 +125,7 @@ fn every_family_is_exposed_with_its_labels() {
         r#"weir_connections_rejected_total{listener="https",reason="handshake"} 1"#,
         r#"weir_access_log_dropped_total 3"#,
         r#"weir_reloads_total{result="applied"} 1"#,
+        r#"weir_reloads_total{result="unchanged"} 0"#,
         r#"weir_reloads_total{result="rejected"} 1"#,
         "weir_config_last_reload_successful 0",
         "weir_config_generation 7",
