@@ -190,6 +190,21 @@ fn a_key_that_stands_twice_is_an_error() {
 const LISTENER: &str = "listeners:\n  http: { address: \"127.0.0.1:80\" }\n";
 
 #[test]
+fn addresses_that_overlap_are_told() {
+    let listeners = |second: &str, rest: &str| {
+        Checked::new(&format!(
+            "listeners:\n  a: {{ address: \"0.0.0.0:80\" }}\n  b: {{ address: \"{second}\" }}\n{rest}\n\
+             hosts:\n  - names: [a.test]\n    routes: [ {{ path: /, respond: {{ status: 200 }} }} ]\n"
+        ))
+    };
+    assert!(listeners("[::]:80", "").findings().is_empty(), "the usual pair");
+    let part = listeners("127.0.0.1:80", "").finding_at(3);
+    assert!(part.severity == "warning" && part.text.contains("a part of 0.0.0.0:80"), "{part:?}");
+    let admin = listeners("0.0.0.0:81", "admin: { address: \"127.0.0.1:81\" }").finding_at(3);
+    assert!(admin.severity == "error" && admin.text.contains("admin"), "{admin:?}");
+}
+
+#[test]
 fn a_name_that_two_hosts_have_is_an_error() {
     let host = "  - names: [a.test]\n    routes: [ { path: /, respond: { status: 200 } } ]\n";
     let checked = Checked::new(&format!("{LISTENER}hosts:\n{host}{host}"));

@@ -173,6 +173,45 @@ fn a_listener_that_moves_leaves_its_old_address() {
     eventually("the old one does not", || TcpStream::connect(first).is_err().then_some(()));
 }
 
+/// Who answers, by the listener.
+fn named(listeners: &[(&str, SocketAddr)]) -> String {
+    let host = |(name, _): &(&str, SocketAddr)| {
+        format!(
+            "  - names: [\"*\"]\n    listeners: [{name}]\n    routes: [ {{ path: /, respond: {{ body: {name} }} }} ]\n"
+        )
+    };
+    listening(listeners, &format!("hosts:\n{}", listeners.iter().map(host).collect::<String>()))
+}
+
+#[test]
+fn the_wildcards_of_both_families_share_a_port() {
+    let port = free_address().port();
+    let at = |ip: &str| format!("{ip}:{port}").parse::<SocketAddr>().unwrap();
+    let both = [("four", at("0.0.0.0")), ("six", at("[::]"))];
+    let weir = Weir::start(&named(&both));
+    let answers = |ip| request(at(ip), "GET", "/").send().text();
+    assert_eq!((answers("127.0.0.1"), answers("[::1]")), ("four".into(), "six".into()));
+    weir.reload(&named(&both[1..]));
+    eventually("IPv4 is served by what is left", || (answers("127.0.0.1") == "six").then_some(()));
+    weir.reload(&named(&both));
+    assert_eq!((answers("127.0.0.1"), answers("[::1]")), ("four".into(), "six".into()));
+}
+
+#[test]
+fn a_listener_moves_between_an_address_and_the_wildcard_that_has_it() {
+    let port = free_address().port();
+    let at = |ip: &str| format!("{ip}:{port}").parse::<SocketAddr>().unwrap();
+    let weir = Weir::start(&listening(&[("a", at("127.0.0.1"))], &saying("0")));
+    for (number, ip) in ["0.0.0.0", "127.0.0.1", "[::]", "0.0.0.0"].into_iter().enumerate() {
+        let word = format!("step-{number}");
+        weir.reload(&listening(&[("a", at(ip))], &saying(&word)));
+        assert_eq!(request(at("127.0.0.1"), "GET", "/").send().text(), word);
+        eventually("other addresses are served with the wildcard alone", || {
+            (TcpStream::connect(at("127.0.0.2")).is_ok() == (ip != "127.0.0.1")).then_some(())
+        });
+    }
+}
+
 #[test]
 fn a_listener_whose_port_is_taken_is_reported_and_the_old_file_stays() {
     let (first, taken) = (free_address(), free_address());

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::Shared;
 use super::listener::{ListenerState, Settings};
 use super::worker::{Command, Worker, WorkerHandle};
-use crate::model::{Listener, ListenerName};
+use crate::model::{self, Listener, ListenerName};
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 
@@ -81,7 +81,7 @@ impl DataPlane {
             if held || self.inherited.contains_key(&address) || address.port() == 0 {
                 continue;
             }
-            match bind_all(address, self.workers.len(), Vec::new()) {
+            match bind_all(address, self.workers.len(), Vec::new(), self.neighbours(address)) {
                 Ok(sockets) => drop(self.inherited.insert(address, sockets)),
                 Err(error) => failed.push((listener.name.clone(), address, error)),
             }
@@ -138,7 +138,7 @@ impl DataPlane {
     fn open(&mut self, settings: Settings) -> io::Result<()> {
         let (name, wanted) = (settings.listener.name.clone(), settings.listener.address);
         let inherited = self.inherited.remove(&wanted).unwrap_or_default();
-        let sockets = bind_all(wanted, self.workers.len(), inherited)?;
+        let sockets = bind_all(wanted, self.workers.len(), inherited, self.neighbours(wanted))?;
         let address = sockets[0].local_addr()?;
         let state = Arc::new(ListenerState::new(settings, self.metrics.listener(&name)));
         for (n, socket) in sockets.iter().enumerate() {
@@ -148,6 +148,12 @@ impl DataPlane {
         tracing::info!(listener = %name, %address, "listening");
         self.listeners.insert(name, Open { state, address, wanted, sockets });
         Ok(())
+    }
+
+    fn neighbours(&self, address: SocketAddr) -> Neighbours {
+        let bound = self.listeners.values().map(|open| open.address);
+        let ours = bound.chain(self.inherited.keys().copied());
+        if ours.into_iter().any(|other| model::overlap(address, other)) { Neighbours::Ours } else { Neighbours::None }
     }
 
     fn close(&mut self, name: &ListenerName) {
@@ -206,10 +212,23 @@ impl DataPlane {
     }
 }
 
+/// Who listens on a part of an address, or on an address of which it is a part. The kernel gives a connection to the
+/// most exact one: `0.0.0.0` and `[::]` share a port, and so do an address and the one that it gives way to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Neighbours {
+    None,
+    Ours,
+}
+
 /// A socket for each worker at least, those that are there already among them.
-fn bind_all(wanted: SocketAddr, workers: usize, mut sockets: Vec<TcpListener>) -> io::Result<Vec<TcpListener>> {
+fn bind_all(
+    wanted: SocketAddr,
+    workers: usize,
+    mut sockets: Vec<TcpListener>,
+    neighbours: Neighbours,
+) -> io::Result<Vec<TcpListener>> {
     let mut address = wanted;
-    if sockets.is_empty() && wanted.port() != 0 {
+    if sockets.is_empty() && wanted.port() != 0 && neighbours == Neighbours::None {
         refuse_to_share(wanted)?;
     }
     while sockets.len() < workers {
