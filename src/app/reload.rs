@@ -18,7 +18,7 @@ use super::{App, Part, Parts, StartError, Watchers, upstream_pool_size};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver};
-use crate::health::HealthChecks;
+use crate::health::{HealthChecks, Observer};
 use crate::model::{AccessLog, Listener, Model};
 use crate::proxy::Settings;
 use crate::snapshot::Snapshot;
@@ -237,7 +237,8 @@ impl App {
     }
 
     fn watch_upstreams(&self, snapshot: &Snapshot) -> Watchers {
-        let observer: crate::health::Observer = Arc::new(|_, _| ());
+        let metrics = self.metrics.clone();
+        let observer: Observer = Arc::new(move |upstream, change| metrics.upstream(upstream).health_changed(change.to));
         let upstreams = || snapshot.upstreams.values().cloned();
         let check = |upstream| HealthChecks::start(upstream, self.prober.clone(), observer.clone());
         let resolver = Arc::new(DnsResolver::new(&snapshot.model.process.resolvers));

@@ -26,6 +26,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     requests(&mut out, &used_routes(&metrics.unrouted, &named));
     upstreams(&mut out, &named.upstreams);
     endpoints(&mut out, statuses);
+    health_changes(&mut out, &named.upstreams, statuses);
     connections(&mut out, &named.listeners);
     out.counter(
         "weir_access_log_dropped_total",
@@ -166,6 +167,24 @@ fn endpoints(out: &mut Exposition, upstreams: &[UpstreamStatus]) {
         "Attempts that failed there.",
         Kind::Counter,
         each(|endpoint| endpoint.failures as f64),
+    );
+}
+
+/// By upstream alone: the addresses behind a name come and go.
+fn health_changes(out: &mut Exposition, upstreams: &Upstreams, statuses: &[UpstreamStatus]) {
+    let mut samples = Vec::new();
+    for status in statuses {
+        let mut push = |to, count: u64| samples.push(([("upstream", status.name.as_str()), ("to", to)], count as f64));
+        if let Some(metrics) = upstreams.get(&status.name) {
+            push("healthy", metrics.became_healthy.value());
+            push("unhealthy", metrics.became_unhealthy.value());
+        }
+        push("ejected", status.ejections);
+    }
+    out.counter(
+        "weir_endpoint_health_changes_total",
+        "How often health checks changed their mind of an endpoint, and how often one was ejected.",
+        samples,
     );
 }
 

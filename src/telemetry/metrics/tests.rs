@@ -63,6 +63,7 @@ fn all_families() -> Metrics {
     backend.connected(UpstreamConnection::New { took: Duration::from_millis(3) });
     backend.connected(UpstreamConnection::Reused);
     backend.retried();
+    backend.health_changed(Health::Unhealthy);
     backend.end(&record());
     let https = metrics.listener(&ListenerName::new("https"));
     drop(https.accepted());
@@ -94,6 +95,7 @@ fn statuses() -> Vec<UpstreamStatus> {
         balance: LbPolicy::RoundRobin,
         endpoints: vec![endpoint],
         waiting: 0,
+        ejections: 4,
         unresolved: Vec::new(),
     }]
 }
@@ -120,6 +122,8 @@ fn every_family_is_exposed_with_its_labels() {
         r#"weir_endpoint_requests_total{upstream="backend",endpoint="10.0.0.1:80"} 5"#,
         r#"weir_endpoint_requests_in_flight{upstream="backend",endpoint="10.0.0.1:80"} 2"#,
         r#"weir_endpoint_failures_total{upstream="backend",endpoint="10.0.0.1:80"} 1"#,
+        r#"weir_endpoint_health_changes_total{upstream="backend",to="unhealthy"} 1"#,
+        r#"weir_endpoint_health_changes_total{upstream="backend",to="ejected"} 4"#,
         r#"weir_connections_accepted_total{listener="https"} 1"#,
         r#"weir_connections_open{listener="https"} 0"#,
         r#"weir_connections_rejected_total{listener="https",reason="handshake"} 1"#,
