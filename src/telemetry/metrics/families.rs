@@ -23,7 +23,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     // Copied, so that a slow scrape never holds up a reload.
     let named = metrics.named().clone();
     let mut out = Exposition::default();
-    requests(&mut out, &used_routes(&metrics.unrouted, &named));
+    requests(&mut out, &used_routes(&named));
     upstreams(&mut out, &named.upstreams);
     endpoints(&mut out, statuses);
     health_changes(&mut out, &named.upstreams, statuses);
@@ -39,27 +39,29 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     out
 }
 
-/// A route's labels and numbers.
-type LabelledRoute<'a> = ([Label<'a>; 2], &'a RouteMetrics);
+/// A route's labels and numbers; where no route was found, the listener's.
+type LabelledRoute<'a> = ([Label<'a>; 3], &'a RouteMetrics);
 
-fn used_routes<'a>(unrouted: &'a RouteMetrics, named: &'a Named) -> Vec<LabelledRoute<'a>> {
+fn used_routes(named: &Named) -> Vec<LabelledRoute<'_>> {
+    let unrouted = named.listeners.iter().map(|(listener, metrics)| {
+        ([("route", ""), ("upstream", ""), ("listener", listener.as_str())], &metrics.unrouted)
+    });
     let routed = named.routes.iter().map(|((route, upstream), metrics)| {
         let upstream = upstream.as_ref().map_or("", UpstreamName::as_str);
-        ([("route", route.as_str()), ("upstream", upstream)], &**metrics)
+        ([("route", route.as_str()), ("upstream", upstream), ("listener", "")], &**metrics)
     });
-    let all = std::iter::once(([("route", ""), ("upstream", "")], unrouted)).chain(routed);
-    all.filter(|(_, metrics)| metrics.was_used()).collect()
+    unrouted.chain(routed).filter(|(_, metrics)| metrics.was_used()).collect()
 }
 
 fn requests(out: &mut Exposition, routes: &[LabelledRoute<'_>]) {
     out.counter(
         "weir_requests_total",
-        "Requests that have ended, by route, upstream, method and status code; 000 is no answer.",
+        "Requests that have ended, by route (where none was found, by listener), upstream, method and status code; 000 is no answer.",
         answers(routes)
             .iter()
             .map(|(labels, code, count)| {
-                let [route, upstream, method] = *labels;
-                ([route, upstream, method, ("code", code.as_str())], *count)
+                let [route, upstream, listener, method] = *labels;
+                ([route, upstream, listener, method, ("code", code.as_str())], *count)
             })
             .collect(),
     );
@@ -77,14 +79,14 @@ fn requests(out: &mut Exposition, routes: &[LabelledRoute<'_>]) {
     out.counter("weir_response_body_bytes_total", "Body bytes to clients.", each(|route| route.bytes().1));
 }
 
-type Answer<'a> = ([Label<'a>; 3], String, f64);
+type Answer<'a> = ([Label<'a>; 4], String, f64);
 
 fn answers<'a>(routes: &[LabelledRoute<'a>]) -> Vec<Answer<'a>> {
-    let of_route = |([route, upstream], metrics): &LabelledRoute<'a>| {
-        let (route, upstream) = (*route, *upstream);
+    let of_route = |([route, upstream, listener], metrics): &LabelledRoute<'a>| {
+        let (route, upstream, listener) = (*route, *upstream, *listener);
         let answers = metrics.answers().into_iter();
         answers.map(move |(method, status, count)| {
-            ([route, upstream, ("method", method)], format!("{status:03}"), count as f64)
+            ([route, upstream, listener, ("method", method)], format!("{status:03}"), count as f64)
         })
     };
     routes.iter().flat_map(of_route).collect()

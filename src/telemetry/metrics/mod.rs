@@ -35,7 +35,6 @@ use crate::snapshot::upstream::UpstreamStatus;
 #[derive(Debug)]
 pub struct Metrics {
     started: SystemTime,
-    unrouted: Arc<RouteMetrics>,
     access_log_dropped: Arc<Counter>,
     named: Mutex<Named>,
 }
@@ -75,17 +74,12 @@ pub enum Reload {
 
 impl Metrics {
     pub fn new(started: SystemTime) -> Self {
-        Self { started, unrouted: Arc::default(), access_log_dropped: Arc::default(), named: Mutex::default() }
+        Self { started, access_log_dropped: Arc::default(), named: Mutex::default() }
     }
 
     /// The route's numbers: carried over if it was there before, else zero.
     pub fn route(&self, route: &Route) -> Arc<RouteMetrics> {
         self.named().routes.entry(key_of(route)).or_default().clone()
-    }
-
-    /// For requests that are answered before a route is found.
-    pub fn unrouted(&self) -> &Arc<RouteMetrics> {
-        &self.unrouted
     }
 
     pub fn upstream(&self, name: &UpstreamName) -> Arc<UpstreamMetrics> {

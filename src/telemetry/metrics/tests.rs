@@ -57,8 +57,6 @@ fn all_families() -> Metrics {
     let api = metrics.route(&route("api", Some("backend")));
     api.begin();
     api.end("GET", &record());
-    metrics.unrouted().begin();
-    metrics.unrouted().end("POST", &RequestRecord { status: 404, ..record() });
     let backend = metrics.upstream(&UpstreamName::new("backend"));
     backend.connected(UpstreamConnection::New { took: Duration::from_millis(3) });
     backend.connected(UpstreamConnection::Reused);
@@ -68,6 +66,8 @@ fn all_families() -> Metrics {
     let https = metrics.listener(&ListenerName::new("https"));
     drop(https.accepted());
     https.rejected(Rejection::Handshake);
+    https.unrouted.begin();
+    https.unrouted.end("POST", &RequestRecord { status: 404, ..record() });
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000);
     metrics.reload(Reload::Applied { generation: 7, at });
     metrics.reload(Reload::Rejected);
@@ -105,7 +105,7 @@ fn every_family_is_exposed_with_its_labels() {
     let text = all_families().render(&statuses());
     for line in [
         r#"weir_requests_total{route="api",upstream="backend",method="GET",code="200"} 1"#,
-        r#"weir_requests_total{route="",upstream="",method="POST",code="404"} 1"#,
+        r#"weir_requests_total{listener="https",method="POST",code="404"} 1"#,
         r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="0.01"} 0"#,
         r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="0.025"} 1"#,
         r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="+Inf"} 1"#,
@@ -169,7 +169,7 @@ fn numbers_survive_a_reload_by_name_and_vanish_with_it() {
     carried.begin();
     carried.end("GET", &record());
     let text = metrics.render(&statuses());
-    assert!(text.contains(r#"weir_requests_total{route="kept",upstream="",method="GET",code="200"} 2"#), "{text}");
+    assert!(text.contains(r#"weir_requests_total{route="kept",method="GET",code="200"} 2"#), "{text}");
     assert!(!text.contains("removed"), "{text}");
 }
 
