@@ -167,7 +167,9 @@ fn a_good_file_passes_in_silence_or_with_a_word() {
 fn a_file_that_is_not_there_is_named() {
     let output = check(Path::new("/nowhere/weir.yaml"), &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).contains("/nowhere/weir.yaml"));
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(text.contains("/nowhere/weir.yaml"), "{text}");
+    assert!(!text.contains('^'), "there is no line to mark: {text}");
 }
 
 #[test]
@@ -188,6 +190,21 @@ fn a_key_that_stands_twice_is_an_error() {
 const LISTENER: &str = "listeners:\n  http: { address: \"127.0.0.1:80\" }\n";
 
 #[test]
+fn addresses_that_overlap_are_told() {
+    let listeners = |second: &str, rest: &str| {
+        Checked::new(&format!(
+            "listeners:\n  a: {{ address: \"0.0.0.0:80\" }}\n  b: {{ address: \"{second}\" }}\n{rest}\n\
+             hosts:\n  - names: [a.test]\n    routes: [ {{ path: /, respond: {{ status: 200 }} }} ]\n"
+        ))
+    };
+    assert!(listeners("[::]:80", "").findings().is_empty(), "the usual pair");
+    let part = listeners("127.0.0.1:80", "").finding_at(3);
+    assert!(part.severity == "warning" && part.text.contains("a part of 0.0.0.0:80"), "{part:?}");
+    let admin = listeners("0.0.0.0:81", "admin: { address: \"127.0.0.1:81\" }").finding_at(3);
+    assert!(admin.severity == "error" && admin.text.contains("admin"), "{admin:?}");
+}
+
+#[test]
 fn a_name_that_two_hosts_have_is_an_error() {
     let host = "  - names: [a.test]\n    routes: [ { path: /, respond: { status: 200 } } ]\n";
     let checked = Checked::new(&format!("{LISTENER}hosts:\n{host}{host}"));
@@ -201,6 +218,77 @@ fn a_route_that_no_request_can_reach_is_told() {
     let route = "      - { path: /a, respond: { status: 200 } }\n";
     let checked = Checked::new(&format!("{LISTENER}hosts:\n  - names: [a.test]\n    routes:\n{route}{route}"));
     checked.finding_at(7);
+}
+
+/// Every kind of check has something to find here, and the file itself has mistakes, too.
+const MISTAKES_INSIDE_AND_OUT: &str = "\
+listeners:
+  http: { address: 8080 }
+  https: { address: \"127.0.0.1:443\", tls: {} }
+certificates:
+  - file: { cert: a.crt, key: b.key }
+  - file: { cert: missing.crt, key: missing.key }
+upstreams:
+  backend:
+    endpoints: [ backend-one ]
+    tls: { ca: missing-ca.crt }
+hosts:
+  - names: [a.test]
+    routes:
+      - { path: /api, upstream: backedn }
+      - { path: /api, respond: { status: 200 } }
+      - { path: /only, methods: [ \"GET POST\" ], respond: { status: 200 } }
+      - { path: /only, respond: { status: 200 } }
+      - { path: /typed, header: { x: y }, respond: { status: 200 } }
+      - { path: /typed, respond: { status: 200 } }
+";
+
+#[test]
+fn mistakes_in_the_file_hide_none_in_what_it_names() {
+    let checked = Checked::new(MISTAKES_INSIDE_AND_OUT);
+    for name in ["a", "b"] {
+        Authority::new("test").issue(&["a.test"]).write(checked.folder.path(), name);
+    }
+    let findings = checked.findings();
+    let expected = [
+        (2, "address"),
+        (5, "key"),
+        (6, "missing.crt"),
+        (6, "missing.key"),
+        (8, "missing-ca.crt"),
+        (9, "backend-one:80"),
+        (14, "backedn"),
+        (15, "never reached"),
+        (16, "GET POST"),
+        (18, "unknown key"),
+    ];
+    for (line, word) in expected {
+        let there = findings.iter().any(|finding| finding.line == line && finding.text.contains(word));
+        assert!(there, "nothing of {word:?} at line {line}: {findings:#?}");
+    }
+    assert_eq!(findings.len(), expected.len(), "what follows from a mistake is no other: {findings:#?}");
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_reported() {
+    let route = "routes: [ { path: /, respond: { status: 200 } } ]";
+    for (certificates, host) in [
+        ("certificats: []", "names: [a.test]"),
+        ("certificates: [ { file: { cert: a.crt } } ]", "names: [a.test]"),
+        ("certificates: 5", "names: [a.test]"),
+        ("certificates: [ { file: { cert: a.crt, key: a.key } } ]", "names: [a.test], listeners: [htps]"),
+        ("certificates: [ { file: { cert: a.crt, key: a.key } } ]", "names: [b.test], listner: [https]"),
+        ("certificates: [ { file: { cert: a.crt, key: a.key } } ]", "names: [b.test], listeners: 5"),
+    ] {
+        let checked = Checked::new(&format!(
+            "listeners:\n  https: {{ address: \"127.0.0.1:443\", tls: {{}} }}\n{certificates}\n\
+             hosts:\n  - {{ {host}, {route} }}\n"
+        ));
+        Authority::new("test").issue(&["a.test"]).write(checked.folder.path(), "a");
+        let findings = checked.findings();
+        assert_eq!(findings.len(), 1, "{certificates}, {host}: {findings:#?}");
+        assert_eq!(findings[0].severity, "error", "{findings:?}");
+    }
 }
 
 /// A TLS listener with one certificate for `a.test`, and a host.

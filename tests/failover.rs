@@ -227,3 +227,28 @@ fn an_endpoint_paused_under_load_is_passed_over() {
     assert!(report.requests > 100, "{report:?}");
     assert_eq!(report.bad_answers, 0, "{report:?}");
 }
+
+#[test]
+fn what_health_checks_find_and_what_is_ejected_is_counted() {
+    let (a, healthy) = with_health("a", |healthy| Answer::status(if healthy { 200 } else { 500 }, ""));
+    let b = Origin::start(|request| Answer::status(if request.target == "/health" { 200 } else { 500 }, ""));
+    let weir = weir_with(
+        &[a.address, b.address],
+        &format!(
+            "health-check: {{ http: {{ path: /health }}, {QUICK} }}\nretry: {{ attempts: 1 }}\n\
+             outlier-detection: {{ failures: 2, window: 30s, eject-for: 30s, statuses: [500] }}"
+        ),
+    );
+    let counted = |to: &str| {
+        let labels = ["upstream=\"origin\"".to_owned(), format!("to=\"{to}\"")];
+        weir.metric("weir_endpoint_health_changes_total", &[&labels[0], &labels[1]]).unwrap_or(0.0)
+    };
+    eventually("both are healthy", || (counted("healthy") == 2.0).then_some(()));
+    assert_eq!((counted("unhealthy"), counted("ejected")), (0.0, 0.0));
+    eventually("the one that fails is ejected", || {
+        weir.get("/");
+        (counted("ejected") == 1.0).then_some(())
+    });
+    healthy.store(false, Ordering::SeqCst);
+    eventually("the other is unhealthy", || (counted("unhealthy") == 1.0).then_some(()));
+}

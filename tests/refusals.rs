@@ -6,7 +6,7 @@ mod support;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use support::{Answer, Connection, H2Client, Origin, Weir, block_on, eventually, free_address, holds_for};
+use support::{Answer, Connection, H2Client, Origin, Weir, block_on, eventually, free_address, holds_for, request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A Weir in front of `origin` whose only listener has these limits.
@@ -347,4 +347,25 @@ fn a_client_that_goes_away_takes_nothing_with_it() {
         drop(client);
     }
     holds_for(Duration::from_millis(200), "weir serves", || weir.get("/").status == 200);
+}
+
+#[test]
+fn requests_that_no_route_takes_are_counted_by_their_listener() {
+    let (one, other) = (free_address(), free_address());
+    let weir = Weir::start(&format!(
+        "listeners: {{ one: {{ address: \"{one}\" }}, other: {{ address: \"{other}\" }} }}\n\
+         hosts:\n  - names: [a.test]\n    routes: [ {{ path: /, respond: {{ status: 200 }} }} ]\n"
+    ));
+    let counted = |listener: &str, code: &str| {
+        let labels = [format!("listener=\"{listener}\""), format!("code=\"{code}\"")];
+        weir.metric("weir_requests_total", &[&labels[0], &labels[1]])
+    };
+    assert_eq!(request(other, "GET", "/").host("b.test").send().status, 404);
+    eventually("an unknown host is counted", || (counted("other", "404") == Some(1.0)).then_some(()));
+    let mut client = Connection::open(other);
+    client.write("no request\r\n\r\n");
+    client.read_response();
+    eventually("what is no request is counted", || (counted("other", "400") == Some(1.0)).then_some(()));
+    assert_eq!(request(one, "GET", "/").host("a.test").send().status, 200);
+    assert_eq!((counted("one", "404"), counted("one", "200")), (None, None), "a route has counted it");
 }

@@ -88,6 +88,23 @@ fn a_file_that_cannot_be_used_changes_nothing_and_is_reported_with_its_place() {
 }
 
 #[test]
+fn a_file_that_is_as_it_was_is_no_new_configuration() {
+    let weir = Weir::start(&saying("first"));
+    let before = weir.generation();
+    let counted = |result: &str| weir.metric("weir_reloads_total", &[&format!("result=\"{result}\"")]).unwrap_or(0.0);
+    weir.write(&saying("first"));
+    eventually("it is seen", || (counted("unchanged") > 0.0).then_some(()));
+    assert!(weir.admin("/config/status").text().contains("\"unchanged\""));
+    assert_eq!((weir.generation(), counted("applied"), counted("rejected")), (before, 1.0, 0.0));
+
+    weir.write("hosts: [ unclosed\n");
+    weir.wait_for_refusal("rejected");
+    weir.write(&saying("first"));
+    eventually("the mend is seen", || (weir.metric("weir_config_last_reload_successful", &[])? > 0.0).then_some(()));
+    assert_eq!((weir.generation(), weir.get("/").text().as_str()), (before, "first"));
+}
+
+#[test]
 fn a_file_that_vanishes_changes_nothing() {
     let weir = Weir::start(&saying("first"));
     std::fs::remove_file(weir.file()).unwrap();
@@ -112,12 +129,87 @@ fn a_listener_comes_and_goes_with_the_file() {
 }
 
 #[test]
+fn connections_of_a_renamed_listener_go_on_with_what_is_served_now() {
+    let address = free_address();
+    let weir = Weir::start(&listening(&[("a", address)], &saying("first")));
+    let (mut client, mut h2) = (Connection::open(address), H2Client::plain(address));
+    for (name, word) in [("a", "first"), ("b", "second"), ("c", "third")] {
+        if word != "first" {
+            weir.reload(&listening(&[(name, address)], &saying(word)));
+        }
+        client.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        assert_eq!(client.read_response().text(), word);
+        assert_eq!(h2.get("a.test", "/").text(), word);
+    }
+}
+
+#[test]
+fn connections_of_a_removed_listener_get_what_was_served_last_and_end() {
+    let (stays, goes) = (free_address(), free_address());
+    let weir = Weir::start(&listening(&[("a", stays), ("b", goes)], &saying("first")));
+    let (mut client, mut h2) = (Connection::open(goes), H2Client::plain(goes));
+    client.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.read_response().text(), "first");
+    assert_eq!(h2.get("a.test", "/").text(), "first");
+    // Under another name before it goes: it is the same listener all the same.
+    weir.reload(&listening(&[("a", stays), ("c", goes)], &saying("second")));
+    weir.reload(&listening(&[("a", stays)], &saying("third")));
+
+    client.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let last = client.read_response();
+    assert_eq!((last.text().as_str(), last.header("connection")), ("second", Some("close")));
+    client.assert_closed();
+    assert_eq!(h2.get("a.test", "/").text(), "second");
+    assert!(h2.closed_in_order(), "a GOAWAY, not a reset");
+    assert_eq!(request(stays, "GET", "/").send().text(), "third");
+}
+
+#[test]
 fn a_listener_that_moves_leaves_its_old_address() {
     let (first, second) = (free_address(), free_address());
     let weir = Weir::start(&listening(&[("a", first)], &saying("here")));
     weir.reload(&listening(&[("a", second)], &saying("here")));
     eventually("the new address answers", || TcpStream::connect(second).ok());
     eventually("the old one does not", || TcpStream::connect(first).is_err().then_some(()));
+}
+
+/// Who answers, by the listener.
+fn named(listeners: &[(&str, SocketAddr)]) -> String {
+    let host = |(name, _): &(&str, SocketAddr)| {
+        format!(
+            "  - names: [\"*\"]\n    listeners: [{name}]\n    routes: [ {{ path: /, respond: {{ body: {name} }} }} ]\n"
+        )
+    };
+    listening(listeners, &format!("hosts:\n{}", listeners.iter().map(host).collect::<String>()))
+}
+
+#[test]
+fn the_wildcards_of_both_families_share_a_port() {
+    let port = free_address().port();
+    let at = |ip: &str| format!("{ip}:{port}").parse::<SocketAddr>().unwrap();
+    let both = [("four", at("0.0.0.0")), ("six", at("[::]"))];
+    let weir = Weir::start(&named(&both));
+    let answers = |ip| request(at(ip), "GET", "/").send().text();
+    assert_eq!((answers("127.0.0.1"), answers("[::1]")), ("four".into(), "six".into()));
+    weir.reload(&named(&both[1..]));
+    eventually("IPv4 is served by what is left", || (answers("127.0.0.1") == "six").then_some(()));
+    weir.reload(&named(&both));
+    assert_eq!((answers("127.0.0.1"), answers("[::1]")), ("four".into(), "six".into()));
+}
+
+#[test]
+fn a_listener_moves_between_an_address_and_the_wildcard_that_has_it() {
+    let port = free_address().port();
+    let at = |ip: &str| format!("{ip}:{port}").parse::<SocketAddr>().unwrap();
+    let weir = Weir::start(&listening(&[("a", at("127.0.0.1"))], &saying("0")));
+    for (number, ip) in ["0.0.0.0", "127.0.0.1", "[::]", "0.0.0.0"].into_iter().enumerate() {
+        let word = format!("step-{number}");
+        weir.reload(&listening(&[("a", at(ip))], &saying(&word)));
+        assert_eq!(request(at("127.0.0.1"), "GET", "/").send().text(), word);
+        eventually("other addresses are served with the wildcard alone", || {
+            (TcpStream::connect(at("127.0.0.2")).is_ok() == (ip != "127.0.0.1")).then_some(())
+        });
+    }
 }
 
 #[test]
@@ -128,6 +220,23 @@ fn a_listener_whose_port_is_taken_is_reported_and_the_old_file_stays() {
     weir.write(&listening(&[("a", first), ("b", taken)], &saying("changed")));
     weir.wait_for_refusal(&taken.to_string());
     assert_eq!(request(first, "GET", "/").send().text(), "here");
+}
+
+#[test]
+fn an_access_log_or_admin_address_that_cannot_be_had_is_reported_and_the_old_file_stays() {
+    let weir = Weir::start(&saying("first"));
+    let taken = free_address();
+    let _other = std::net::TcpListener::bind(taken).unwrap();
+    let before = weir.generation();
+    for (key, words) in [
+        ("access-log: { file: /nowhere/access.log }\n", "access-log.file"),
+        (&*format!("admin: {{ address: \"{taken}\" }}\n"), "admin.address"),
+    ] {
+        weir.write(&format!("{key}{}", saying("second")));
+        let status = weir.wait_for_refusal(words);
+        assert!(status.contains("rejected") && status.contains("\"line\": 1"), "{status}");
+        assert_eq!((weir.get("/").text().as_str(), weir.generation()), ("first", before));
+    }
 }
 
 #[test]

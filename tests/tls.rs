@@ -113,6 +113,22 @@ fn a_renewed_certificate_is_shown_without_a_restart() {
 }
 
 #[test]
+fn a_renewed_certificate_is_shown_even_while_the_file_is_broken() {
+    let fixture = Fixture::new();
+    fixture.certificate("a", &["a.test"]);
+    let weir = fixture.weir("tls: {}", &["a"]);
+    let good = std::fs::read_to_string(weir.file()).unwrap();
+    weir.write("hosts: [ unclosed\n");
+    weir.wait_for_refusal("rejected");
+    for name in ["second", "third"] {
+        let renewed = fixture.certificate("a", &["a.test"]);
+        eventually(&format!("the {name} one is shown"), || (fixture.shown("a.test") == renewed.der()).then_some(()));
+    }
+    weir.reload(&format!("{good}# mended\n"));
+    assert!(weir.admin("/config/status").text().contains("applied"));
+}
+
+#[test]
 fn certificate_files_behind_swapped_symlinks_are_followed() {
     // As Kubernetes mounts a Secret: NAME → ..data/NAME, ..data → a folder that is replaced whole.
     let fixture = Fixture::new();

@@ -79,5 +79,7 @@ pub struct ReloadStatus {
 #[serde(rename_all = "lowercase")]
 pub enum ReloadResult {
     Applied,
+    /// What is in force is what the file says already.
+    Unchanged,
     Rejected,
 }

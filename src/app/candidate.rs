@@ -14,21 +14,29 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::compile::{self, Surroundings};
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::model::{HostName, ListenerName, Model, UpstreamName};
+use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
+use crate::model::{Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::snapshot::Snapshot;
-use crate::sources::config::{self, SourceText};
+use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, LoadedCertificate, UpstreamTlsMaterial};
 
 pub struct Candidate {
-    /// Present where the file alone can be used.
-    pub model: Option<Arc<Model>>,
+    /// What could be understood of the file; where there are errors, less than all.
+    understood: Option<Arc<Model>>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
-    pub upstream_tls: BTreeMap<UpstreamName, UpstreamTlsMaterial>,
+    pub upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
+    pub files: Vec<PathBuf>,
+}
+
+/// What the next candidate is laid beside.
+pub struct InForce {
+    text: Box<str>,
+    upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
+    pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
 
@@ -37,40 +45,42 @@ impl Candidate {
     pub fn load(file: &Path) -> Self {
         let loaded = config::load(file);
         let mut candidate = Self {
-            model: loaded.model.map(Arc::new),
+            understood: None,
             certificates: Vec::new(),
-            upstream_tls: BTreeMap::new(),
+            upstream_tls: Arc::default(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
         };
-        if let Some(model) = candidate.model.clone() {
-            candidate.read_named_files(&model);
+        if let Some(understood) = loaded.understood {
+            candidate.read_named_files(&understood);
+            candidate.understood = Some(Arc::new(understood.model));
         }
         candidate.diagnostics = candidate.diagnostics.sorted();
         candidate
     }
 
-    fn read_named_files(&mut self, model: &Model) {
+    fn read_named_files(&mut self, understood: &Understood) {
+        let model = &understood.model;
         let (certificates, found) = tls::load_certificates(&model.certificates, SystemTime::now());
         self.diagnostics.extend(found);
         let (upstream_tls, found) = tls::load_upstreams(&model.upstreams);
         self.diagnostics.extend(found);
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
-        let complete = certificates.len() == model.certificates.len();
+        let complete = understood.certificates == Extent::Whole && certificates.len() == model.certificates.len();
         let covers = |name: &HostName| match name {
             HostName::Exact(name) => store.covering(name).is_some(),
             HostName::Wildcard(parent) => store.covering(&format!("any.{parent}")).is_some(),
             HostName::CatchAll => true,
         };
-        self.diagnostics.extend(compile::lint(model, &|name| !complete || covers(name)));
-        (self.certificates, self.upstream_tls) = (certificates, upstream_tls);
+        self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
+        (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
     pub fn compile(&self, previous: Option<&Snapshot>, metrics: &Metrics) -> Result<Snapshot, Diagnostics> {
-        let Some(model) = self.model.as_ref().filter(|_| !self.diagnostics.has_errors()) else {
+        let Some(model) = self.understood.as_ref().filter(|_| !self.diagnostics.has_errors()) else {
             return Err(self.diagnostics.clone());
         };
         let surroundings = Surroundings { previous, upstream_tls: &self.upstream_tls, metrics, now: Instant::now() };
@@ -81,19 +91,38 @@ impl Candidate {
         })
     }
 
+    /// What is remembered of it while it is in force.
+    pub fn in_force(&self) -> InForce {
+        InForce {
+            text: self.source.text().into(),
+            certificates: self.certificates.clone(),
+            upstream_tls: self.upstream_tls.clone(),
+            files: self.files.clone(),
+        }
+    }
+
+    /// Whether the file and everything that it names are as they were.
+    pub fn is_as(&self, in_force: &InForce) -> bool {
+        let shows_the_same =
+            |(new, old): (&Arc<LoadedCertificate>, &Arc<LoadedCertificate>)| new.shows_the_same_as(old);
+        !self.diagnostics.has_errors()
+            && *self.source.text() == *in_force.text
+            && self.certificates.len() == in_force.certificates.len()
+            && self.certificates.iter().zip(&in_force.certificates).all(shows_the_same)
+            && self.upstream_tls == in_force.upstream_tls
+    }
+
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.
     pub fn compile_alone(&self) -> Result<Snapshot, Diagnostics> {
         self.compile(None, &Metrics::new(SystemTime::now()))
     }
+}
 
-    /// Addresses that only trying showed to be taken.
-    pub fn report_unbound(&mut self, model: &Model, failed: Vec<(ListenerName, SocketAddr, io::Error)>) {
-        for (name, address, error) in failed {
-            let Some(listener) = model.listeners.iter().find(|listener| listener.name == name) else { continue };
-            let (origin, path) = (listener.origin.clone(), format!("listeners.{name}.address"));
-            self.diagnostics.push(Diagnostic::error(origin, path, cannot_listen(address, &error)));
-        }
-    }
+/// An address that only trying showed to be taken.
+pub fn unbound(model: &Model, name: &ListenerName, address: SocketAddr, error: &io::Error) -> Diagnostic {
+    let origin = model.listeners.iter().find(|listener| listener.name == *name).map(|listener| listener.origin.clone());
+    let path = format!("listeners.{name}.address");
+    Diagnostic::error(origin.unwrap_or_else(Origin::builtin), path, cannot_listen(address, error))
 }
 
 /// With what to do about the two errors that people meet.

@@ -36,6 +36,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::{CertificateResolver, CertificateStore, ServerTls};
 
 pub use candidate::Candidate;
+use candidate::InForce;
 use signals::Signals;
 use upgrade::Inheritance;
 
@@ -110,6 +111,7 @@ struct Parts {
     watchers: Watchers,
     admin: Option<AdminServer>,
     access_log: Option<AccessLogWriter>,
+    in_force: InForce,
 }
 
 /// Whether somebody serves already where this process begins.
@@ -152,7 +154,13 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         program: upgrade::program(),
         shared,
         metrics,
-        parts: Mutex::new(Parts { plane, watchers: Watchers::default(), admin: None, access_log: None }),
+        parts: Mutex::new(Parts {
+            plane,
+            watchers: Watchers::default(),
+            admin: None,
+            access_log: None,
+            in_force: candidate.in_force(),
+        }),
         prober: Arc::new(Prober::new()),
         status: ArcSwap::from_pointee(reload::nothing_yet()),
         draining: AtomicBool::new(false),

@@ -5,26 +5,27 @@
 //!                      └──good──► health checks, discovery: settle ──► certificates, snapshot, listeners, admin, log
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 
-use super::candidate::{Candidate, cannot_listen};
+use super::candidate::{Candidate, InForce, cannot_listen, unbound};
 use super::inspect::Inspector;
 use super::{App, Part, Parts, StartError, Watchers, upstream_pool_size};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
-use crate::diagnostics::Diagnostics;
+use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver};
-use crate::health::HealthChecks;
-use crate::model::{Listener, Model};
+use crate::health::{HealthChecks, Observer};
+use crate::model::{AccessLog, Listener, Model};
 use crate::proxy::Settings;
 use crate::snapshot::Snapshot;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
-use crate::tls::CertificateStore;
+use crate::tls::{CertificateStore, renew_certificates};
 
 /// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
 /// Names mostly resolve within milliseconds, and an endpoint that hangs is known after the health check's default timeout.
@@ -60,6 +61,8 @@ impl App {
         if let Some((name, address, error)) = parts.plane.apply(settings).into_iter().next() {
             return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
+        // Before anybody can ask.
+        self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
         if let Some(admin) = &snapshot.model.process.admin {
             let server = AdminServer::bind(admin.address, Arc::new(Inspector::new(self)))
                 .await
@@ -67,52 +70,128 @@ impl App {
             tracing::info!(address = %server.address(), "admin listening");
             parts.admin = Some(server);
         }
-        self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
         Ok(())
     }
 
     /// Reads the file again. Returns the files to watch from now on.
     async fn reload(self: &Arc<Self>) -> Vec<PathBuf> {
         let file = self.file.clone();
-        let Ok(mut candidate) = tokio::task::spawn_blocking(move || Candidate::load(&file)).await else {
+        let Ok(candidate) = tokio::task::spawn_blocking(move || Candidate::load(&file)).await else {
             tracing::error!("reading the configuration was cut short");
             return vec![self.file.clone()];
         };
         let mut parts = self.parts.lock().await;
         let previous = self.shared.snapshot.load_full();
-        match candidate.compile(Some(&previous), &self.metrics) {
-            Err(found) => self.note_rejected(previous.generation, found),
-            Ok(snapshot) => {
-                let snapshot = Arc::new(snapshot);
-                let watchers = self.watch_upstreams(&snapshot);
-                settle(&snapshot).await;
-                match parts.plane.reserve(&snapshot.model.listeners) {
-                    Err(failed) => {
-                        candidate.report_unbound(&snapshot.model, failed);
-                        self.note_rejected(previous.generation, candidate.diagnostics.clone());
-                    }
-                    Ok(()) => {
-                        self.apply(&mut parts, &snapshot, &previous.model, &candidate).await;
-                        // The tasks of the snapshot before end here.
-                        parts.watchers = watchers;
-                        self.note_applied(&snapshot, candidate.diagnostics.clone(), &candidate);
-                    }
-                }
+        if candidate.is_as(&parts.in_force) {
+            self.note_unchanged(previous.generation, candidate.diagnostics);
+            return candidate.files;
+        }
+        match self.take_up(&mut parts, &candidate, &previous).await {
+            Ok(()) => {
+                parts.in_force = candidate.in_force();
+                candidate.files
+            }
+            Err(found) => {
+                self.note_rejected(previous.generation, found);
+                self.renew_certificates(&mut parts.in_force, previous.model.clone()).await;
+                let union: BTreeSet<_> = candidate.files.into_iter().chain(parts.in_force.files.clone()).collect();
+                union.into_iter().collect()
             }
         }
-        candidate.files
+    }
+
+    /// What is served goes on being renewed while a new configuration is mended.
+    async fn renew_certificates(&self, in_force: &mut InForce, model: Arc<Model>) {
+        let before = in_force.certificates.clone();
+        let renew = move || renew_certificates(&model.certificates, &before, SystemTime::now());
+        let Ok(renewed) = tokio::task::spawn_blocking(renew).await else { return };
+        let mut pairs = renewed.iter().zip(&in_force.certificates);
+        if pairs.all(|(new, old)| new.shows_the_same_as(old)) {
+            return;
+        }
+        self.shared.tls.certificates().replace(CertificateStore::new(renewed.clone()));
+        self.metrics.set_certificates(CertificateStore::new(renewed.clone()).expiries());
+        tracing::info!("certificates renewed");
+        in_force.certificates = renewed;
+    }
+
+    /// On an error nothing has changed.
+    async fn take_up(
+        self: &Arc<Self>,
+        parts: &mut Parts,
+        candidate: &Candidate,
+        previous: &Arc<Snapshot>,
+    ) -> Result<(), Diagnostics> {
+        let snapshot = Arc::new(candidate.compile(Some(previous), &self.metrics)?);
+        let watchers = self.watch_upstreams(&snapshot);
+        settle(&snapshot).await;
+        let access_log = self.reserve(parts, &snapshot.model, &previous.model).await.map_err(|found| {
+            let mut all = candidate.diagnostics.clone();
+            all.extend(found);
+            all.sorted()
+        })?;
+        self.apply(parts, &snapshot, previous, candidate, access_log);
+        // The tasks of the snapshot before end here.
+        parts.watchers = watchers;
+        self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
+        Ok(())
+    }
+
+    /// Takes what somebody else may have, or may refuse: ports and the access log's file.
+    async fn reserve(
+        self: &Arc<Self>,
+        parts: &mut Parts,
+        model: &Model,
+        previous: &Model,
+    ) -> Result<AccessLogChange, Diagnostics> {
+        let mut found = Diagnostics::default();
+        for (name, address, error) in parts.plane.reserve(&model.listeners).err().unwrap_or_default() {
+            found.push(unbound(model, &name, address, &error));
+        }
+        let access_log = self.open_changed_access_log(model, previous).unwrap_or_else(|finding| {
+            found.push(finding);
+            AccessLogChange::None
+        });
+        // Last, because it is the one that moves at once.
+        if !found.has_errors()
+            && let Err(error) = self.move_admin(parts, model).await
+            && let Some(admin) = &model.process.admin
+        {
+            let message = cannot_listen(admin.address, &error);
+            found.push(Diagnostic::error(admin.origin.clone(), "admin.address", message));
+        }
+        if found.has_errors() {
+            parts.plane.release();
+            return Err(found);
+        }
+        Ok(access_log)
+    }
+
+    fn open_changed_access_log(&self, model: &Model, previous: &Model) -> Result<AccessLogChange, Diagnostic> {
+        let (next, before) = (&model.process.access_log, &previous.process.access_log);
+        let what = |log: &AccessLog| (log.format, log.target.clone());
+        if next.as_ref().map(what) == before.as_ref().map(what) {
+            return Ok(AccessLogChange::None);
+        }
+        open_access_log(self, model).map(AccessLogChange::To).map_err(|error| {
+            let origin = next.as_ref().map_or_else(Origin::builtin, |log| log.origin.clone());
+            Diagnostic::error(origin, "access-log.file", format!("cannot be opened for writing: {error}"))
+                .help("name a file in a folder that is there and that Weir may write to")
+        })
     }
 
     /// From here on nothing can be refused any more; a part that cannot follow is reported and stays as it was.
-    async fn apply(
-        self: &Arc<Self>,
+    fn apply(
+        &self,
         parts: &mut Parts,
         snapshot: &Arc<Snapshot>,
-        previous: &Model,
+        previous: &Arc<Snapshot>,
         candidate: &Candidate,
+        access_log: AccessLogChange,
     ) {
         let model = &snapshot.model;
         self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
+        parts.plane.outlive(previous, snapshot);
         self.shared.snapshot.store(snapshot.clone());
         parts.plane.keep_connections(upstream_pool_size(model));
         match self.settings(model) {
@@ -123,50 +202,43 @@ impl App {
             }
             Err(error) => tracing::error!(%error, "cannot set TLS up for the listeners"),
         }
-        self.move_admin(parts, model).await;
-        if model.process.access_log != previous.process.access_log {
-            match open_access_log(self, model) {
-                Ok(writer) => {
-                    self.shared.access_log.store(writer.as_ref().map(|writer| writer.log().clone()));
-                    parts.access_log = writer;
-                }
-                Err(error) => tracing::error!(%error, "cannot open the access log; writing to the one before"),
-            }
+        if let AccessLogChange::To(writer) = access_log {
+            self.shared.access_log.store(writer.as_ref().map(|writer| writer.log().clone()));
+            parts.access_log = writer;
         }
-        if model.process.threads != previous.process.threads {
+        if model.process.threads != previous.model.process.threads {
             tracing::warn!("`threads` is fixed while the process lives; restart to change it");
         }
     }
 
-    async fn move_admin(self: &Arc<Self>, parts: &mut Parts, model: &Model) {
-        let moved = match (&mut parts.admin, &model.process.admin) {
-            (None, None) => Ok(()),
-            (Some(server), Some(admin)) => server.rebind(admin.address).await,
+    async fn move_admin(self: &Arc<Self>, parts: &mut Parts, model: &Model) -> std::io::Result<()> {
+        match (&mut parts.admin, &model.process.admin) {
+            (None, None) => {}
+            (Some(server), Some(admin)) => server.rebind(admin.address).await?,
             (None, Some(admin)) => {
-                AdminServer::bind(admin.address, Arc::new(Inspector::new(self))).await.map(|server| {
-                    parts.admin = Some(server);
-                })
+                let server = AdminServer::bind(admin.address, Arc::new(Inspector::new(self))).await?;
+                parts.admin = Some(server);
             }
             (Some(_), None) => {
                 if let Some(server) = parts.admin.take() {
                     server.stop().await;
                 }
-                Ok(())
             }
-        };
-        if let Err(error) = moved {
-            tracing::error!(%error, "the admin listener cannot move");
         }
+        Ok(())
     }
 
     /// Puts the admin listener back after a successor failed.
     pub(super) async fn restore_admin(self: &Arc<Self>, parts: &mut Parts) {
         let model = self.shared.snapshot.load().model.clone();
-        self.move_admin(parts, &model).await;
+        if let Err(error) = self.move_admin(parts, &model).await {
+            tracing::error!(%error, "the admin listener cannot come back");
+        }
     }
 
     fn watch_upstreams(&self, snapshot: &Snapshot) -> Watchers {
-        let observer: crate::health::Observer = Arc::new(|_, _| ());
+        let metrics = self.metrics.clone();
+        let observer: Observer = Arc::new(move |upstream, change| metrics.upstream(upstream).health_changed(change.to));
         let upstreams = || snapshot.upstreams.values().cloned();
         let check = |upstream| HealthChecks::start(upstream, self.prober.clone(), observer.clone());
         let resolver = Arc::new(DnsResolver::new(&snapshot.model.process.resolvers));
@@ -196,6 +268,14 @@ impl App {
         self.status.store(Arc::new(status));
     }
 
+    /// Nothing is begun anew: neither health checks nor discovery.
+    fn note_unchanged(&self, generation: u64, diagnostics: Diagnostics) {
+        self.metrics.reload(Reload::Unchanged);
+        tracing::info!(generation, "configuration unchanged");
+        let status = ReloadStatus { at: SystemTime::now(), result: ReloadResult::Unchanged, generation, diagnostics };
+        self.status.store(Arc::new(status));
+    }
+
     fn note_rejected(&self, generation: u64, diagnostics: Diagnostics) {
         self.metrics.reload(Reload::Rejected);
         diagnostics.iter().for_each(|finding| tracing::error!("{finding}"));
@@ -203,6 +283,12 @@ impl App {
         let status = ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
         self.status.store(Arc::new(status));
     }
+}
+
+/// What becomes of the access log.
+enum AccessLogChange {
+    None,
+    To(Option<AccessLogWriter>),
 }
 
 /// Before the first configuration is in force.

@@ -2,11 +2,11 @@
 
 use super::{entries, hosts_of};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::model::{HostName, Listener, Model, VirtualHost};
+use crate::model::{Extent, HostName, Listener, Model, VirtualHost};
 use crate::snapshot::router;
 
-/// `covers` tells whether some certificate has the name.
-pub fn lint(model: &Model, covers: &dyn Fn(&HostName) -> bool) -> Diagnostics {
+/// `known`: whether the model has all that were written. `covers` tells whether some certificate has the name.
+pub fn lint(model: &Model, known: Extent, covers: &dyn Fn(&HostName) -> bool) -> Diagnostics {
     let mut found = Diagnostics::default();
     for listener in &model.listeners {
         let hosts = hosts_of(model, listener);
@@ -14,7 +14,7 @@ pub fn lint(model: &Model, covers: &dyn Fn(&HostName) -> bool) -> Diagnostics {
         if listener.tls.is_some() {
             names_without_certificate(listener, &hosts, covers, &mut found);
         }
-        if hosts.is_empty() {
+        if hosts.is_empty() && known == Extent::Whole {
             let message = "no host is served on this listener: every request is answered 404";
             found.push(Diagnostic::warning(listener.origin.clone(), format!("listeners.{}", listener.name), message));
         }

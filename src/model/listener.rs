@@ -23,6 +23,14 @@ pub struct Listener {
     pub filters: Vec<Filter>,
 }
 
+/// Whether a connection may be meant for both. `[::]` is every address, IPv4 included.
+pub fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let within = |part: SocketAddr, whole: SocketAddr| {
+        part.ip() == whole.ip() || whole.ip().is_unspecified() && (whole.is_ipv6() || part.is_ipv4())
+    };
+    a.port() == b.port() && a.port() != 0 && (within(a, b) || within(b, a))
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListenerTls {
     pub min_version: TlsVersion,

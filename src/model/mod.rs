@@ -41,3 +41,12 @@ pub struct Model {
     pub hosts: Vec<VirtualHost>,
     pub upstreams: Vec<Upstream>,
 }
+
+/// How much of what was written a list of the model has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    #[default]
+    Whole,
+    /// What is not there may have been written, but could not be read: that it is missing means nothing.
+    Partial,
+}

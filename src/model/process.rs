@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::serialize_duration;
+use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Process {
@@ -42,6 +43,7 @@ pub enum ForwardedField {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AccessLog {
+    pub origin: Origin,
     pub format: AccessLogFormat,
     pub target: LogTarget,
 }
@@ -65,6 +67,7 @@ pub enum LogTarget {
 /// Probes, metrics and inspection. Loopback by default: it shows the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Admin {
+    pub origin: Origin,
     pub address: SocketAddr,
 }
 

@@ -35,7 +35,7 @@ pub enum Ended {
 
 pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, worker: &Worker) -> Ended {
     for request in 1.. {
-        let patience = if worker.draining() { LINGER.min(limits.idle_timeout) } else { limits.idle_timeout };
+        let patience = if is_ending(&stream, worker) { LINGER.min(limits.idle_timeout) } else { limits.idle_timeout };
         let (head, body) = match next_head(&mut stream, limits, patience).await {
             Next::Request(head, body) => (head, body),
             Next::Http2 => return Ended::Http2(stream),
@@ -53,10 +53,11 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
             Body::Chunked => Fence::Chunked,
             Body::Upgrade => Fence::Open,
         });
+        let last = request >= limits.max_requests || is_ending(&stream, worker);
         let mut session = ServerSession::new_http1(stream);
         session.set_read_timeout(Some(limits.body_timeout));
         session.set_write_timeout(Some(limits.body_timeout));
-        if request >= limits.max_requests || worker.draining() {
+        if last {
             session.set_keepalive_reuses_remaining(Some(0));
         }
         session.set_pipelined_prefix(head);
@@ -69,6 +70,11 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
         stream = same;
     }
     Ended::Closed
+}
+
+/// Whether the next request is the last one, because nobody listens there any more.
+fn is_ending(stream: &ClientStream, worker: &Worker) -> bool {
+    worker.draining() || stream.connection().is_some_and(|about| about.listener.is_removed())
 }
 
 enum Next {

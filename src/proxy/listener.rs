@@ -8,11 +8,11 @@
 //! it without the sockets being touched.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -22,14 +22,20 @@ use super::connection::{Connection, TlsSession, address_value};
 use super::deadline::Deadline;
 use super::stream::{ClientStream, Transport};
 use super::worker::{self, Worker};
-use super::{http1, http2, proxy_protocol};
+use super::{Shared, http1, http2, proxy_protocol};
 use crate::model;
+use crate::snapshot::Snapshot;
+use crate::snapshot::table::Table;
 use crate::telemetry::metrics::{ListenerMetrics, OpenConnection, Rejection};
 use crate::tls::TlsFacts;
 
-/// One listener, over all workers and reloads.
+/// One listener, over all workers and reloads. Connections refer to it even when it is closed: under another name at
+/// the same address they go on with what is served there now; else with what was served last, until they can end.
 pub struct ListenerState {
     pub name: model::ListenerName,
+    address: SocketAddr,
+    /// Set when it is removed.
+    last: OnceLock<Arc<Snapshot>>,
     pub settings: ArcSwap<Settings>,
     pub metrics: Arc<ListenerMetrics>,
     open: AtomicUsize,
@@ -44,8 +50,42 @@ pub struct Settings {
 
 impl ListenerState {
     pub fn new(settings: Settings, metrics: Arc<ListenerMetrics>) -> Self {
-        let name = settings.listener.name.clone();
-        Self { name, settings: ArcSwap::from_pointee(settings), metrics, open: AtomicUsize::new(0) }
+        Self {
+            name: settings.listener.name.clone(),
+            address: settings.listener.address,
+            last: OnceLock::new(),
+            settings: ArcSwap::from_pointee(settings),
+            metrics,
+            open: AtomicUsize::new(0),
+        }
+    }
+
+    /// What a request on a connection of this listener is served by.
+    pub fn snapshot(&self, shared: &Shared) -> Guard<Arc<Snapshot>> {
+        let current = shared.snapshot.load();
+        match self.last.get() {
+            Some(last) if self.table(&current).is_none() => Guard::from_inner(last.clone()),
+            Some(_) | None => current,
+        }
+    }
+
+    pub fn table<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s Table> {
+        let renamed = || snapshot.model.listeners.iter().find(|listener| listener.address == self.address);
+        snapshot.tables.get(&self.name).or_else(|| snapshot.tables.get(&renamed()?.name))
+    }
+
+    /// Keeps what is served now for connections that are open, where `next` serves nothing here. Call it before `next`
+    /// is in force.
+    pub fn outlive(&self, current: &Arc<Snapshot>, next: &Snapshot) {
+        if self.table(next).is_none() {
+            // Removed a second time, it has what it served before.
+            let _ = self.last.set(current.clone());
+        }
+    }
+
+    /// Its connections are to end when they can.
+    pub fn is_removed(&self) -> bool {
+        self.last.get().is_some()
     }
 }
 

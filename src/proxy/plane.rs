@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 use super::Shared;
 use super::listener::{ListenerState, Settings};
 use super::worker::{Command, Worker, WorkerHandle};
-use crate::model::{Listener, ListenerName};
+use crate::model::{self, Listener, ListenerName};
+use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 
 /// Connections that the kernel keeps while a worker is busy.
@@ -30,6 +31,8 @@ pub struct DataPlane {
     metrics: Arc<Metrics>,
     workers: Vec<WorkerHandle>,
     listeners: BTreeMap<ListenerName, Open>,
+    /// Closed, but connections of theirs may be open.
+    closed: Vec<Weak<ListenerState>>,
     /// Sockets that a predecessor handed over, not yet asked for.
     inherited: BTreeMap<SocketAddr, Vec<TcpListener>>,
 }
@@ -50,7 +53,14 @@ impl DataPlane {
         let start = |number| Worker::start(number, pool_size, shared.clone());
         let workers = (0..threads).map(start).collect::<Result<_, _>>()?;
         let metrics = shared.metrics.clone();
-        Ok(Self { pool_size, metrics, workers, listeners: BTreeMap::new(), inherited: BTreeMap::new() })
+        Ok(Self {
+            pool_size,
+            metrics,
+            workers,
+            listeners: BTreeMap::new(),
+            closed: Vec::new(),
+            inherited: BTreeMap::new(),
+        })
     }
 
     /// Takes over sockets that listen already.
@@ -71,7 +81,7 @@ impl DataPlane {
             if held || self.inherited.contains_key(&address) || address.port() == 0 {
                 continue;
             }
-            match bind_all(address, self.workers.len(), Vec::new()) {
+            match bind_all(address, self.workers.len(), Vec::new(), self.neighbours(address)) {
                 Ok(sockets) => drop(self.inherited.insert(address, sockets)),
                 Err(error) => failed.push((listener.name.clone(), address, error)),
             }
@@ -79,8 +89,22 @@ impl DataPlane {
         if failed.is_empty() {
             return Ok(());
         }
-        self.inherited.clear();
+        self.release();
         Err(failed)
+    }
+
+    /// Gives back what was reserved.
+    pub fn release(&mut self) {
+        self.inherited.clear();
+    }
+
+    /// Lets open connections of listeners that `next` lacks go on with what is served now. Call it before `next` is in
+    /// force.
+    pub fn outlive(&mut self, current: &Arc<Snapshot>, next: &Snapshot) {
+        self.closed.retain(|state| state.strong_count() > 0);
+        let closed = self.closed.iter().filter_map(Weak::upgrade);
+        let open = self.listeners.values().map(|open| open.state.clone());
+        open.chain(closed).for_each(|state| state.outlive(current, next));
     }
 
     /// Opens what is new, closes what is gone, and gives the rest its new settings. What cannot be opened is returned;
@@ -114,7 +138,7 @@ impl DataPlane {
     fn open(&mut self, settings: Settings) -> io::Result<()> {
         let (name, wanted) = (settings.listener.name.clone(), settings.listener.address);
         let inherited = self.inherited.remove(&wanted).unwrap_or_default();
-        let sockets = bind_all(wanted, self.workers.len(), inherited)?;
+        let sockets = bind_all(wanted, self.workers.len(), inherited, self.neighbours(wanted))?;
         let address = sockets[0].local_addr()?;
         let state = Arc::new(ListenerState::new(settings, self.metrics.listener(&name)));
         for (n, socket) in sockets.iter().enumerate() {
@@ -126,10 +150,17 @@ impl DataPlane {
         Ok(())
     }
 
+    fn neighbours(&self, address: SocketAddr) -> Neighbours {
+        let bound = self.listeners.values().map(|open| open.address);
+        let ours = bound.chain(self.inherited.keys().copied());
+        if ours.into_iter().any(|other| model::overlap(address, other)) { Neighbours::Ours } else { Neighbours::None }
+    }
+
     fn close(&mut self, name: &ListenerName) {
         let Some(open) = self.listeners.remove(name) else { return };
         tracing::info!(listener = %name, address = %open.address, "no longer listening");
         (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Close(name.clone())));
+        self.closed.push(Arc::downgrade(&open.state));
         // Another listener may want the address: then nobody who connects meanwhile is turned away.
         self.inherited.insert(open.wanted, open.sockets);
     }
@@ -181,10 +212,23 @@ impl DataPlane {
     }
 }
 
+/// Who listens on a part of an address, or on an address of which it is a part. The kernel gives a connection to the
+/// most exact one: `0.0.0.0` and `[::]` share a port, and so do an address and the one that it gives way to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Neighbours {
+    None,
+    Ours,
+}
+
 /// A socket for each worker at least, those that are there already among them.
-fn bind_all(wanted: SocketAddr, workers: usize, mut sockets: Vec<TcpListener>) -> io::Result<Vec<TcpListener>> {
+fn bind_all(
+    wanted: SocketAddr,
+    workers: usize,
+    mut sockets: Vec<TcpListener>,
+    neighbours: Neighbours,
+) -> io::Result<Vec<TcpListener>> {
     let mut address = wanted;
-    if sockets.is_empty() && wanted.port() != 0 {
+    if sockets.is_empty() && wanted.port() != 0 && neighbours == Neighbours::None {
         refuse_to_share(wanted)?;
     }
     while sockets.len() < workers {

@@ -88,7 +88,7 @@ impl Worker {
         );
         record.status = refusal.status;
         record.ended = Ended::Refused("head");
-        let unrouted = self.shared.metrics.unrouted();
+        let unrouted = &connection.listener.metrics.unrouted;
         unrouted.begin();
         unrouted.end("", &record);
         if let Some(log) = &*self.shared.access_log.load() {

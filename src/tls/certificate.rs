@@ -140,6 +140,11 @@ pub struct LoadedCertificate {
 }
 
 impl LoadedCertificate {
+    /// Whether clients are shown the same.
+    pub fn shows_the_same_as(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
+
     pub fn names(&self) -> &[CertificateName] {
         &self.leaf.names
     }

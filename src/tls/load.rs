@@ -33,6 +33,21 @@ pub fn load_certificates(certificates: &[Certificate], now: SystemTime) -> (Vec<
     (loaded, found)
 }
 
+/// The certificates in force as their files are now. One that cannot be used stays as it was: its error belongs to the
+/// configuration that it was found in. Blocks on files.
+pub fn renew_certificates(
+    certificates: &[Certificate],
+    in_force: &[Arc<LoadedCertificate>],
+    now: SystemTime,
+) -> Vec<Arc<LoadedCertificate>> {
+    let (fresh, _) = load_certificates(certificates, now);
+    let renewed = |old: &Arc<LoadedCertificate>| {
+        let is_same = |new: &&Arc<LoadedCertificate>| new.origin == old.origin && new.source == old.source;
+        fresh.iter().find(is_same).unwrap_or(old).clone()
+    };
+    in_force.iter().map(renewed).collect()
+}
+
 fn load(certificate: &Certificate, now: SystemTime, report: &mut Report<'_>) -> Option<LoadedCertificate> {
     let CertificateSource::File { cert, key } = &certificate.source;
     let pair = KeyPair::read(cert, key, report)?;

@@ -25,7 +25,7 @@ pub(crate) mod testing;
 
 pub use certificate::{CertificateName, LoadedCertificate};
 pub use fallback::FallbackError;
-pub use load::load_certificates;
+pub use load::{load_certificates, renew_certificates};
 pub use resolver::CertificateResolver;
 pub use server_config::{ServerTls, TlsFacts};
 pub use store::{CertificateStore, CertificateSummary, Validity};

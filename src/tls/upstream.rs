@@ -17,7 +17,7 @@ use super::pem;
 use crate::diagnostics::Diagnostics;
 use crate::model::{Upstream, UpstreamName, UpstreamTls};
 
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 pub struct UpstreamTlsMaterial {
     /// Roots to verify against; None: the system's.
     pub ca: Option<Vec<CertificateDer<'static>>>,

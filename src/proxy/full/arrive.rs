@@ -37,7 +37,7 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     let Some(connection) = Connection::of(session.digest()) else {
         return Err(Error::explain(ErrorType::InternalError, "a session without its connection"));
     };
-    let snapshot = shared.snapshot.load();
+    let snapshot = connection.listener.snapshot(shared);
     introduce(&snapshot, session, connection, ctx);
     let refused = match admit(shared, &snapshot, session, connection, ctx) {
         Ok(outcome) => return Ok(outcome),
@@ -128,11 +128,11 @@ fn locate<'s>(
     connection: &Connection,
     view: &RequestView<'_>,
 ) -> Result<&'s Arc<Route>, Refused> {
-    match snapshot.tables.get(&connection.listener.name).map(|table| table.find(view)) {
+    match connection.listener.table(snapshot).map(|table| table.find(view)) {
         Some(Lookup::Route(route)) => Ok(route),
         Some(Lookup::NoHost) => Err(refused(404, "no such host here")),
         Some(Lookup::NoRoute) => Err(refused(404, "nothing is served at this path")),
-        // The listener was removed while this connection was open.
+        // Only a snapshot that never served this listener has nothing for it.
         None => Err(refused(503, "this listener has been removed")),
     }
 }

@@ -190,9 +190,11 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
     match &ctx.route {
         Some(route) => route.metrics.end(method, record),
         None => {
-            let unrouted = shared.metrics.unrouted();
-            unrouted.begin();
-            unrouted.end(method, record);
+            if let Some(connection) = Connection::of(session.digest()) {
+                let unrouted = &connection.listener.metrics.unrouted;
+                unrouted.begin();
+                unrouted.end(method, record);
+            }
         }
     }
     if let Some(forwarding) = &ctx.forwarding {

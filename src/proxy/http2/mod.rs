@@ -85,6 +85,7 @@ async fn serve_streams(
     let mut check = std::pin::pin!(sleep_until(Instant::now() + limits.idle_timeout));
     let (mut accepted, mut rejected, mut leaving) = (0, 0, false);
     let mut leave = worker.draining();
+    let is_removed = || Connection::of(Some(digest)).is_some_and(|about| about.listener.is_removed());
     loop {
         if leave && !leaving {
             leaving = true;
@@ -97,7 +98,7 @@ async fn serve_streams(
             next = next_request(connection, digest, alarm) => match next {
                 Ok(session) => {
                     accepted += 1;
-                    leave |= accepted >= limits.max_requests;
+                    leave |= accepted >= limits.max_requests || is_removed();
                     streams.spawn(session, limits.body_timeout, worker);
                 }
                 Err(Instead::Rejected) if rejected == MAX_REJECTED => return End::Flood("requests that are none"),

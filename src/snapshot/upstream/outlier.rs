@@ -101,6 +101,7 @@ fn eject(set: &EndpointSet, endpoint: &Endpoint, detection: &OutlierDetection, n
         let until = now.plus(detection.eject_for);
         endpoint.state.verdict.ejected_until.set(until);
         endpoint.state.verdict.warm_from.set(until);
+        set.shared.ejections.fetch_add(1, Ordering::Relaxed);
     }
     set.shared.ejecting.store(false, Ordering::Release);
     allowed

@@ -26,6 +26,7 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     /// Held while an endpoint is being ejected.
     pub(super) ejecting: AtomicBool,
+    pub(super) ejections: AtomicU64,
 }
 
 /// Whose turn it is. On a cache line of its own: every pick in rotation writes it.

@@ -23,6 +23,8 @@ pub struct UpstreamStatus {
     pub endpoints: Vec<EndpointStatus>,
     /// Requests in the queue.
     pub waiting: usize,
+    /// How often an endpoint was ejected.
+    pub ejections: u64,
     /// Names that DNS gave no answer for at the last attempt, and why.
     pub unresolved: Vec<Unresolved>,
 }
@@ -102,6 +104,7 @@ impl Upstream {
             balance: self.definition.balance.clone(),
             endpoints: set.endpoints().map(|endpoint| endpoint_status(&set, endpoint, now.into())).collect(),
             waiting: self.shared.queue.waiting(),
+            ejections: self.shared.ejections.load(Ordering::Relaxed),
             unresolved: answers.failures().map(unresolved).collect(),
         }
     }

@@ -29,19 +29,27 @@ use schemars::generate::SchemaSettings;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::model::Model;
 use findings::Findings;
+pub use lower::Understood;
 pub use source::SourceText;
 use tree::Document;
 
 /// What became of a file.
 #[derive(Debug)]
 pub struct Loaded {
-    /// None where there are errors.
-    pub model: Option<Model>,
+    /// None where not even its outline could be read.
+    pub understood: Option<Understood>,
     /// Errors and warnings, in the order of the file.
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file itself and every file that it names and Weir reads.
     pub files: Vec<PathBuf>,
+}
+
+impl Loaded {
+    /// The model, where there are no errors.
+    pub fn whole(&self) -> Option<&Model> {
+        self.understood.as_ref().filter(|_| !self.diagnostics.has_errors()).map(|understood| &understood.model)
+    }
 }
 
 /// Reads a file. That it cannot be read is a finding, too.
@@ -84,15 +92,15 @@ fn interpret(source: SourceText, folder: &Path) -> Loaded {
     let findings = Findings::new(source.name().clone(), &document);
     let lowered = decode::decode(&findings).value().map(|file| lower::lower(file, &findings, folder));
     let diagnostics = findings.into_diagnostics();
-    let (model, files) = match lowered {
-        Some(lowered) => (Some(lowered.model), lowered.files.into_iter().collect()),
+    let (understood, files) = match lowered {
+        Some((understood, files)) => (Some(understood), files.into_iter().collect()),
         None => (None, Vec::new()),
     };
-    Loaded { model: model.filter(|_| !diagnostics.has_errors()), diagnostics, source, files }
+    Loaded { understood, diagnostics, source, files }
 }
 
 fn failed(source: SourceText, finding: Diagnostic) -> Loaded {
     let mut diagnostics = Diagnostics::default();
     diagnostics.push(finding);
-    Loaded { model: None, diagnostics, source, files: Vec::new() }
+    Loaded { understood: None, diagnostics, source, files: Vec::new() }
 }

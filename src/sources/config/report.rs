@@ -29,7 +29,9 @@ pub fn text(diagnostics: &Diagnostics, source: &SourceText) -> String {
             true => (diagnostic.origin.line as usize).checked_sub(1).and_then(|at| lines.get(at)),
             false => None,
         };
-        append(&mut out, diagnostic, line.copied());
+        // Where there is nothing to show, there is nothing to mark; a file that could not be read has no lines at all.
+        let line = line.copied().filter(|line| !line.trim().is_empty());
+        append(&mut out, diagnostic, line);
         out.push('\n');
     }
     out + &counts(diagnostics) + "\n"

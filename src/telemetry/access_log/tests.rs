@@ -3,6 +3,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::*;
+use crate::diagnostics::Origin;
 use crate::model::{self, LogTarget};
 use crate::telemetry::record::testing::{record, text};
 
@@ -10,7 +11,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 fn open(path: &Path) -> (AccessLogWriter, Arc<Counter>) {
     let dropped = Arc::new(Counter::default());
-    let settings = model::AccessLog { format: AccessLogFormat::Combined, target: LogTarget::File(path.into()) };
+    let settings = model::AccessLog {
+        origin: Origin::builtin(),
+        format: AccessLogFormat::Combined,
+        target: LogTarget::File(path.into()),
+    };
     (AccessLogWriter::open(&settings, dropped.clone()).unwrap(), dropped)
 }
 

@@ -53,7 +53,9 @@ impl Exposition {
             return;
         }
         let metrics = samples.into_iter().map(|(labels, value)| {
-            let mut metric = proto::Metric::from_label(labels.iter().map(label_pair).collect());
+            // An empty label is the same as none.
+            let labels = labels.iter().filter(|(_, value)| !value.is_empty());
+            let mut metric = proto::Metric::from_label(labels.map(label_pair).collect());
             fill(&mut metric, value);
             metric
         });

@@ -23,9 +23,10 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     // Copied, so that a slow scrape never holds up a reload.
     let named = metrics.named().clone();
     let mut out = Exposition::default();
-    requests(&mut out, &used_routes(&metrics.unrouted, &named));
+    requests(&mut out, &used_routes(&named));
     upstreams(&mut out, &named.upstreams);
     endpoints(&mut out, statuses);
+    health_changes(&mut out, &named.upstreams, statuses);
     connections(&mut out, &named.listeners);
     out.counter(
         "weir_access_log_dropped_total",
@@ -38,27 +39,29 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     out
 }
 
-/// A route's labels and numbers.
-type LabelledRoute<'a> = ([Label<'a>; 2], &'a RouteMetrics);
+/// A route's labels and numbers; where no route was found, the listener's.
+type LabelledRoute<'a> = ([Label<'a>; 3], &'a RouteMetrics);
 
-fn used_routes<'a>(unrouted: &'a RouteMetrics, named: &'a Named) -> Vec<LabelledRoute<'a>> {
+fn used_routes(named: &Named) -> Vec<LabelledRoute<'_>> {
+    let unrouted = named.listeners.iter().map(|(listener, metrics)| {
+        ([("route", ""), ("upstream", ""), ("listener", listener.as_str())], &metrics.unrouted)
+    });
     let routed = named.routes.iter().map(|((route, upstream), metrics)| {
         let upstream = upstream.as_ref().map_or("", UpstreamName::as_str);
-        ([("route", route.as_str()), ("upstream", upstream)], &**metrics)
+        ([("route", route.as_str()), ("upstream", upstream), ("listener", "")], &**metrics)
     });
-    let all = std::iter::once(([("route", ""), ("upstream", "")], unrouted)).chain(routed);
-    all.filter(|(_, metrics)| metrics.was_used()).collect()
+    unrouted.chain(routed).filter(|(_, metrics)| metrics.was_used()).collect()
 }
 
 fn requests(out: &mut Exposition, routes: &[LabelledRoute<'_>]) {
     out.counter(
         "weir_requests_total",
-        "Requests that have ended, by route, upstream, method and status code; 000 is no answer.",
+        "Requests that have ended, by route (where none was found, by listener), upstream, method and status code; 000 is no answer.",
         answers(routes)
             .iter()
             .map(|(labels, code, count)| {
-                let [route, upstream, method] = *labels;
-                ([route, upstream, method, ("code", code.as_str())], *count)
+                let [route, upstream, listener, method] = *labels;
+                ([route, upstream, listener, method, ("code", code.as_str())], *count)
             })
             .collect(),
     );
@@ -76,14 +79,14 @@ fn requests(out: &mut Exposition, routes: &[LabelledRoute<'_>]) {
     out.counter("weir_response_body_bytes_total", "Body bytes to clients.", each(|route| route.bytes().1));
 }
 
-type Answer<'a> = ([Label<'a>; 3], String, f64);
+type Answer<'a> = ([Label<'a>; 4], String, f64);
 
 fn answers<'a>(routes: &[LabelledRoute<'a>]) -> Vec<Answer<'a>> {
-    let of_route = |([route, upstream], metrics): &LabelledRoute<'a>| {
-        let (route, upstream) = (*route, *upstream);
+    let of_route = |([route, upstream, listener], metrics): &LabelledRoute<'a>| {
+        let (route, upstream, listener) = (*route, *upstream, *listener);
         let answers = metrics.answers().into_iter();
         answers.map(move |(method, status, count)| {
-            ([route, upstream, ("method", method)], format!("{status:03}"), count as f64)
+            ([route, upstream, listener, ("method", method)], format!("{status:03}"), count as f64)
         })
     };
     routes.iter().flat_map(of_route).collect()
@@ -169,6 +172,24 @@ fn endpoints(out: &mut Exposition, upstreams: &[UpstreamStatus]) {
     );
 }
 
+/// By upstream alone: the addresses behind a name come and go.
+fn health_changes(out: &mut Exposition, upstreams: &Upstreams, statuses: &[UpstreamStatus]) {
+    let mut samples = Vec::new();
+    for status in statuses {
+        let mut push = |to, count: u64| samples.push(([("upstream", status.name.as_str()), ("to", to)], count as f64));
+        if let Some(metrics) = upstreams.get(&status.name) {
+            push("healthy", metrics.became_healthy.value());
+            push("unhealthy", metrics.became_unhealthy.value());
+        }
+        push("ejected", status.ejections);
+    }
+    out.counter(
+        "weir_endpoint_health_changes_total",
+        "How often health checks changed their mind of an endpoint, and how often one was ejected.",
+        samples,
+    );
+}
+
 enum Kind {
     Counter,
     Gauge,
@@ -197,16 +218,20 @@ fn reloads(out: &mut Exposition, reloads: &Reloads) {
     out.counter(
         "weir_reloads_total",
         "Attempts to load the configuration, the first included.",
-        vec![([("result", "applied")], reloads.applied as f64), ([("result", "rejected")], reloads.rejected as f64)],
+        vec![
+            ([("result", "applied")], reloads.applied as f64),
+            ([("result", "unchanged")], reloads.unchanged as f64),
+            ([("result", "rejected")], reloads.rejected as f64),
+        ],
     );
     let Some(last) = reloads.last else { return };
     let successful = match last {
-        Reload::Applied { .. } => 1.0,
+        Reload::Applied { .. } | Reload::Unchanged => 1.0,
         Reload::Rejected => 0.0,
     };
     out.gauge(
         "weir_config_last_reload_successful",
-        "1 where the last attempt to load the configuration was applied, else 0.",
+        "0 where the last attempt to load the configuration was rejected, else 1.",
         vec![([], successful)],
     );
     out.gauge(

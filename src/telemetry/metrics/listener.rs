@@ -1,8 +1,9 @@
-//! What is counted of each listener's connections.
+//! What is counted of each listener: its connections, and the requests that no route took.
 
 use std::sync::Arc;
 
 use super::cells::Counter;
+use super::route::RouteMetrics;
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -10,6 +11,8 @@ pub struct ListenerMetrics {
     pub(super) accepted: Counter,
     closed: Counter,
     rejected: [Counter; Rejection::ALL.len()],
+    /// Requests that are answered before a route is found.
+    pub unrouted: RouteMetrics,
 }
 
 /// Why a connection was closed before its first request.

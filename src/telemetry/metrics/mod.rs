@@ -35,7 +35,6 @@ use crate::snapshot::upstream::UpstreamStatus;
 #[derive(Debug)]
 pub struct Metrics {
     started: SystemTime,
-    unrouted: Arc<RouteMetrics>,
     access_log_dropped: Arc<Counter>,
     named: Mutex<Named>,
 }
@@ -55,6 +54,7 @@ struct Named {
 #[derive(Clone, Debug, Default)]
 struct Reloads {
     applied: u64,
+    unchanged: u64,
     rejected: u64,
     last: Option<Reload>,
     generation: u64,
@@ -66,23 +66,20 @@ struct Reloads {
 pub enum Reload {
     /// It is in force, under this generation.
     Applied { generation: u64, at: SystemTime },
+    /// It is what is in force already.
+    Unchanged,
     /// It has errors; what ran before runs on.
     Rejected,
 }
 
 impl Metrics {
     pub fn new(started: SystemTime) -> Self {
-        Self { started, unrouted: Arc::default(), access_log_dropped: Arc::default(), named: Mutex::default() }
+        Self { started, access_log_dropped: Arc::default(), named: Mutex::default() }
     }
 
     /// The route's numbers: carried over if it was there before, else zero.
     pub fn route(&self, route: &Route) -> Arc<RouteMetrics> {
         self.named().routes.entry(key_of(route)).or_default().clone()
-    }
-
-    /// For requests that are answered before a route is found.
-    pub fn unrouted(&self) -> &Arc<RouteMetrics> {
-        &self.unrouted
     }
 
     pub fn upstream(&self, name: &UpstreamName) -> Arc<UpstreamMetrics> {
@@ -113,6 +110,7 @@ impl Metrics {
         let reloads = &mut self.named().reloads;
         reloads.last = Some(reload);
         match reload {
+            Reload::Unchanged => reloads.unchanged += 1,
             Reload::Rejected => reloads.rejected += 1,
             Reload::Applied { generation, at } => {
                 reloads.applied += 1;

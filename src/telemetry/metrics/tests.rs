@@ -57,16 +57,17 @@ fn all_families() -> Metrics {
     let api = metrics.route(&route("api", Some("backend")));
     api.begin();
     api.end("GET", &record());
-    metrics.unrouted().begin();
-    metrics.unrouted().end("POST", &RequestRecord { status: 404, ..record() });
     let backend = metrics.upstream(&UpstreamName::new("backend"));
     backend.connected(UpstreamConnection::New { took: Duration::from_millis(3) });
     backend.connected(UpstreamConnection::Reused);
     backend.retried();
+    backend.health_changed(Health::Unhealthy);
     backend.end(&record());
     let https = metrics.listener(&ListenerName::new("https"));
     drop(https.accepted());
     https.rejected(Rejection::Handshake);
+    https.unrouted.begin();
+    https.unrouted.end("POST", &RequestRecord { status: 404, ..record() });
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000);
     metrics.reload(Reload::Applied { generation: 7, at });
     metrics.reload(Reload::Rejected);
@@ -94,6 +95,7 @@ fn statuses() -> Vec<UpstreamStatus> {
         balance: LbPolicy::RoundRobin,
         endpoints: vec![endpoint],
         waiting: 0,
+        ejections: 4,
         unresolved: Vec::new(),
     }]
 }
@@ -103,7 +105,7 @@ fn every_family_is_exposed_with_its_labels() {
     let text = all_families().render(&statuses());
     for line in [
         r#"weir_requests_total{route="api",upstream="backend",method="GET",code="200"} 1"#,
-        r#"weir_requests_total{route="",upstream="",method="POST",code="404"} 1"#,
+        r#"weir_requests_total{listener="https",method="POST",code="404"} 1"#,
         r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="0.01"} 0"#,
         r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="0.025"} 1"#,
         r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="+Inf"} 1"#,
@@ -120,11 +122,14 @@ fn every_family_is_exposed_with_its_labels() {
         r#"weir_endpoint_requests_total{upstream="backend",endpoint="10.0.0.1:80"} 5"#,
         r#"weir_endpoint_requests_in_flight{upstream="backend",endpoint="10.0.0.1:80"} 2"#,
         r#"weir_endpoint_failures_total{upstream="backend",endpoint="10.0.0.1:80"} 1"#,
+        r#"weir_endpoint_health_changes_total{upstream="backend",to="unhealthy"} 1"#,
+        r#"weir_endpoint_health_changes_total{upstream="backend",to="ejected"} 4"#,
         r#"weir_connections_accepted_total{listener="https"} 1"#,
         r#"weir_connections_open{listener="https"} 0"#,
         r#"weir_connections_rejected_total{listener="https",reason="handshake"} 1"#,
         r#"weir_access_log_dropped_total 3"#,
         r#"weir_reloads_total{result="applied"} 1"#,
+        r#"weir_reloads_total{result="unchanged"} 0"#,
         r#"weir_reloads_total{result="rejected"} 1"#,
         "weir_config_last_reload_successful 0",
         "weir_config_generation 7",
@@ -164,7 +169,7 @@ fn numbers_survive_a_reload_by_name_and_vanish_with_it() {
     carried.begin();
     carried.end("GET", &record());
     let text = metrics.render(&statuses());
-    assert!(text.contains(r#"weir_requests_total{route="kept",upstream="",method="GET",code="200"} 2"#), "{text}");
+    assert!(text.contains(r#"weir_requests_total{route="kept",method="GET",code="200"} 2"#), "{text}");
     assert!(!text.contains("removed"), "{text}");
 }
 

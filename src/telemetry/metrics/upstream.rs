@@ -2,6 +2,7 @@
 //! balancers go by those numbers.
 
 use super::cells::{Counter, Histogram};
+use crate::snapshot::upstream::Health;
 use crate::telemetry::record::{RequestRecord, UpstreamConnection};
 
 #[derive(Debug, Default)]
@@ -10,6 +11,8 @@ pub struct UpstreamMetrics {
     pub(super) connections_new: Counter,
     pub(super) connections_reused: Counter,
     pub(super) retries: Counter,
+    pub(super) became_healthy: Counter,
+    pub(super) became_unhealthy: Counter,
     pub(super) connect: Histogram,
     pub(super) duration: Histogram,
 }
@@ -30,6 +33,15 @@ impl UpstreamMetrics {
     #[inline]
     pub fn retried(&self) {
         self.retries.increment();
+    }
+
+    /// A health check has changed its mind of an endpoint.
+    pub fn health_changed(&self, to: Health) {
+        match to {
+            Health::Healthy => self.became_healthy.increment(),
+            Health::Unhealthy => self.became_unhealthy.increment(),
+            Health::Unknown => {}
+        }
     }
 
     /// A request that this upstream was asked for is over, and its record finished.

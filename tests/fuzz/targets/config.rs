@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
 use weir::compile::{self, Surroundings};
-use weir::sources::config::{self, report};
+use weir::sources::config::{self, Understood, report};
 use weir::telemetry::metrics::Metrics;
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics::new(SystemTime::UNIX_EPOCH));
@@ -29,13 +29,16 @@ fuzz_target!(|bytes: &[u8]| {
     }
     report::text(&loaded.diagnostics, &loaded.source);
     report::json(&loaded.diagnostics);
-    if let Some(model) = loaded.model {
-        let upstream_tls = BTreeMap::new();
-        let surroundings =
-            Surroundings { previous: None, upstream_tls: &upstream_tls, metrics: &METRICS, now: Instant::now() };
-        compile::lint(&model, &|_| true);
-        METRICS.retain(&model);
-        // Upstreams that name TLS files cannot be built without them; that is an error like others.
-        let _ = compile::compile(Arc::new(model), &surroundings);
+    let whole = !loaded.diagnostics.has_errors();
+    if let Some(Understood { model, hosts, .. }) = loaded.understood {
+        compile::lint(&model, hosts, &|_| true);
+        if whole {
+            let upstream_tls = BTreeMap::new();
+            let surroundings =
+                Surroundings { previous: None, upstream_tls: &upstream_tls, metrics: &METRICS, now: Instant::now() };
+            METRICS.retain(&model);
+            // Upstreams that name TLS files cannot be built without them; that is an error like others.
+            let _ = compile::compile(Arc::new(model), &surroundings);
+        }
     }
 });

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use super::Lowering;
-use crate::model::{Certificate, CertificateSource};
+use crate::model::{Certificate, CertificateSource, Extent};
 use crate::sources::config::decode::{Field, List};
+use crate::sources::config::findings::Findings;
 use crate::sources::config::shapes;
-use crate::sources::config::tree::NodeId;
+use crate::sources::config::tree::{Document, NodeId};
 
 /// Whether there is anything to serve TLS with; what could not be read counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,25 +16,42 @@ pub enum Certificates {
     Missing,
 }
 
-pub fn are_named(written: &Field<List<shapes::Certificate>>) -> Certificates {
+pub fn are_named(cx: &Lowering, written: &Field<List<shapes::Certificate>>) -> Certificates {
     match written {
         Field::Given(_, list) if !list.is_empty() => Certificates::Named,
         Field::Wrong(_) => Certificates::Named,
+        Field::Given(..) | Field::Absent if cx.certificates.get() == Extent::Partial => Certificates::Named,
         Field::Given(..) | Field::Absent => Certificates::Missing,
+    }
+}
+
+/// Whether all of them are known before they are looked at one by one.
+pub fn extent(findings: &Findings, written: &Field<List<shapes::Certificate>>) -> Extent {
+    match written.is_wrong() || findings.is_misspelled(Document::ROOT, "certificates") {
+        true => Extent::Partial,
+        false => Extent::Whole,
     }
 }
 
 pub fn certificates(cx: &Lowering, written: Field<List<shapes::Certificate>>) -> Vec<Certificate> {
     let mut certificates = Vec::new();
-    for (at, certificate) in written.value().unwrap_or_default().into_iter().filter_map(Field::given) {
-        let source = match certificate {
-            shapes::Certificate::File(pair) => {
-                key_pair(cx, at, pair).map(|(cert, key)| CertificateSource::File { cert, key })
-            }
-        };
-        certificates.extend(source.map(|source| Certificate { origin: cx.findings.origin(at.value()), source }));
+    for field in written.value().unwrap_or_default() {
+        match field.given().and_then(|(at, certificate)| self::certificate(cx, at, certificate)) {
+            Some(certificate) => certificates.push(certificate),
+            None => cx.certificates.set(Extent::Partial),
+        }
     }
     certificates
+}
+
+fn certificate(cx: &Lowering, at: NodeId, written: shapes::Certificate) -> Option<Certificate> {
+    let source = match written {
+        shapes::Certificate::File(pair) => {
+            let (cert, key) = key_pair(cx, at, pair)?;
+            CertificateSource::File { cert, key }
+        }
+    };
+    Some(Certificate { origin: cx.findings.origin(at.value()), source })
 }
 
 /// The files of a certificate and its key.

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use super::names::Names;
 use super::route::{self, RouteNames, Scope};
 use super::{Lowering, filter};
-use crate::model::{HostName, ListenerName, VirtualHost};
+use crate::model::{Extent, HostName, ListenerName, VirtualHost};
 use crate::sources::config::decode::{Field, List};
 use crate::sources::config::shapes::{self, scalar};
-use crate::sources::config::tree::NodeId;
+use crate::sources::config::tree::{Document, NodeId};
 
 pub fn hosts(cx: &Lowering, written: Field<List<shapes::Host>>, listeners: &Names, scope: &Scope) -> Vec<VirtualHost> {
-    if written.is_wrong() {
+    if written.is_wrong() || cx.findings.is_misspelled(Document::ROOT, "hosts") {
+        cx.hosts.set(Extent::Partial);
         scope.upstream_names.lost_a_use();
     }
     let list = written.value().unwrap_or_default();
@@ -20,8 +21,13 @@ pub fn hosts(cx: &Lowering, written: Field<List<shapes::Host>>, listeners: &Name
     let mut hosts = Vec::with_capacity(list.len());
     for field in list {
         match field {
-            Field::Given(at, shape) => hosts.push(host(cx, at, shape, listeners, scope, &mut route_names, &mut claims)),
-            Field::Wrong(_) => scope.upstream_names.lost_a_use(),
+            Field::Given(at, shape) => {
+                hosts.extend(host(cx, at, shape, listeners, scope, &mut route_names, &mut claims));
+            }
+            Field::Wrong(_) => {
+                cx.hosts.set(Extent::Partial);
+                scope.upstream_names.lost_a_use();
+            }
             Field::Absent => {}
         }
     }
@@ -36,9 +42,9 @@ fn host(
     scope: &Scope,
     route_names: &mut RouteNames,
     claims: &mut Claims,
-) -> VirtualHost {
-    let listeners = listeners(cx, shape.listeners, known_listeners);
-    let names = names(cx, at, shape.names, &listeners, claims);
+) -> Option<VirtualHost> {
+    let listeners = listeners(cx, at, shape.listeners, known_listeners);
+    let names = names(cx, at, shape.names, listeners.as_deref(), claims);
     let prefix = names.first().map_or_else(|| "?".into(), HostName::to_string);
     let filters = filter::filters(cx, shape.filters);
     let routes = match cx.required(shape.routes, at, "routes", "routes: [{ path: /, upstream: … }]") {
@@ -53,24 +59,36 @@ fn host(
             list.into_iter().filter_map(|field| route::route(cx, field, &prefix, scope, route_names)).collect()
         }
     };
-    VirtualHost { origin: cx.findings.origin(at.value()), names, listeners, filters, routes }
+    Some(VirtualHost { origin: cx.findings.origin(at.value()), names, listeners: listeners?, filters, routes })
 }
 
-fn listeners(cx: &Lowering, written: Field<List<String>>, known: &Names) -> Vec<ListenerName> {
+/// None where it cannot be told which: without them it would be served on all.
+fn listeners(cx: &Lowering, at: NodeId, written: Field<List<String>>, known: &Names) -> Option<Vec<ListenerName>> {
     if let Field::Given(at, list) = &written
         && list.is_empty()
     {
         cx.error_with(at.value(), "a host that no listener serves", "name one, or take the key out to serve it on all");
     }
-    let named = written.value().unwrap_or_default().into_iter().filter_map(Field::given);
-    named.filter(|(at, name)| known.resolve(cx, *at, name)).map(|(_, name)| ListenerName::new(name)).collect()
+    let mut certain = !written.is_wrong() && !cx.findings.is_misspelled(at, "listeners");
+    let mut listeners = Vec::new();
+    for field in written.value().unwrap_or_default() {
+        match field {
+            Field::Given(at, name) if known.resolve(cx, at, &name) => listeners.push(ListenerName::new(name)),
+            Field::Given(..) | Field::Wrong(_) => certain = false,
+            Field::Absent => {}
+        }
+    }
+    if !certain {
+        cx.hosts.set(Extent::Partial);
+    }
+    (certain || !listeners.is_empty()).then_some(listeners)
 }
 
 fn names(
     cx: &Lowering,
     at: NodeId,
     written: Field<List<scalar::HostPattern>>,
-    listeners: &[ListenerName],
+    listeners: Option<&[ListenerName]>,
     claims: &mut Claims,
 ) -> Vec<HostName> {
     let Some((at, list)) = cx.required(written, at, "names", "names: [example.org], or [\"*\"] for any") else {
@@ -81,8 +99,9 @@ fn names(
     }
     let mut names = Vec::with_capacity(list.len());
     for (at, name) in list.into_iter().filter_map(Field::given) {
-        claims.claim(cx, at, &name.0, listeners);
-        names.push(name.0);
+        if claims.claim(cx, at, &name.0, listeners.unwrap_or_default()) {
+            names.push(name.0);
+        }
     }
     names
 }
@@ -92,7 +111,8 @@ fn names(
 struct Claims(HashMap<HostName, Vec<(Vec<ListenerName>, u32)>>);
 
 impl Claims {
-    fn claim(&mut self, cx: &Lowering, at: NodeId, name: &HostName, listeners: &[ListenerName]) {
+    /// Whether the name was free.
+    fn claim(&mut self, cx: &Lowering, at: NodeId, name: &HostName, listeners: &[ListenerName]) -> bool {
         let claims = self.0.entry(name.clone()).or_default();
         let meets = |other: &[ListenerName]| {
             other.is_empty() || listeners.is_empty() || other.iter().any(|name| listeners.contains(name))
@@ -100,8 +120,9 @@ impl Claims {
         if let Some((_, first)) = claims.iter().find(|(other, _)| meets(other)) {
             let message = format!("the host \"{name}\" is here twice; it was first at line {first}");
             cx.error_with(at.value(), message, "put the routes of both under one host");
-            return;
+            return false;
         }
         claims.push((listeners.to_vec(), cx.findings.line(at.value())));
+        true
     }
 }

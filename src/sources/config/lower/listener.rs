@@ -1,14 +1,15 @@
 //! Listeners.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::certificate::Certificates;
 use super::names::check_name;
 use super::process::all;
 use super::{Lowering, filter};
 use crate::defaults;
-use crate::model::{Admin, ByteSize, ConnectionLimits, Http2, Listener, ListenerName, ListenerTls, ProxyProtocol};
+use crate::model::{
+    Admin, ByteSize, ConnectionLimits, Http2, Listener, ListenerName, ListenerTls, ProxyProtocol, overlap,
+};
 use crate::sources::config::decode::{Field, Table};
 use crate::sources::config::findings::Place;
 use crate::sources::config::shapes;
@@ -37,28 +38,32 @@ pub fn listeners(
                 let message = "TLS is on, but there are no certificates: every client gets a self-signed one";
                 cx.warning(tls, message, "write certificates: [{ file: { cert: …, key: … } }]");
             }
-            listeners.extend(listener(cx, name, at, shape));
+            listeners.push(listener(cx, name, at, shape));
         }
     }
     listeners
 }
 
-fn listener(cx: &Lowering, name: String, at: NodeId, shape: shapes::Listener) -> Option<(Place, Listener)> {
+/// Stands in for an address that cannot be read. Any number of listeners may have it.
+const NO_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+fn listener(cx: &Lowering, name: String, at: NodeId, shape: shapes::Listener) -> (Place, Listener) {
     let tls = shape.tls.value().map(tls);
     let proxy_protocol = shape.proxy_protocol.given().map(|(at, shape)| proxy_protocol(cx, at, shape));
     let limits = limits(cx, shape.limits.value().unwrap_or_default());
     let filters = filter::filters(cx, shape.filters);
-    let (address_at, address) = cx.required(shape.address, at, "address", "address: \":80\"")?;
+    let address = cx.required(shape.address, at, "address", "address: \":80\"");
+    let (place, address) = address.map_or((at.key(), NO_ADDRESS), |(at, address)| (at.value(), address.0));
     let listener = Listener {
         name: ListenerName::new(name),
         origin: cx.findings.origin(at.key()),
-        address: address.0,
+        address,
         tls,
         proxy_protocol,
         limits,
         filters,
     };
-    Some((address_at.value(), listener))
+    (place, listener)
 }
 
 fn tls(shape: shapes::ListenerTls) -> ListenerTls {
@@ -103,19 +108,39 @@ fn limits(cx: &Lowering, shape: shapes::ConnectionLimits) -> ConnectionLimits {
     }
 }
 
-/// No two may listen on one address; any number may ask for a free port (0).
+/// No two may listen on one address; any number may ask for a free port (0). Where one listens on a part of another's,
+/// what comes to that part is its own: only the admin listener does not share.
 pub fn check_addresses(cx: &Lowering, listeners: &[(Place, Listener)], admin: Option<&Admin>) {
-    let mut taken: HashMap<SocketAddr, String> = HashMap::new();
-    if let Some(admin) = admin {
-        taken.insert(admin.address, "\"admin\"".into());
-    }
-    for (place, listener) in listeners.iter().filter(|(_, listener)| listener.address.port() != 0) {
-        let by = format!("\"{}\" (line {})", listener.name, cx.findings.line(*place));
-        if let Some(first) = taken.get(&listener.address) {
-            let message = format!("{} is listened on already by {first}", listener.address);
-            cx.error_with(*place, message, "write another address or port");
+    for (at, (place, listener)) in listeners.iter().enumerate() {
+        let address = listener.address;
+        if let Some(admin) = admin.filter(|admin| overlap(admin.address, address)) {
+            let by = format!("\"admin\" on {}", admin.address);
+            refuse_address(cx, *place, address, &by);
             continue;
         }
-        taken.insert(listener.address, by);
+        let others = &listeners[..at];
+        if let Some((first, other)) = others.iter().find(|(_, o)| o.address == address && address.port() != 0) {
+            refuse_address(cx, *place, address, &format!("\"{}\" (line {})", other.name, cx.findings.line(*first)));
+        } else if let Some((_, other)) = others.iter().find(|(_, other)| is_part(other.address, address)) {
+            let (part, whole) = match other.address.ip().is_unspecified() {
+                true => (listener, other),
+                false => (other, listener),
+            };
+            let message = format!(
+                "{} is a part of {}: what comes there is served by \"{}\", and not by \"{}\"",
+                part.address, whole.address, part.name, whole.name
+            );
+            cx.warning(*place, message, "nothing, if this is meant; else write another address or port");
+        }
     }
+}
+
+fn refuse_address(cx: &Lowering, place: Place, address: SocketAddr, by: &str) {
+    let message = format!("{address} is listened on already by {by}");
+    cx.error_with(place, message, "write another address or port");
+}
+
+/// Both wildcards together are usual: one for each family.
+fn is_part(a: SocketAddr, b: SocketAddr) -> bool {
+    overlap(a, b) && !(a.ip().is_unspecified() && b.ip().is_unspecified())
 }

@@ -5,8 +5,9 @@
 //!   └────► Findings
 //! ```
 //!
-//! It goes on after every fault with whatever stands in for the faulty part: a model is only handed out where there
-//! was none. What was reported while decoding (`Field::Wrong`) is not reported again.
+//! It goes on after every fault with whatever stands in for the faulty part, so that the rest can be examined all the
+//! same; of what cannot be told for sure, nothing stands there. What was reported while decoding (`Field::Wrong`) is not
+//! reported again.
 
 mod certificate;
 mod filter;
@@ -21,7 +22,7 @@ mod rewrite;
 mod route;
 mod upstream;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -29,25 +30,34 @@ use super::decode::Field;
 use super::findings::{Findings, Place};
 use super::shapes;
 use super::tree::{Document, NodeId};
-use crate::model::Model;
+use crate::model::{Extent, Model};
 use names::Names;
 
-pub struct Lowered {
-    /// To be used only where there are no errors.
+/// What could be understood of a file. Where there are errors it is less than was written: to be examined for more of
+/// them, never to be served.
+#[derive(Debug)]
+pub struct Understood {
     pub model: Model,
-    /// Every file that is named and read.
-    pub files: BTreeSet<PathBuf>,
+    /// Whether the model has every host, on every listener it was meant for.
+    pub hosts: Extent,
+    pub certificates: Extent,
 }
 
-/// `folder` is where relative paths begin.
-pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> Lowered {
-    let cx = Lowering { findings, folder, files: RefCell::default() };
+/// With every file that is named and read. `folder` is where relative paths begin.
+pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Understood, BTreeSet<PathBuf>) {
+    let cx = Lowering {
+        findings,
+        folder,
+        files: RefCell::default(),
+        hosts: Cell::default(),
+        certificates: certificate::extent(findings, &file.certificates).into(),
+    };
     check_top(&cx, &file);
     let listener_names = Names::of("listener", &file.listeners);
     let upstream_names = Names::of("upstream", &file.upstreams);
 
     let process = process::process(&cx, &mut file);
-    let listeners = listener::listeners(&cx, file.listeners, certificate::are_named(&file.certificates));
+    let listeners = listener::listeners(&cx, file.listeners, certificate::are_named(&cx, &file.certificates));
     listener::check_addresses(&cx, &listeners, process.admin.as_ref());
     let certificates = certificate::certificates(&cx, file.certificates);
     let upstreams = upstream::upstreams(&cx, file.upstreams, &listeners);
@@ -57,7 +67,7 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> Lowe
 
     let listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
     let model = Model { process, listeners, certificates, hosts, upstreams: upstreams.into_values() };
-    Lowered { model, files: cx.files.into_inner() }
+    (Understood { model, hosts: cx.hosts.get(), certificates: cx.certificates.get() }, cx.files.into_inner())
 }
 
 fn check_top(cx: &Lowering, file: &shapes::File) {
@@ -77,6 +87,8 @@ pub(super) struct Lowering<'a> {
     findings: &'a Findings<'a>,
     folder: &'a Path,
     files: RefCell<BTreeSet<PathBuf>>,
+    hosts: Cell<Extent>,
+    certificates: Cell<Extent>,
 }
 
 impl Lowering<'_> {
@@ -100,9 +112,14 @@ impl Lowering<'_> {
         field.given()
     }
 
+    /// Whether one of these keys of `parent` seems to stand there under another name.
+    fn is_one_misspelled(&self, parent: NodeId, keys: &[&str]) -> bool {
+        keys.iter().any(|key| self.findings.is_misspelled(parent, key))
+    }
+
     /// Reports missing keys at their parent, unless one of them is there under a misspelled name.
     fn missing(&self, parent: NodeId, keys: &[&str], message: impl Into<String>, help: impl Into<String>) {
-        if !keys.iter().any(|key| self.findings.is_misspelled(parent, key)) {
+        if !self.is_one_misspelled(parent, keys) {
             self.error_with(parent.key(), message, help);
         }
     }

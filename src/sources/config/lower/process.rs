@@ -4,6 +4,7 @@ use std::mem::take;
 
 use super::Lowering;
 use crate::defaults;
+use crate::diagnostics::Origin;
 use crate::model::{AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, Process, Shutdown, Threads};
 use crate::sources::config::decode::{Either, Field, List, Scalar};
 use crate::sources::config::shapes::{self, scalar};
@@ -14,7 +15,7 @@ pub fn process(cx: &Lowering, file: &mut shapes::File) -> Process {
     Process {
         threads: take(&mut file.threads).scalar_or(Threads::Auto),
         access_log: access_log(cx, take(&mut file.access_log)),
-        admin: admin(take(&mut file.admin)),
+        admin: admin(cx, take(&mut file.admin)),
         trusted_proxies: all(take(&mut file.trusted_proxies)),
         forwarded: match take(&mut file.forwarded).value() {
             Some(true) => ForwardedField::Send,
@@ -34,14 +35,25 @@ pub fn all<S: Scalar>(list: Field<List<S>>) -> Vec<S::Value> {
     list.value().unwrap_or_default().into_iter().filter_map(Field::scalar).collect()
 }
 
+/// The items of a list, none where one of them cannot be read.
+pub fn every<S: Scalar>(list: Field<List<S>>) -> Option<Vec<S::Value>> {
+    match list {
+        Field::Wrong(_) => None,
+        Field::Absent => Some(Vec::new()),
+        Field::Given(_, list) => list.into_iter().map(Field::scalar).collect(),
+    }
+}
+
 fn access_log(cx: &Lowering, written: Field<Either<shapes::AccessLogWord, shapes::AccessLog>>) -> Option<AccessLog> {
-    let to_stdout = |format| Some(AccessLog { format, target: LogTarget::Stdout });
+    let origin = written.key().map_or_else(Origin::builtin, |place| cx.findings.origin(place));
+    let to_stdout = |format| Some(AccessLog { origin: origin.clone(), format, target: LogTarget::Stdout });
     match written.value() {
         None => to_stdout(defaults::ACCESS_LOG),
         Some(Either::Short(shapes::AccessLogWord::Json)) => to_stdout(AccessLogFormat::Json),
         Some(Either::Short(shapes::AccessLogWord::Combined)) => to_stdout(AccessLogFormat::Combined),
         Some(Either::Short(shapes::AccessLogWord::Off)) => None,
         Some(Either::Full(shapes::AccessLog { format, file })) => Some(AccessLog {
+            origin: file.key().map_or(origin, |place| cx.findings.origin(place)),
             format: match format.value() {
                 Some(shapes::AccessLogFormat::Json) => AccessLogFormat::Json,
                 Some(shapes::AccessLogFormat::Combined) => AccessLogFormat::Combined,
@@ -52,10 +64,14 @@ fn access_log(cx: &Lowering, written: Field<Either<shapes::AccessLogWord, shapes
     }
 }
 
-fn admin(written: Field<Either<scalar::Off, shapes::Admin>>) -> Option<Admin> {
+fn admin(cx: &Lowering, written: Field<Either<scalar::Off, shapes::Admin>>) -> Option<Admin> {
+    let origin = written.key().map_or_else(Origin::builtin, |place| cx.findings.origin(place));
     match written.value() {
-        None => Some(Admin { address: defaults::ADMIN_ADDRESS }),
+        None => Some(Admin { origin, address: defaults::ADMIN_ADDRESS }),
         Some(Either::Short(scalar::Off(()))) => None,
-        Some(Either::Full(admin)) => Some(Admin { address: admin.address.scalar_or(defaults::ADMIN_ADDRESS) }),
+        Some(Either::Full(admin)) => Some(Admin {
+            origin: admin.address.key().map_or(origin, |place| cx.findings.origin(place)),
+            address: admin.address.scalar_or(defaults::ADMIN_ADDRESS),
+        }),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::names::Names;
-use super::process::all;
+use super::process::every;
 use super::rewrite::{MatchedBy, PathKeys, path_rewrite};
 use super::upstream::Upstreams;
 use super::{Lowering, filter, headers, retry};
@@ -23,6 +23,11 @@ pub struct Scope<'a> {
     pub upstreams: &'a Upstreams,
 }
 
+/// Stands in for an action that cannot be read: which requests the route takes is known all the same.
+fn no_action() -> Action {
+    Action::Respond(Respond { status: 503, headers: Vec::new(), body: "".into() })
+}
+
 /// `host` is the name of the first host, for the route's own name.
 pub fn route(
     cx: &Lowering,
@@ -37,7 +42,7 @@ pub fn route(
     let (at, shape) = field.given()?;
     let matched_by = check_paths(cx, at, &shape);
     let path = path_match(cx, shape.path, shape.exact, shape.regex);
-    let methods = all(shape.methods);
+    let methods = every(shape.methods);
     let headers = conditions(cx, shape.headers, FieldKind::Header);
     let query = conditions(cx, shape.query, FieldKind::Query);
     let filters = filter::filters(cx, shape.filters);
@@ -50,15 +55,29 @@ pub fn route(
     let action = action(cx, at, keys, matched_by, scope);
     let path = path?;
     let name = names.name(shape.name.value(), host, &path);
-    let matches = RouteMatch { path, methods, headers, query };
-    Some(Route { name, origin: cx.findings.origin(at.value()), matches, action: action?, filters })
+    // Without one of its conditions it would take what others are there for.
+    if matched_by == MatchedBy::Unknown || cx.is_one_misspelled(at, &["methods", "headers", "query"]) {
+        return None;
+    }
+    let matches = RouteMatch { path, methods: methods?, headers: headers?, query: query? };
+    Some(Route {
+        name,
+        origin: cx.findings.origin(at.value()),
+        matches,
+        action: action.unwrap_or_else(no_action),
+        filters,
+    })
 }
 
 fn check_paths(cx: &Lowering, at: NodeId, shape: &shapes::Route) -> MatchedBy {
     let keys = [("path", shape.path.key()), ("exact", shape.exact.key()), ("regex", shape.regex.key())];
-    if cx.only_one(&keys) == 0 {
-        let help = "write path: / for everything, exact: /health for one path, or regex: ^/v[0-9]+/";
-        cx.missing(at, &["path", "exact", "regex"], "nothing says which paths the route takes", help);
+    match cx.only_one(&keys) {
+        0 => {
+            let help = "write path: / for everything, exact: /health for one path, or regex: ^/v[0-9]+/";
+            cx.missing(at, &["path", "exact", "regex"], "nothing says which paths the route takes", help);
+        }
+        1 => {}
+        _ => return MatchedBy::Unknown,
     }
     match keys {
         [(_, Some(_)), _, _] => MatchedBy::Prefix,
@@ -95,14 +114,19 @@ enum FieldKind {
     Query,
 }
 
+/// None where one of them cannot be read.
 fn conditions(
     cx: &Lowering,
     written: Field<Table<Either<FieldWord, FieldCondition>>>,
     kind: FieldKind,
-) -> Vec<FieldMatch> {
+) -> Option<Vec<FieldMatch>> {
+    let mut certain = !written.is_wrong();
     let mut conditions = Vec::new();
     for (name, field) in written.value().map_or(Vec::new(), |Table(entries)| entries) {
-        let Some((at, condition)) = field.given() else { continue };
+        let Some((at, condition)) = field.given() else {
+            certain = false;
+            continue;
+        };
         let value = match condition {
             Either::Short(FieldWord::Present) => ValueMatch::Present,
             Either::Short(FieldWord::Absent) => ValueMatch::Absent,
@@ -117,13 +141,14 @@ fn conditions(
                 Ok(name) => name.to_ascii_lowercase().into(),
                 Err(message) => {
                     cx.error(at.key(), message);
+                    certain = false;
                     continue;
                 }
             },
         };
         conditions.push(FieldMatch { name, value });
     }
-    conditions
+    certain.then_some(conditions)
 }
 
 struct ActionKeys {

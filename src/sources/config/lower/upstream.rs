@@ -38,15 +38,14 @@ pub fn upstreams(cx: &Lowering, written: Field<Table<shapes::Upstream>>, listene
         check_name(cx, "upstream", &name, place);
         let Some((at, shape)) = field.given() else { continue };
         check_sticky(cx, &shape, listeners);
-        if let Some(upstream) = upstream(cx, &name, at, shape) {
-            upstreams.index.insert(name, upstreams.list.len());
-            upstreams.list.push(upstream);
-        }
+        let upstream = upstream(cx, &name, at, shape);
+        upstreams.index.insert(name, upstreams.list.len());
+        upstreams.list.push(upstream);
     }
     upstreams
 }
 
-fn upstream(cx: &Lowering, name: &str, at: NodeId, shape: shapes::Upstream) -> Option<Upstream> {
+fn upstream(cx: &Lowering, name: &str, at: NodeId, shape: shapes::Upstream) -> Upstream {
     let protocol = protocol(cx, &shape);
     let health_check = shape.health_check.given().and_then(|(at, shape)| {
         let check = health::health_check(cx, at, shape);
@@ -55,7 +54,7 @@ fn upstream(cx: &Lowering, name: &str, at: NodeId, shape: shapes::Upstream) -> O
     });
     let timeouts = shape.timeouts.value().unwrap_or_default();
     let endpoints = cx.required(shape.endpoints, at, "endpoints", "endpoints: [\"backend:8080\"]");
-    Some(Upstream {
+    Upstream {
         name: UpstreamName::new(name),
         origin: cx.findings.origin(at.key()),
         balance: shape.balance.value().map_or(defaults::BALANCE, balance),
@@ -79,8 +78,8 @@ fn upstream(cx: &Lowering, name: &str, at: NodeId, shape: shapes::Upstream) -> O
         },
         retry: retry::retry(cx, shape.retry.value().unwrap_or_default(), retry::standard()),
         limits: limits(cx, shape.limits.value().unwrap_or_default()),
-        endpoints: endpoints.map(|(at, list)| self::endpoints(cx, at, list))?,
-    })
+        endpoints: endpoints.map(|(at, list)| self::endpoints(cx, at, list)).unwrap_or_default(),
+    }
 }
 
 fn endpoints(

@@ -56,8 +56,9 @@ fn keys_of_the_process_arrive() {
     let process = model(FULL).process;
     assert_eq!(process.threads, Threads::Fixed(3.try_into().unwrap()));
     let target = LogTarget::File("/etc/weir/log/access.log".into());
-    assert_eq!(process.access_log, Some(AccessLog { format: AccessLogFormat::Combined, target }));
-    assert_eq!(process.admin, Some(Admin { address: address("[::1]:9999") }));
+    let access_log = process.access_log.as_ref().unwrap();
+    assert_eq!((access_log.format, &access_log.target), (AccessLogFormat::Combined, &target));
+    assert_eq!(process.admin.as_ref().unwrap().address, address("[::1]:9999"));
     assert_eq!(process.trusted_proxies, ["10.0.0.0/8", "2001:db8::1/128"].map(|net| net.parse().unwrap()));
     assert_eq!(process.forwarded, ForwardedField::Send);
     assert_eq!(process.shutdown, Shutdown { delay: seconds(7), timeout: seconds(90) });

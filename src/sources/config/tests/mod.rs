@@ -35,13 +35,13 @@ fn shown(diagnostic: &Diagnostic) -> String {
 fn model(text: &str) -> Model {
     let loaded = parse(text, "weir.yaml", Path::new("/etc/weir"));
     assert!(loaded.diagnostics.is_empty(), "{}", report::text(&loaded.diagnostics, &loaded.source));
-    loaded.model.unwrap()
+    loaded.whole().unwrap().clone()
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_a_finding() {
     let loaded = load(Path::new("/nowhere/weir.yaml"));
-    assert!(loaded.model.is_none());
+    assert!(loaded.understood.is_none());
     let found: Vec<_> = loaded.diagnostics.iter().map(ToString::to_string).collect();
     assert_eq!(found, ["/nowhere/weir.yaml:1:1: error: cannot be read: No such file or directory (os error 2)"]);
     assert_eq!(loaded.files, [Path::new("/nowhere/weir.yaml")]);
@@ -57,7 +57,7 @@ fn a_file_and_what_it_names_are_listed_by_their_paths() {
                 hosts: [{ names: ['*'], routes: [{ path: /, respond: {} }] }]\n";
     std::fs::write(&path, text).unwrap();
     let loaded = load(&path);
-    assert!(loaded.model.is_some(), "{}", report::text(&loaded.diagnostics, &loaded.source));
+    assert!(loaded.whole().is_some(), "{}", report::text(&loaded.diagnostics, &loaded.source));
     let expected = [path.clone(), "/keys/a.key".into(), folder.path().join("certs/a.crt")];
     assert_eq!(loaded.files, expected);
 }

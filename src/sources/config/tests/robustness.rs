@@ -40,7 +40,7 @@ hosts:
 
 fn check(text: &str) {
     let loaded = parse(text, "weir.yaml", Path::new("/"));
-    assert_eq!(loaded.model.is_none(), loaded.diagnostics.has_errors());
+    assert_eq!(loaded.whole().is_none(), loaded.diagnostics.has_errors());
     for diagnostic in loaded.diagnostics.iter() {
         assert!(diagnostic.origin.line >= 1 && diagnostic.origin.column >= 1, "{diagnostic}");
         assert!(!diagnostic.message.is_empty());

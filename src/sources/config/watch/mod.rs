@@ -75,8 +75,8 @@ impl Watch {
     }
 
     /// Watches these files from now on. Call it when a new file has been parsed and before what it names is read, so
-    /// that no change falls between. A file that cannot be used does not say what it names: then keep to the files
-    /// of the one in force.
+    /// that no change falls between. A file that cannot be used does not say what it names: then keep the files
+    /// of the one in force beside it.
     pub fn replace(&self, files: Vec<PathBuf>) {
         self.mailbox.put(|letters| letters.files = Some(files));
     }
