@@ -94,6 +94,8 @@ pub struct Attempts {
     pub first: Option<Instant>,
     /// When the one under way began.
     pub current: Option<Instant>,
+    /// When its endpoint had the request's last byte, on its way at least. None: the client is still sending.
+    pub sent: Option<Instant>,
     pub lease: Option<Lease>,
     pub turn: Turn,
     /// Endpoints that have failed this request.

@@ -53,6 +53,8 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
     let attempt = &mut forwarding.attempt;
     attempt.first.get_or_insert(now);
     attempt.current = Some(begun);
+    // What has a body is sent when its last piece has come: `departure::watch_body` sees it.
+    attempt.sent = session.as_mut().is_body_empty().then_some(begun);
     attempt.begun += 1;
     ctx.record.endpoint = Some(lease.endpoint().address);
     ctx.record.retries = attempt.begun - 1;
@@ -100,7 +102,12 @@ pub fn connected(reused: bool, fd: RawFd, digest: Option<&Digest>, ctx: &mut Con
     let turn = pooled::take_turn(&definition.keepalive, definition.protocol, fd, digest, reused)?;
     forwarding.attempt.turn = turn;
     let connection = match (reused, forwarding.attempt.current) {
-        (false, Some(begun)) => UpstreamConnection::New { took: begun.elapsed() },
+        (false, Some(begun)) => {
+            let now = Instant::now();
+            // Nothing was sent before there was a connection.
+            forwarding.attempt.sent = forwarding.attempt.sent.map(|_| now);
+            UpstreamConnection::New { took: now - begun }
+        }
         (true, _) | (false, None) => UpstreamConnection::Reused,
     };
     forwarding.forward().metrics.connected(connection);

@@ -35,6 +35,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::Shared;
 pub use affinity::Affinity;
 use context::Context;
+use departure::Place;
 
 pub struct FullLane {
     shared: Arc<Shared>,
@@ -96,10 +97,10 @@ impl ProxyHttp for FullLane {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        departure::watch_body(body.as_ref(), ctx)
+        departure::watch_body(body.as_ref(), if end { Place::End } else { Place::Within }, ctx)
     }
 
     async fn upstream_response_filter(

@@ -26,7 +26,7 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     }
     let now = Instant::now();
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
-    let latency = forwarding.attempt.current.map(|begin| now - begin).unwrap_or_default();
+    let latency = forwarding.attempt.sent.map(|sent| now - sent);
     if let Some(lease) = &forwarding.attempt.lease {
         lease.report(Outcome::Answered { status, latency }, now);
     }

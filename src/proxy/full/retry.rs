@@ -40,6 +40,12 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
         return error;
     }
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
+    // While the client is still sending, an endpoint has nothing to be late with.
+    if *error.etype() == ReadTimedout && forwarding.attempt.sent.is_none() && ctx.record.status != 101 {
+        ctx.record.ended = Ended::ClientTimeout;
+        error.as_down();
+        return error;
+    }
     let (condition, outcome, ended) = match error.etype() {
         used_up if *used_up == USED_UP => {
             forwarding.attempt.stale += 1;

@@ -44,7 +44,7 @@ fn no_more_than_the_allowed_share_is_ejected_and_never_the_only_endpoint() {
         definition.outlier_detection = Some(three_failures());
         let upstream = build(&definition, now);
         for _ in 0..100 {
-            let answer = Outcome::Answered { status: 502, latency: Duration::from_millis(1) };
+            let answer = Outcome::Answered { status: 502, latency: Some(Duration::from_millis(1)) };
             upstream.pick(&PickRequest::at(now)).unwrap().report(answer, now);
         }
         assert_eq!(spread(&upstream, 100, now).len(), left, "of {endpoints}");
@@ -62,7 +62,7 @@ fn what_is_known_of_an_address_survives_a_rebuild() {
     let exclude = ["10.0.0.3:80".parse().unwrap()];
     for _ in 0..3 {
         let lease = before.pick(&PickRequest { exclude: &exclude, ..PickRequest::at(now) }).unwrap();
-        lease.report(Outcome::Answered { status: 503, latency: Duration::from_millis(20) }, now);
+        lease.report(Outcome::Answered { status: 503, latency: Some(Duration::from_millis(20)) }, now);
     }
     let held = before.pick(&PickRequest::at(now)).unwrap();
 

@@ -1,0 +1,77 @@
+//! What an attempt at an endpoint is charged with: whose time it was, whose fault, and what the log says of it.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{Answer, Connection, Origin, Weir, eventually};
+
+/// One data-plane thread, so that turns can be counted.
+fn weir_with(endpoints: &[SocketAddr], upstream_keys: &str) -> Weir {
+    Weir::start(&format!("threads: 1\n{}", Weir::forwarding_to(endpoints, upstream_keys)))
+}
+
+/// What Weir knows of an endpoint, as `/upstreams` shows it.
+fn known_of(weir: &Weir, endpoint: SocketAddr, key: &str) -> Value {
+    let shown: Value = serde_json::from_str(&weir.admin("/upstreams").text()).expect("JSON");
+    let endpoints = shown.as_array().expect("a list").iter().flat_map(|upstream| upstream["endpoints"].as_array());
+    let mut endpoints = endpoints.flatten();
+    let found = endpoints.find(|known| known["address"] == endpoint.to_string()).expect("the endpoint is shown");
+    found[key].clone()
+}
+
+/// The access log's line about a target.
+fn line_about(weir: &Weir, target: &str) -> Value {
+    eventually(&format!("a line about {target}"), || {
+        let lines = weir.log();
+        let mut lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find(|line| line["target"] == target)
+    })
+}
+
+/// An upload of which only the first bytes have come.
+fn upload(weir: &Weir, target: &str) -> Connection {
+    let mut client = weir.connect();
+    client.write(format!("POST {target} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\nbeginning"));
+    client
+}
+
+#[test]
+fn a_client_that_pauses_its_upload_is_not_held_against_the_endpoint() {
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
+    let keys = "timeouts: { read: 200ms }\noutlier-detection: { failures: 1 }\nretry: { on: [timeout] }";
+    let weir = weir_with(&[a.address, b.address], keys);
+    for _ in 0..2 {
+        let answer = upload(&weir, "/upload").read_response_to("POST");
+        assert_eq!(answer.status, 408);
+    }
+    assert_eq!(line_about(&weir, "/upload")["ended"], "client-timeout");
+    for origin in [&a, &b] {
+        assert_eq!(known_of(&weir, origin.address, "failures"), 0);
+        assert_eq!(known_of(&weir, origin.address, "ewma_ms"), Value::Null);
+    }
+}
+
+#[test]
+fn the_time_that_a_client_takes_to_send_is_not_the_endpoints_latency() {
+    let origin = Origin::named("a");
+    let weir = weir_with(&[origin.address], "");
+    let mut client = upload(&weir, "/");
+    // The client's slowness is what is tested.
+    std::thread::sleep(Duration::from_millis(500));
+    client.write(vec![b'x'; 1000 - "beginning".len()]);
+    assert_eq!(client.read_response_to("POST").status, 200);
+    let latency = known_of(&weir, origin.address, "ewma_ms").as_f64().expect("it has answered");
+    assert!(latency < 400.0, "{latency} ms");
+}
+
+#[test]
+fn an_endpoint_that_is_silent_after_the_whole_body_is_late() {
+    let (a, b) = (Origin::start(|_| Answer::Silence), Origin::start(|_| Answer::Silence));
+    let weir = weir_with(&[a.address, b.address], "timeouts: { read: 200ms }\nretry: { attempts: 1 }");
+    assert_eq!(weir.request("POST", "/").body("payload").send().status, 504);
+    assert_eq!(known_of(&weir, a.address, "failures"), 1);
+    assert_eq!(line_about(&weir, "/")["ended"], "upstream-timeout");
+}
