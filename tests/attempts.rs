@@ -3,10 +3,10 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Answer, Connection, Origin, Weir, eventually};
+use support::{Answer, Connection, LIMIT, Origin, Weir, eventually};
 
 /// One data-plane thread, so that turns can be counted.
 fn weir_with(endpoints: &[SocketAddr], upstream_keys: &str) -> Weir {
@@ -74,4 +74,39 @@ fn an_endpoint_that_is_silent_after_the_whole_body_is_late() {
     assert_eq!(weir.request("POST", "/").body("payload").send().status, 504);
     assert_eq!(known_of(&weir, a.address, "failures"), 1);
     assert_eq!(line_about(&weir, "/")["ended"], "upstream-timeout");
+}
+
+#[test]
+fn an_upload_that_trickles_ends_with_the_time_for_the_request() {
+    let origin = Origin::named("a");
+    let weir = weir_with(&[origin.address], "timeouts: { request: 400ms }");
+    let mut client = upload(&weir, "/upload");
+    let begun = Instant::now();
+    while begun.elapsed() < LIMIT && client.try_write("x").is_ok() {
+        // The client's slowness is what is tested.
+        std::thread::sleep(Duration::from_millis(50));
+        if !client.read_available().is_empty() {
+            break;
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    let line = line_about(&weir, "/upload");
+    assert_eq!((&line["status"], &line["ended"]), (&408.into(), &"client-timeout".into()));
+    assert_eq!(origin.request_count(), 0, "the origin never had all of it");
+    assert_eq!(known_of(&weir, origin.address, "failures"), 0);
+}
+
+#[test]
+fn the_time_in_the_queue_is_part_of_the_time_for_the_request() {
+    let origin = Origin::start(|_| Answer::Silence);
+    let keys = "limits: { max-connections: 1, queue: 1, queue-timeout: 1m }\ntimeouts: { read: 1m }";
+    let file = Weir::forwarding_to(&[origin.address], keys);
+    let hurried = "      - path: /hurried\n        upstream: origin\n        timeouts: { request: 300ms }\n";
+    let weir = Weir::start(&format!("threads: 1\n{file}{hurried}"));
+    let mut holds_the_place = weir.connect();
+    holds_the_place.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    origin.wait_for_requests(1);
+    assert_eq!(weir.get("/hurried").status, 504);
+    assert_eq!(line_about(&weir, "/hurried")["ended"], "request-timeout");
+    assert_eq!(origin.request_count(), 1);
 }

@@ -92,6 +92,8 @@ pub struct Attempts {
     /// Of those, the ones that found a pooled connection which the upstream had closed: they count for nothing.
     pub stale: u32,
     pub first: Option<Instant>,
+    /// When the time for the whole request is over.
+    pub deadline: Option<Instant>,
     /// When the one under way began.
     pub current: Option<Instant>,
     /// When its endpoint had the request's last byte, on its way at least. None: the client is still sending.

@@ -159,8 +159,18 @@ fn append_forwarded(
 /// Counts the request body on its way, notes when it is whole, and ends a request whose body grows beyond the limit.
 pub fn watch_body(piece: Option<&Bytes>, place: Place, ctx: &mut Context) -> Result<()> {
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
-    if place == Place::End && forwarding.attempt.sent.is_none() {
-        forwarding.attempt.sent = Some(Instant::now());
+    let attempt = &mut forwarding.attempt;
+    if attempt.sent.is_some() {
+        // What comes after the request is a conversation: a WebSocket.
+        return Ok(());
+    }
+    if place == Place::End || attempt.deadline.is_some() {
+        let now = Instant::now();
+        attempt.sent = (place == Place::End).then_some(now);
+        if attempt.deadline.is_some_and(|deadline| now >= deadline) {
+            let error = Error::explain(ErrorType::HTTPStatus(408), "the time for the request is over");
+            return Err(error.into_down());
+        }
     }
     let Some(piece) = piece else { return Ok(()) };
     forwarding.received_body += piece.len() as u64;

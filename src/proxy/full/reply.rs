@@ -142,10 +142,8 @@ const READ_PAST_LIMIT: Duration = Duration::from_secs(5);
 /// The time for the whole request holds for an answer that trickles, too.
 pub fn watch_deadline(ctx: &mut Context) -> Result<()> {
     let Some(forwarding) = ctx.forwarding.as_deref() else { return Ok(()) };
-    let (Some(limit), Some(first)) = (forwarding.forward().timeouts.request, forwarding.attempt.first) else {
-        return Ok(());
-    };
-    if first.elapsed() < limit || ctx.record.status == 101 {
+    let Some(deadline) = forwarding.attempt.deadline else { return Ok(()) };
+    if Instant::now() < deadline || ctx.record.status == 101 {
         return Ok(());
     }
     ctx.record.ended = Ended::RequestTimeout;

@@ -95,7 +95,7 @@ pub fn may_try_again(session: &Session, forwarding: &mut Forwarding, condition: 
     let allowed = retry.on.contains(&condition)
         && forwarding.attempt.begun - forwarding.attempt.stale < retry.attempts.get()
         && in_time(retry.timeout)
-        && in_time(forward.timeouts.request)
+        && forwarding.attempt.deadline.is_none_or(|deadline| now < deadline)
         && match sent {
             // It cost the upstream nothing, so it costs the budget nothing.
             Sent::Nothing => true,

@@ -168,10 +168,14 @@ impl Upstream {
         self.select(request)
     }
 
-    /// As [`pick`](Self::pick), but waits in the queue while all places are taken.
-    pub async fn acquire(self: &Arc<Self>, request: &PickRequest<'_>) -> Result<Lease, PickError> {
+    /// As [`pick`](Self::pick), but waits in the queue while all places are taken, and no longer than until `deadline`.
+    pub async fn acquire(
+        self: &Arc<Self>,
+        request: &PickRequest<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<Lease, PickError> {
         match self.pick(request) {
-            Err(PickError::Saturated(_)) => self.shared.queue.wait(self, request.now).await,
+            Err(PickError::Saturated(_)) => self.shared.queue.wait(self, request.now, deadline).await,
             picked => picked,
         }
     }

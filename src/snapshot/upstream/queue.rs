@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -47,12 +47,18 @@ impl Queue {
     }
 
     /// Waits for the first place that comes free, at whichever endpoint.
-    pub(super) async fn wait(&self, upstream: &Arc<Upstream>, since: Instant) -> Result<Lease, PickError> {
+    pub(super) async fn wait(
+        &self,
+        upstream: &Arc<Upstream>,
+        since: Instant,
+        deadline: Option<Instant>,
+    ) -> Result<Lease, PickError> {
         let limits = &upstream.definition.limits;
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(since));
         let (place, arrival) = oneshot::channel();
         let _ticket = self.join(upstream, since, place, limits.queue)?;
         self.serve();
-        match tokio::time::timeout(limits.queue_timeout, arrival).await {
+        match tokio::time::timeout(limits.queue_timeout.min(left), arrival).await {
             Ok(Ok(lease)) => Ok(lease),
             Ok(Err(_)) | Err(_) => Err(PickError::Saturated(Saturation::QueueTimeout)),
         }

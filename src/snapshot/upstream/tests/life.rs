@@ -129,14 +129,15 @@ async fn requests_wait_in_order_for_a_place_and_no_longer_than_they_may() {
     definition.limits =
         UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 2, queue_timeout: Duration::from_secs(5) };
     let upstream = build(&definition, now);
-    let held = upstream.acquire(&PickRequest::at(now)).await.unwrap();
-    let wait = |upstream: Arc<Upstream>| tokio::spawn(async move { upstream.acquire(&PickRequest::at(now)).await });
+    let held = upstream.acquire(&PickRequest::at(now), None).await.unwrap();
+    let wait =
+        |upstream: Arc<Upstream>| tokio::spawn(async move { upstream.acquire(&PickRequest::at(now), None).await });
     let first = wait(upstream.clone());
     tokio::task::yield_now().await;
     let second = wait(upstream.clone());
     tokio::task::yield_now().await;
     assert_eq!(upstream.status(now).waiting, 2);
-    let third = upstream.acquire(&PickRequest::at(now)).await.unwrap_err();
+    let third = upstream.acquire(&PickRequest::at(now), None).await.unwrap_err();
     assert_eq!(third, PickError::Saturated(Saturation::QueueFull));
 
     drop(held);
@@ -149,6 +150,20 @@ async fn requests_wait_in_order_for_a_place_and_no_longer_than_they_may() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_waits_no_longer_than_its_own_time_lasts() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80");
+    definition.limits =
+        UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 1, queue_timeout: Duration::from_secs(5) };
+    let upstream = build(&definition, now);
+    let _held = upstream.pick(&PickRequest::at(now)).unwrap();
+    let begun = tokio::time::Instant::now();
+    let late = upstream.acquire(&PickRequest::at(now), Some(now + Duration::from_secs(2))).await.unwrap_err();
+    assert_eq!(late, PickError::Saturated(Saturation::QueueTimeout));
+    assert_eq!(begun.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_waiter_that_gives_up_leaves_its_place_to_the_next() {
     let now = start();
     let mut definition = definition("10.0.0.1:80");
@@ -156,7 +171,8 @@ async fn a_waiter_that_gives_up_leaves_its_place_to_the_next() {
         UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 9, queue_timeout: Duration::from_secs(5) };
     let upstream = build(&definition, now);
     let held = upstream.pick(&PickRequest::at(now)).unwrap();
-    let wait = |upstream: Arc<Upstream>| tokio::spawn(async move { upstream.acquire(&PickRequest::at(now)).await });
+    let wait =
+        |upstream: Arc<Upstream>| tokio::spawn(async move { upstream.acquire(&PickRequest::at(now), None).await });
     let (first, second) = (wait(upstream.clone()), wait(upstream.clone()));
     tokio::task::yield_now().await;
     drop(held);
@@ -203,7 +219,7 @@ async fn no_waiter_is_forgotten_when_many_threads_come_and_go() {
     let upstream = build(&definition, now);
     let requests = |upstream: Arc<Upstream>| async move {
         for _ in 0..500 {
-            let lease = upstream.acquire(&PickRequest::at(now)).await.unwrap();
+            let lease = upstream.acquire(&PickRequest::at(now), None).await.unwrap();
             tokio::task::yield_now().await;
             assert_eq!(lease.endpoint().in_flight(), 1);
         }
