@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Answer, Connection, LIMIT, Origin, Weir, eventually};
+use support::{Answer, Connection, LIMIT, Origin, Weir, eventually, free_address};
 
 /// One data-plane thread, so that turns can be counted.
 fn weir_with(endpoints: &[SocketAddr], upstream_keys: &str) -> Weir {
@@ -109,4 +109,24 @@ fn the_time_in_the_queue_is_part_of_the_time_for_the_request() {
     assert_eq!(weir.get("/hurried").status, 504);
     assert_eq!(line_about(&weir, "/hurried")["ended"], "request-timeout");
     assert_eq!(origin.request_count(), 1);
+}
+
+#[test]
+fn a_request_that_succeeds_on_a_retry_has_succeeded() {
+    let (dead, b) = (free_address(), Origin::named("b"));
+    let weir = weir_with(&[dead, b.address], "outlier-detection: off");
+    for target in ["/first", "/second"] {
+        assert_eq!(weir.get(target).text(), "b");
+    }
+    let lines = ["/first", "/second"].map(|target| line_about(&weir, target));
+    let retried = lines.iter().find(|line| line["retries"] == 1).expect("one of them met the dead endpoint");
+    assert_eq!((&retried["ended"], &retried["status"]), (&"completed".into(), &200.into()));
+}
+
+#[test]
+fn a_request_whose_attempts_all_fail_is_logged_with_what_the_last_one_met() {
+    let weir = weir_with(&[free_address(), free_address()], "retry: { attempts: 2 }");
+    assert_eq!(weir.get("/").status, 502);
+    let line = line_about(&weir, "/");
+    assert_eq!((&line["ended"], &line["retries"]), (&"upstream-connect-failed".into(), &1.into()));
 }

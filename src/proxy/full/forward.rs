@@ -41,6 +41,8 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
     };
     if forwarding.attempt.begun > 0 {
         forward.metrics.retried();
+        // What became of the attempt before is not what becomes of the request.
+        (ctx.record.ended, ctx.record.first_byte, ctx.record.connection) = (Ended::Completed, None, None);
     }
     let mut peer = lease.endpoint().peer(host_name(forwarding));
     if session.is_upgrade_req() {
