@@ -21,6 +21,9 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
     let forward = forwarding.forward();
     // The first attempt begins with the request, as far as a clock can tell.
     let now = if forwarding.attempt.begun == 0 { ctx.record.started } else { Instant::now() };
+    if forwarding.attempt.begun == 0 && forward.retry.attempts.get() > 1 {
+        forward.upstream.note_request(now);
+    }
     let pick = PickRequest {
         now,
         key: forwarding.affinity.key,

@@ -99,7 +99,7 @@ pub fn may_try_again(session: &Session, forwarding: &mut Forwarding, condition: 
         && match sent {
             // It cost the upstream nothing, so it costs the budget nothing.
             Sent::Nothing => true,
-            Sent::Something => is_replayable(session, forwarding) && forward.upstream.may_retry(now),
+            Sent::Something => is_replayable(session, forwarding) && forward.upstream.may_retry(now, retry.budget),
         };
     if allowed {
         leave_endpoint(forwarding);

@@ -51,7 +51,7 @@ use admission::{Ask, Leniency};
 use moment::Moment;
 use set::{Seat, Shared};
 
-use crate::model::{self, WhenAllUnhealthy};
+use crate::model::{self, Percent, WhenAllUnhealthy};
 use crate::tls::UpstreamTlsMaterial;
 
 /// Tries at a tier whose chosen endpoint was filled by others in the meantime.
@@ -155,12 +155,8 @@ impl Upstream {
         self.set.load_full()
     }
 
-    /// Chooses an endpoint and takes a place there, now or not at all. A pick that excludes nothing counts as a
-    /// request in the retry budget.
+    /// Chooses an endpoint and takes a place there, now or not at all.
     pub fn pick(&self, request: &PickRequest<'_>) -> Result<Lease, PickError> {
-        if self.definition.retry.attempts.get() > 1 && request.exclude.is_empty() {
-            self.shared.budget.note_request(request.now.into());
-        }
         if self.definition.limits.max_connections.is_some() && self.shared.queue.waiting() > 0 {
             // Who waits comes first.
             return Err(PickError::Saturated(Saturation::QueueFull));
@@ -180,9 +176,14 @@ impl Upstream {
         }
     }
 
-    /// Takes a retry out of the budget. False: the request ends as it stands.
-    pub fn may_retry(&self, now: Instant) -> bool {
-        self.shared.budget.withdraw(now.into(), self.definition.retry.budget)
+    /// A request begins that may be tried again: it pays for a share of a retry.
+    pub fn note_request(&self, now: Instant) {
+        self.shared.budget.note_request(now.into());
+    }
+
+    /// Takes a retry out of the budget, which may be `share` of the requests. False: the request ends as it stands.
+    pub fn may_retry(&self, now: Instant, share: Percent) -> bool {
+        self.shared.budget.withdraw(now.into(), share)
     }
 
     fn select(&self, request: &PickRequest<'_>) -> Result<Lease, PickError> {

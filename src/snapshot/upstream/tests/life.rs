@@ -186,8 +186,9 @@ async fn a_waiter_that_gives_up_leaves_its_place_to_the_next() {
 fn retries_are_refused_beyond_the_budget() {
     let now = start();
     let upstream = build(&definition("10.0.0.1:80"), now);
-    (0..50).for_each(|_| drop(picked(&upstream, now)));
-    assert_eq!((0..50).filter(|_| upstream.may_retry(now)).count(), 10);
+    (0..50).for_each(|_| upstream.note_request(now));
+    assert_eq!((0..50).filter(|_| upstream.may_retry(now, Percent(20))).count(), 10);
+    assert_eq!((0..50).filter(|_| upstream.may_retry(now, Percent(40))).count(), 10, "another route's larger share");
 }
 
 #[test]
