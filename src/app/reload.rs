@@ -13,7 +13,7 @@ use anyhow::Context;
 
 use super::candidate::{Candidate, cannot_listen};
 use super::inspect::Inspector;
-use super::{App, Part, Parts, StartError, Watchers, upstream_pool_size};
+use super::{App, Part, Parts, StartError, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::diagnostics::Diagnostics;
 use crate::discovery::{Discovery, DnsResolver};
@@ -114,7 +114,6 @@ impl App {
         let model = &snapshot.model;
         self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
         self.shared.snapshot.store(snapshot.clone());
-        parts.plane.keep_connections(upstream_pool_size(model));
         match self.settings(model) {
             Ok(settings) => {
                 for (name, address, error) in parts.plane.apply(settings) {

@@ -213,7 +213,7 @@ pub struct OutlierDetection {
     pub eject_for: Duration,
     /// Answers that count as failures, beside connections that fail or time out.
     pub statuses: Vec<StatusRange>,
-    /// Never more than this share of the endpoints at one time.
+    /// Never more than this share of the primaries or of the backups at one time, but one of them; nginx's is 100 %.
     pub max_ejected: Percent,
 }
 
@@ -263,7 +263,8 @@ pub struct ClientCertificate {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Keepalive {
-    /// Idle connections kept per data-plane thread and endpoint; 0 closes each after its request.
+    /// Idle connections kept per data-plane thread and endpoint; 0 closes each after its request. What a burst leaves
+    /// beyond that is closed with the requests that follow, one with each.
     pub connections: usize,
     #[serde(serialize_with = "serialize_duration")]
     pub idle_timeout: Duration,

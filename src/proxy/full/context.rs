@@ -1,13 +1,14 @@
 //! What the full lane remembers of one request, from its arrival to its line in the log.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
 
 use super::affinity::Affinity;
-use super::pooled::Turn;
+use super::pooled::{Afterwards, Turn};
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
@@ -100,6 +101,9 @@ pub struct Attempts {
     pub sent: Option<Instant>,
     pub lease: Option<Lease>,
     pub turn: Turn,
+    pub afterwards: Afterwards,
+    /// Of the connection to the endpoint, while there is one.
+    pub socket: RawFd,
     /// Endpoints that have failed this request.
     pub tried: Vec<SocketAddr>,
 }

@@ -9,7 +9,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
-use super::pooled;
+use super::pooled::{self, Connected};
 use crate::snapshot::table::Timeouts;
 use crate::snapshot::upstream::{PickError, PickRequest};
 use crate::telemetry::record::{Ended, RequestRecord, UpstreamConnection};
@@ -56,11 +56,13 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
     let may_have_waited = forward.upstream.definition().limits.max_connections.is_some();
     let begun = if may_have_waited { Instant::now() } else { now };
     set_timeouts(&mut peer, session, &forward.timeouts, time_left(deadline, begun, &mut ctx.record)?);
-    pooled::isolate(&mut peer, &forward.upstream.definition().keepalive);
+    let keepalive = &forward.upstream.definition().keepalive;
+    let afterwards = pooled::decide(&mut peer, keepalive, lease.endpoint().pool());
     let attempt = &mut forwarding.attempt;
     attempt.first.get_or_insert(begun);
     attempt.deadline = deadline;
     attempt.current = Some(begun);
+    attempt.afterwards = afterwards;
     // What has a body is sent when its last piece has come: `departure::watch_body` sees it.
     attempt.sent = session.as_mut().is_body_empty().then_some(begun);
     attempt.begun += 1;
@@ -100,19 +102,22 @@ fn host_name(forwarding: &Forwarding) -> &str {
     }
 }
 
-pub fn connected(reused: bool, fd: RawFd, digest: Option<&Digest>, ctx: &mut Context) -> Result<()> {
+pub fn connected(origin: Connected, fd: RawFd, digest: Option<&Digest>, ctx: &mut Context) -> Result<()> {
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
     let definition = forwarding.forward().upstream.definition();
-    let turn = pooled::take_turn(&definition.keepalive, definition.protocol, fd, digest, reused)?;
-    forwarding.attempt.turn = turn;
-    let connection = match (reused, forwarding.attempt.current) {
-        (false, Some(begun)) => {
+    if let Some(lease) = &forwarding.attempt.lease {
+        pooled::taken(lease.endpoint().pool(), fd, origin);
+    }
+    let turn = pooled::take_turn(&definition.keepalive, definition.protocol, fd, digest, origin)?;
+    (forwarding.attempt.turn, forwarding.attempt.socket) = (turn, fd);
+    let connection = match (origin, forwarding.attempt.current) {
+        (Connected::Anew, Some(begun)) => {
             let now = Instant::now();
             // Nothing was sent before there was a connection.
             forwarding.attempt.sent = forwarding.attempt.sent.map(|_| now);
             UpstreamConnection::New { took: now - begun }
         }
-        (true, _) | (false, None) => UpstreamConnection::Reused,
+        (Connected::FromPool, _) | (Connected::Anew, None) => UpstreamConnection::Reused,
     };
     forwarding.forward().metrics.connected(connection);
     ctx.record.connection = Some(connection);

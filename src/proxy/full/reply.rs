@@ -9,6 +9,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::Context;
+use super::pooled::{self, Afterwards};
 use super::retry::{self, Sent};
 use crate::model::{RetryOn, Scheme};
 use crate::proxy::Shared;
@@ -36,6 +37,9 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
         return Err(Error::explain(ErrorType::HTTPStatus(status), "the upstream answered with this").into_up());
     }
     ctx.record.first_byte = Some(now - ctx.record.started);
+    if status == 101 || response.version == http::Version::HTTP_2 {
+        forwarding.attempt.afterwards = Afterwards::NotCounted;
+    }
     if status == 101 {
         // Known from here on: the time for the request ends with the handshake.
         ctx.record.status = status;
@@ -156,7 +160,11 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
     let record = &mut ctx.record;
     // Given back before anything is counted: who reads a metric sees the place free.
     if let Some(forwarding) = ctx.forwarding.as_deref_mut() {
-        forwarding.attempt.lease = None;
+        if let Some(lease) = forwarding.attempt.lease.take()
+            && error.is_none()
+        {
+            pooled::left(lease.endpoint().pool(), forwarding.attempt.socket, forwarding.attempt.afterwards);
+        }
         record.upstream_time = forwarding.attempt.first.map(|first| now - first);
     }
     if let Some(written) = session.response_written() {

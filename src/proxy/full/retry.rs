@@ -13,7 +13,7 @@ use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
-use super::pooled::USED_UP;
+use super::pooled::{Connected, USED_UP};
 use crate::model::RetryOn;
 use crate::snapshot::upstream::Outcome;
 use crate::telemetry::record::Ended;
@@ -34,7 +34,7 @@ pub fn after_connect_failure(session: &Session, ctx: &mut Context, mut error: Bo
 }
 
 /// A connection that broke, timed out, or answered with a status that is to be tried elsewhere.
-pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>, reused: bool) -> Box<Error> {
+pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>, origin: Connected) -> Box<Error> {
     error.set_retry(false);
     if *error.esource() != ErrorSource::Upstream {
         return error;
@@ -62,7 +62,7 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
         _ => (RetryOn::Reset, Outcome::Reset, Ended::UpstreamReset),
     };
     // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
-    let stale = reused && condition == RetryOn::Reset && ctx.record.first_byte.is_none();
+    let stale = origin == Connected::FromPool && condition == RetryOn::Reset && ctx.record.first_byte.is_none();
     if stale && session.response_written().is_none() && is_replayable(session, forwarding) {
         forwarding.attempt.stale += 1;
         forwarding.received_body = 0;

@@ -160,7 +160,8 @@ pub enum Verify {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[serde(expecting = "a number of connections, or a map with connections, idle-timeout and max-requests")]
 pub struct Keepalive {
-    /// Kept per data-plane thread and endpoint; 0 keeps none.
+    /// Kept per data-plane thread and endpoint; 0 keeps none. What a burst leaves beyond that is closed with the requests
+    /// that follow, one with each.
     #[schemars(extend("default" = defaults::KEEPALIVE_CONNECTIONS))]
     pub connections: Field<scalar::Amount>,
     /// Must be shorter than the origin's own.
