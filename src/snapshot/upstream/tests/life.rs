@@ -52,6 +52,37 @@ fn no_more_than_the_allowed_share_is_ejected_and_never_the_only_endpoint() {
 }
 
 #[test]
+fn where_the_share_allows_it_the_backup_takes_over_as_in_nginx() {
+    let now = start();
+    let answer = Outcome::Answered { status: 502, latency: None };
+    let (one, two) = ("10.0.0.1:80,10.0.0.9:80 backup", "10.0.0.1:80,10.0.0.2:80,10.0.0.9:80 backup");
+    for (endpoints, primaries, share) in [(one, 1, 100), (two, 2, 100), (one, 1, 50)] {
+        let mut definition = definition(endpoints);
+        let detection = OutlierDetection { max_ejected: Percent(share), ..three_failures() };
+        definition.outlier_detection = Some(detection);
+        let upstream = build(&definition, now);
+        for _ in 0..3 * primaries {
+            upstream.pick(&PickRequest::at(now)).unwrap().report(answer, now);
+        }
+        assert_eq!(picked(&upstream, now), "10.0.0.9:80", "{share} % of {endpoints}");
+    }
+}
+
+#[test]
+fn the_share_that_may_be_ejected_is_counted_without_the_backups() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80,10.0.0.8:80 backup,10.0.0.9:80 backup");
+    definition.outlier_detection = Some(three_failures());
+    let upstream = build(&definition, now);
+    for _ in 0..20 {
+        upstream.pick(&PickRequest::at(now)).unwrap().report(Outcome::ConnectFailed, now);
+    }
+    assert_eq!(spread(&upstream, 10, now).len(), 1, "half of the two primaries");
+    let left = picked(&upstream, now);
+    assert!(["10.0.0.1:80", "10.0.0.2:80"].contains(&left.as_str()), "{left}");
+}
+
+#[test]
 fn what_is_known_of_an_address_survives_a_rebuild() {
     let now = start();
     let mut definition = definition("10.0.0.1:80,10.0.0.2:80,10.0.0.3:80");
