@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -129,4 +130,38 @@ fn a_request_whose_attempts_all_fail_is_logged_with_what_the_last_one_met() {
     assert_eq!(weir.get("/").status, 502);
     let line = line_about(&weir, "/");
     assert_eq!((&line["ended"], &line["retries"]), (&"upstream-connect-failed".into(), &1.into()));
+}
+
+#[test]
+fn an_answer_that_trickles_beyond_the_time_for_the_request_is_a_request_timeout() {
+    let origin = Origin::start(|_| {
+        Answer::drive(|stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+            // The endpoint's slowness is what is tested.
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        })
+    });
+    let weir = weir_with(&[origin.address], "timeouts: { request: 300ms }");
+    assert!(weir.request("GET", "/trickle").try_send().is_err());
+    assert_eq!(line_about(&weir, "/trickle")["ended"], "request-timeout");
+    assert_eq!(known_of(&weir, origin.address, "failures"), 0, "it had answered");
+}
+
+#[test]
+fn an_endpoint_that_is_silent_until_the_time_for_the_request_is_over_is_late() {
+    let origin = Origin::start(|_| Answer::Silence);
+    let weir = weir_with(&[origin.address], "timeouts: { request: 300ms }");
+    assert_eq!(weir.get("/").status, 504);
+    assert_eq!(line_about(&weir, "/")["ended"], "request-timeout");
+    assert_eq!(known_of(&weir, origin.address, "failures"), 1);
+}
+
+#[test]
+fn an_endpoint_that_does_not_speak_http_is_logged_as_such() {
+    let origin = Origin::start(|_| Answer::SendAndClose(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec()));
+    let weir = weir_with(&[origin.address], "retry: { attempts: 1 }");
+    assert_eq!(weir.get("/").status, 502);
+    assert_eq!(line_about(&weir, "/")["ended"], "upstream-protocol");
 }

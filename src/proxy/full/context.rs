@@ -108,6 +108,13 @@ pub struct Attempts {
     pub tried: Vec<SocketAddr>,
 }
 
+impl Attempts {
+    /// Whether the time for the whole request has passed.
+    pub fn is_over_time(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+}
+
 /// The view at the time of matching, for edits with variables.
 pub struct KeptView {
     method: Box<str>,

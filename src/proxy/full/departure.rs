@@ -167,7 +167,7 @@ pub fn watch_body(piece: Option<&Bytes>, place: Place, ctx: &mut Context) -> Res
     if place == Place::End || attempt.deadline.is_some() {
         let now = Instant::now();
         attempt.sent = (place == Place::End).then_some(now);
-        if attempt.deadline.is_some_and(|deadline| now >= deadline) {
+        if attempt.is_over_time(now) {
             let error = Error::explain(ErrorType::HTTPStatus(408), "the time for the request is over");
             return Err(error.into_down());
         }

@@ -146,8 +146,8 @@ const READ_PAST_LIMIT: Duration = Duration::from_secs(5);
 /// The time for the whole request holds for an answer that trickles, too.
 pub fn watch_deadline(ctx: &mut Context) -> Result<()> {
     let Some(forwarding) = ctx.forwarding.as_deref() else { return Ok(()) };
-    let Some(deadline) = forwarding.attempt.deadline else { return Ok(()) };
-    if Instant::now() < deadline || ctx.record.status == 101 {
+    let attempt = &forwarding.attempt;
+    if attempt.deadline.is_none() || ctx.record.status == 101 || !attempt.is_over_time(Instant::now()) {
         return Ok(());
     }
     ctx.record.ended = Ended::RequestTimeout;

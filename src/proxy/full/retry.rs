@@ -7,7 +7,8 @@
 use std::time::Instant;
 
 use pingora::ErrorType::{
-    ConnectTimedout, HTTPStatus, InvalidCert, ReadTimedout, TLSHandshakeFailure, TLSHandshakeTimedout, WriteTimedout,
+    ConnectTimedout, HTTPStatus, InvalidCert, InvalidH2, InvalidHTTPHeader, ReadTimedout, TLSHandshakeFailure,
+    TLSHandshakeTimedout, WriteTimedout,
 };
 use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
@@ -40,6 +41,10 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
         return error;
     }
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
+    // What has ended the request already has nothing to do with the endpoint: `reply::watch_deadline`.
+    if ctx.record.ended != Ended::Completed {
+        return error;
+    }
     // While the client is still sending, an endpoint has nothing to be late with.
     if *error.etype() == ReadTimedout && forwarding.attempt.sent.is_none() && ctx.record.status != 101 {
         ctx.record.ended = Ended::ClientTimeout;
@@ -58,7 +63,11 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
             leave_endpoint(forwarding);
             return error;
         }
+        ReadTimedout | WriteTimedout if forwarding.attempt.is_over_time(Instant::now()) => {
+            (RetryOn::Timeout, Outcome::TimedOut, Ended::RequestTimeout)
+        }
         ReadTimedout | WriteTimedout => (RetryOn::Timeout, Outcome::TimedOut, Ended::UpstreamTimeout),
+        InvalidHTTPHeader | InvalidH2 => (RetryOn::Reset, Outcome::Reset, Ended::UpstreamProtocol),
         _ => (RetryOn::Reset, Outcome::Reset, Ended::UpstreamReset),
     };
     // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
@@ -95,7 +104,7 @@ pub fn may_try_again(session: &Session, forwarding: &mut Forwarding, condition: 
     let allowed = retry.on.contains(&condition)
         && forwarding.attempt.begun - forwarding.attempt.stale < retry.attempts.get()
         && in_time(retry.timeout)
-        && forwarding.attempt.deadline.is_none_or(|deadline| now < deadline)
+        && !forwarding.attempt.is_over_time(now)
         && match sent {
             // It cost the upstream nothing, so it costs the budget nothing.
             Sent::Nothing => true,
