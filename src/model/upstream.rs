@@ -132,7 +132,8 @@ pub enum HashKey {
     Query(Arc<str>),
 }
 
-/// Weir marks the client with a cookie that names an endpoint, and keeps to it while it can be used.
+/// Weir marks the client with a cookie that names an endpoint, and keeps to it while it can be used. A request that finds it
+/// full goes to another one, and the cookie stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StickyCookie {
     pub name: Arc<str>,

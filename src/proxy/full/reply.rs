@@ -61,6 +61,7 @@ pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Cont
         && let Some(cookie) = forwarding.affinity.cookie(
             &forwarding.forward().upstream,
             lease.endpoint(),
+            &forwarding.attempt.tried,
             ctx.client.map_or(Scheme::Http, |client| client.scheme),
         )
         && let Ok(cookie) = HeaderValue::try_from(cookie)

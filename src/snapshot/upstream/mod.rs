@@ -171,9 +171,19 @@ impl Upstream {
         deadline: Option<Instant>,
     ) -> Result<Lease, PickError> {
         match self.pick(request) {
-            Err(PickError::Saturated(_)) => self.shared.queue.wait(self, request.now, deadline).await,
+            Err(PickError::Saturated(_)) => self.shared.queue.wait(self, request, deadline).await,
             picked => picked,
         }
+    }
+
+    /// Whether a session stays at the endpoint that its cookie names: a request that went elsewhere did so for want of a
+    /// place, and the next one may find it there.
+    pub fn keeps_session(&self, request: &PickRequest<'_>) -> bool {
+        let set = self.set.load();
+        let (now, leniency) = (request.now.into(), Leniency::None);
+        let ask = Ask { set: &set, now, key: request.key, exclude: request.exclude, leniency };
+        let named = request.sticky.and_then(|value| seat_named(&set, value)).map(|seat| set.at(seat));
+        named.is_some_and(|endpoint| ask.fault(endpoint).is_none() && !ask.has_tried(endpoint))
     }
 
     /// A request begins that may be tried again: it pays for a share of a retry.
@@ -287,6 +297,10 @@ fn take(set: &Arc<EndpointSet>, ask: &Ask<'_>) -> Option<Lease> {
 
 /// Takes a place at the endpoint that a sticky cookie names, backup or not: the session is there.
 fn take_named(set: &Arc<EndpointSet>, ask: &Ask<'_>, value: &[u8]) -> Option<Lease> {
-    let seat = set.seats().find(|seat| set.at(*seat).sticky_value().as_bytes() == value)?;
+    let seat = seat_named(set, value)?;
     if ask.admits(set.at(seat)) { Lease::take(set, seat) } else { None }
+}
+
+fn seat_named(set: &EndpointSet, value: &[u8]) -> Option<Seat> {
+    set.seats().find(|seat| set.at(*seat).sticky_value().as_bytes() == value)
 }

@@ -180,6 +180,49 @@ async fn requests_wait_in_order_for_a_place_and_no_longer_than_they_may() {
     assert_eq!((upstream.status(now).waiting, endpoint(&upstream, "10.0.0.1:80").in_flight()), (0, 0));
 }
 
+#[tokio::test]
+async fn who_waits_keeps_its_session_its_key_and_the_endpoints_it_has_tried() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
+    definition.balance = LbPolicy::Hash(HashKey::ClientIp);
+    definition.limits =
+        UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 2, queue_timeout: Duration::from_secs(5) };
+    let upstream = build(&definition, now);
+    let [home, other] = ["10.0.0.1:80", "10.0.0.2:80"].map(|address| endpoint(&upstream, address));
+    let at_home = |key: &u64| {
+        let request = PickRequest { key: Some(*key), ..PickRequest::at(now) };
+        upstream.pick(&request).unwrap().endpoint().address == home.address
+    };
+    let tried = [other.address];
+    let wishes = [
+        PickRequest { sticky: Some(home.sticky_value().as_bytes()), ..PickRequest::at(now) },
+        PickRequest { exclude: &tried, ..PickRequest::at(now) },
+        PickRequest { key: (0..100).map(|n: u64| hash_key(&n.to_le_bytes())).find(at_home), ..PickRequest::at(now) },
+    ];
+    for wish in wishes.iter().cycle().take(30) {
+        let lease = upstream.shared.queue.wait(&upstream, wish, None).await.unwrap();
+        assert_eq!(lease.endpoint().address, home.address, "{wish:?}");
+    }
+}
+
+#[test]
+fn a_session_stays_while_its_endpoint_is_only_full() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
+    definition.limits.max_connections = NonZeroU32::new(1);
+    definition.health_check = Some(checked());
+    let upstream = build(&definition, now);
+    let home = endpoint(&upstream, "10.0.0.1:80");
+    let request = PickRequest { sticky: Some(home.sticky_value().as_bytes()), ..PickRequest::at(now) };
+    let _held = upstream.pick(&request).unwrap();
+    assert_ne!(upstream.pick(&request).unwrap().endpoint().address, home.address);
+    assert!(upstream.keeps_session(&request));
+    let tried = [home.address];
+    assert!(!upstream.keeps_session(&PickRequest { exclude: &tried, ..request }), "it has failed this request");
+    set_health(&upstream, "10.0.0.1:80", Err("answered 500"), now);
+    assert!(!upstream.keeps_session(&request));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_no_longer_than_its_own_time_lasts() {
     let now = start();

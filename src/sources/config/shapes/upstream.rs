@@ -16,7 +16,8 @@ pub struct Upstream {
     /// How one of the usable endpoints is chosen.
     #[schemars(extend("default" = "round-robin"))]
     pub balance: Field<Balance>,
-    /// Keeps a client to its endpoint by a cookie.
+    /// Keeps a client to its endpoint by a cookie. A request that finds the endpoint at `max-connections` goes to another
+    /// one, and the cookie stays.
     pub sticky: Field<Sticky>,
     /// An endpoint that is new, or healthy again, gets its full share only after this long. Off by default.
     pub slow_start: Field<scalar::Span>,
