@@ -85,7 +85,7 @@ fn request(upstream: &Upstream, now: Instant, key: u64) {
     let request = PickRequest { key: Some(key), ..PickRequest::at(now) };
     let lease = upstream.pick(&request).unwrap();
     black_box(lease.endpoint().address);
-    lease.report(Outcome::Answered { status: 200, latency: Duration::from_millis(3) }, now);
+    lease.report(Outcome::Answered { status: 200, latency: Some(Duration::from_millis(3)) }, now);
 }
 
 fn by_policy(criterion: &mut Criterion) {

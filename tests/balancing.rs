@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use support::{Answer, Connection, LIMIT, Origin, Request, Weir, eventually, free_address};
@@ -288,6 +288,38 @@ fn upstream_connections_are_used_again() {
     let origins = origins(1);
     let weir = balanced(&origins, "keepalive: 4");
     shares(20, |_| weir.request("GET", "/"));
+    assert_eq!(origins[0].connection_count(), 1);
+}
+
+#[test]
+fn what_a_burst_leaves_beyond_the_idle_connections_is_closed() {
+    let together = Arc::new(Barrier::new(20));
+    let origin = Origin::start(move |request| {
+        if request.target == "/burst" {
+            together.wait();
+        }
+        Answer::ok("a")
+    });
+    let origins = [origin];
+    let weir = balanced(&origins, "keepalive: 2");
+    let mut burst: Vec<Connection> = (0..20).map(|_| weir.connect()).collect();
+    burst.iter_mut().for_each(|client| client.write("GET /burst HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+    burst.iter_mut().for_each(|client| assert_eq!(client.read_response().status, 200));
+    assert_eq!(origins[0].connection_count(), 20);
+    eventually("few are left open", || {
+        assert_eq!(weir.get("/").status, 200);
+        (origins[0].open_connections() <= 4).then_some(())
+    });
+    assert_eq!(origins[0].connection_count(), 20, "what was idle was used");
+}
+
+#[test]
+fn upstream_connections_outlive_a_reload_that_changes_keepalive_and_endpoints() {
+    let origins = origins(2);
+    let weir = balanced(&origins[..1], "keepalive: 2");
+    assert_eq!(share(&shares(4, |_| weir.request("GET", "/")), "a"), 4);
+    weir.reload(&format!("threads: 1\n{}", Weir::forwarding_to(&addresses(&origins), "keepalive: 3")));
+    assert_eq!(share(&shares(8, |_| weir.request("GET", "/")), "a"), 4);
     assert_eq!(origins[0].connection_count(), 1);
 }
 

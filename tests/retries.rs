@@ -145,6 +145,18 @@ fn a_routes_own_retry_replaces_the_upstreams() {
 }
 
 #[test]
+fn a_routes_own_budget_replaces_the_upstreams() {
+    let origin = fails_once(|| Answer::status(503, "first"));
+    let routes = "      - path: /none\n        upstream: origin\n        retry: { attempts: 2, on: [503], budget: 0% }\n\
+                  \x20     - path: /all\n        upstream: origin\n        retry: { attempts: 2, on: [503], budget: 100% }\n";
+    let file = Weir::forwarding_to(&[origin.address], "retry: { attempts: 1 }");
+    let weir = Weir::start(&format!("threads: 1\n{file}{routes}"));
+    let served = |path: &str| (0..20).filter(|n| weir.get(&format!("{path}/{n}")).status == 200).count();
+    assert_eq!(served("/none"), 3, "three are always allowed");
+    assert_eq!(served("/all"), 20);
+}
+
+#[test]
 fn nobody_listens_is_502() {
     assert_eq!(weir_with(&[free_address()], "").get("/").status, 502);
 }

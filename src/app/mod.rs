@@ -27,7 +27,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::admin::{AdminServer, ReloadStatus};
 use crate::discovery::Discovery;
 use crate::health::{HealthChecks, Prober};
-use crate::model::{EndpointAddress, EndpointSpec, ListenerName, Model, Threads, Upstream};
+use crate::model::{ListenerName, Model, Threads};
 use crate::proxy::{DataPlane, Shared};
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
@@ -145,8 +145,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         access_log: ArcSwapOption::empty(),
         metrics: metrics.clone(),
     });
-    let mut plane = DataPlane::start(threads(&model), upstream_pool_size(&model), &shared)
-        .context("cannot start the data plane")?;
+    let mut plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;
     let part = if inheritance.sockets.is_empty() { Part::First } else { Part::Successor };
     plane.inherit(std::mem::take(&mut inheritance.sockets));
     let app = Arc::new(App {
@@ -179,19 +178,6 @@ fn threads(model: &Model) -> usize {
         Threads::Fixed(n) => n.get(),
         Threads::Auto => std::thread::available_parallelism().map_or(1, usize::from),
     }
-}
-
-/// Pingora keeps one pool for all endpoints of a worker: it is made as large as all of them together may be.
-fn upstream_pool_size(model: &Model) -> usize {
-    /// A name may stand for many addresses, and DNS is asked later.
-    const ADDRESSES_PER_NAME: usize = 8;
-    let addresses = |spec: &EndpointSpec| match spec.address {
-        EndpointAddress::Ip(_) => 1,
-        EndpointAddress::Dns { .. } | EndpointAddress::Srv(_) => ADDRESSES_PER_NAME,
-    };
-    let wanted =
-        |upstream: &Upstream| upstream.keepalive.connections * upstream.endpoints.iter().map(addresses).sum::<usize>();
-    model.upstreams.iter().map(wanted).sum()
 }
 
 impl App {

@@ -14,7 +14,7 @@ use anyhow::Context;
 
 use super::candidate::{Candidate, InForce, cannot_listen, unbound};
 use super::inspect::Inspector;
-use super::{App, Part, Parts, StartError, Watchers, upstream_pool_size};
+use super::{App, Part, Parts, StartError, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver};
@@ -193,7 +193,6 @@ impl App {
         self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
         parts.plane.outlive(previous, snapshot);
         self.shared.snapshot.store(snapshot.clone());
-        parts.plane.keep_connections(upstream_pool_size(model));
         match self.settings(model) {
             Ok(settings) => {
                 for (name, address, error) in parts.plane.apply(settings) {

@@ -132,7 +132,8 @@ pub enum HashKey {
     Query(Arc<str>),
 }
 
-/// Weir marks the client with a cookie that names an endpoint, and keeps to it while it can be used.
+/// Weir marks the client with a cookie that names an endpoint, and keeps to it while it can be used. A request that finds it
+/// full goes to another one, and the cookie stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StickyCookie {
     pub name: Arc<str>,
@@ -213,7 +214,7 @@ pub struct OutlierDetection {
     pub eject_for: Duration,
     /// Answers that count as failures, beside connections that fail or time out.
     pub statuses: Vec<StatusRange>,
-    /// Never more than this share of the endpoints at one time.
+    /// Never more than this share of the primaries or of the backups at one time, but one of them; nginx's is 100 %.
     pub max_ejected: Percent,
 }
 
@@ -263,7 +264,8 @@ pub struct ClientCertificate {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Keepalive {
-    /// Idle connections kept per data-plane thread and endpoint; 0 closes each after its request.
+    /// Idle connections kept per data-plane thread and endpoint; 0 closes each after its request. What a burst leaves
+    /// beyond that is closed with the requests that follow, one with each.
     pub connections: usize,
     #[serde(serialize_with = "serialize_duration")]
     pub idle_timeout: Duration,

@@ -27,7 +27,6 @@ use crate::telemetry::metrics::Metrics;
 const BACKLOG: i32 = 4096;
 
 pub struct DataPlane {
-    pool_size: usize,
     metrics: Arc<Metrics>,
     workers: Vec<WorkerHandle>,
     listeners: BTreeMap<ListenerName, Open>,
@@ -48,19 +47,11 @@ struct Open {
 }
 
 impl DataPlane {
-    /// `pool_size`: idle upstream connections that a worker keeps in all.
-    pub fn start(threads: usize, pool_size: usize, shared: &Arc<Shared>) -> io::Result<Self> {
-        let start = |number| Worker::start(number, pool_size, shared.clone());
+    pub fn start(threads: usize, shared: &Arc<Shared>) -> io::Result<Self> {
+        let start = |number| Worker::start(number, shared.clone());
         let workers = (0..threads).map(start).collect::<Result<_, _>>()?;
         let metrics = shared.metrics.clone();
-        Ok(Self {
-            pool_size,
-            metrics,
-            workers,
-            listeners: BTreeMap::new(),
-            closed: Vec::new(),
-            inherited: BTreeMap::new(),
-        })
+        Ok(Self { metrics, workers, listeners: BTreeMap::new(), closed: Vec::new(), inherited: BTreeMap::new() })
     }
 
     /// Takes over sockets that listen already.
@@ -163,14 +154,6 @@ impl DataPlane {
         self.closed.push(Arc::downgrade(&open.state));
         // Another listener may want the address: then nobody who connects meanwhile is turned away.
         self.inherited.insert(open.wanted, open.sockets);
-    }
-
-    /// How many idle upstream connections a worker keeps from now on. A change begins with an empty pool.
-    pub fn keep_connections(&mut self, pool_size: usize) {
-        if self.pool_size != pool_size {
-            self.pool_size = pool_size;
-            (0..self.workers.len()).for_each(|worker| self.send(worker, Command::KeepConnections(pool_size)));
-        }
     }
 
     fn send(&self, worker: usize, command: Command) {

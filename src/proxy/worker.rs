@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use pingora::apps::HttpServerApp;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
@@ -29,8 +28,7 @@ use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
 
 pub struct Worker {
     shared: Arc<Shared>,
-    /// Exchanged where its pool changes in size; requests under way keep theirs.
-    proxy: ArcSwap<HttpProxy<FullLane>>,
+    proxy: Arc<HttpProxy<FullLane>>,
     shutdown: watch::Receiver<bool>,
     draining: AtomicBool,
     connections: Arc<AtomicUsize>,
@@ -39,8 +37,6 @@ pub struct Worker {
 pub enum Command {
     Listen(Arc<ListenerState>, std::net::TcpListener),
     Close(ListenerName),
-    /// Idle upstream connections in all.
-    KeepConnections(usize),
     /// Accept no more, end what is idle, let the rest finish. Answered as soon as nothing more is accepted.
     Drain(oneshot::Sender<()>),
 }
@@ -52,7 +48,7 @@ pub struct WorkerHandle {
 }
 
 impl Worker {
-    pub fn start(number: usize, pool_size: usize, shared: Arc<Shared>) -> std::io::Result<WorkerHandle> {
+    pub fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<WorkerHandle> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -60,12 +56,12 @@ impl Worker {
         // Detached: it ends when the last of its commands' senders is dropped.
         std::thread::Builder::new()
             .name(format!("weir-{number}"))
-            .spawn(move || runtime.block_on(run(shared, pool_size, counter, receiver)))?;
+            .spawn(move || runtime.block_on(run(shared, counter, receiver)))?;
         Ok(WorkerHandle { commands, connections })
     }
 
     pub fn proxy(&self) -> Arc<HttpProxy<FullLane>> {
-        self.proxy.load_full()
+        self.proxy.clone()
     }
 
     pub fn shutdown(&self) -> &watch::Receiver<bool> {
@@ -113,16 +109,10 @@ impl Drop for OpenConnection {
 }
 
 /// Ends when the handle is dropped.
-async fn run(
-    shared: Arc<Shared>,
-    pool_size: usize,
-    connections: Arc<AtomicUsize>,
-    mut commands: mpsc::UnboundedReceiver<Command>,
-) {
+async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: mpsc::UnboundedReceiver<Command>) {
     let (drain, shutdown) = watch::channel(false);
-    let proxy = ArcSwap::from_pointee(http_proxy(shared.clone(), pool_size));
-    let worker =
-        Arc::new(Worker { shared: shared.clone(), proxy, shutdown, draining: AtomicBool::new(false), connections });
+    let proxy = Arc::new(http_proxy(shared.clone()));
+    let worker = Arc::new(Worker { shared, proxy, shutdown, draining: AtomicBool::new(false), connections });
     let sweeper = tokio::spawn(deadline::sweep());
     let mut accepting: HashMap<ListenerName, Vec<AbortHandle>> = HashMap::new();
     while let Some(command) = commands.recv().await {
@@ -135,9 +125,6 @@ async fn run(
                 Err(error) => tracing::error!(listener = %state.name, %error, "cannot listen"),
             },
             Command::Close(name) => accepting.remove(&name).into_iter().flatten().for_each(|task| task.abort()),
-            Command::KeepConnections(pool_size) => {
-                worker.proxy.store(Arc::new(http_proxy(shared.clone(), pool_size)));
-            }
             Command::Drain(done) => {
                 accepting.drain().flat_map(|(_, tasks)| tasks).for_each(|task| task.abort());
                 // The receivers are the worker's own; they live as long as it does.
@@ -154,11 +141,13 @@ async fn run(
     sweeper.abort();
 }
 
-fn http_proxy(shared: Arc<Shared>, pool_size: usize) -> HttpProxy<FullLane> {
+/// Idle upstream connections of one worker in all: more than it has descriptors for. `full::pooled` bounds them by endpoint.
+const POOL_SIZE: usize = 16_384;
+
+fn http_proxy(shared: Arc<Shared>) -> HttpProxy<FullLane> {
     let conf = ServerConf {
         threads: 1,
-        // The pool holds one at least; `full::pooled` sees to it that none is used where none is wanted.
-        upstream_keepalive_pool_size: pool_size.max(1),
+        upstream_keepalive_pool_size: POOL_SIZE,
         // The lane itself decides whether there is another attempt.
         max_retries: usize::from(u8::MAX),
         ..ServerConf::default()

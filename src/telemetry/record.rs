@@ -164,10 +164,6 @@ pub enum Ended {
     UpstreamProtocol,
     /// The time for the whole request passed.
     RequestTimeout,
-    /// Weir was shut down meanwhile.
-    Shutdown,
-    /// A defect of Weir's.
-    Internal,
 }
 
 impl Ended {
@@ -188,8 +184,6 @@ impl Ended {
             Ended::UpstreamTimeout => "upstream-timeout",
             Ended::UpstreamProtocol => "upstream-protocol",
             Ended::RequestTimeout => "request-timeout",
-            Ended::Shutdown => "shutdown",
-            Ended::Internal => "internal",
         }
     }
 
@@ -209,9 +203,7 @@ impl Ended {
             | Ended::UpstreamReset
             | Ended::UpstreamTimeout
             | Ended::UpstreamProtocol
-            | Ended::RequestTimeout
-            | Ended::Shutdown
-            | Ended::Internal => None,
+            | Ended::RequestTimeout => None,
         }
     }
 }

@@ -170,6 +170,11 @@ impl Origin {
         self.state.connections.load(Ordering::SeqCst)
     }
 
+    /// Those that are open now.
+    pub fn open_connections(&self) -> usize {
+        self.state.open.lock().expect("no panic while held").len()
+    }
+
     /// Everything that came in, whether it made a request or not.
     pub fn byte_count(&self) -> usize {
         self.state.bytes.load(Ordering::SeqCst)

@@ -1,8 +1,11 @@
 //! What binds a request to an endpoint: a hash key, or the cookie that Weir gave the client.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use crate::model::{HashKey, LbPolicy, SameSite, Scheme, StickyCookie};
 use crate::snapshot::request::RequestView;
-use crate::snapshot::upstream::{Endpoint, Upstream, hash_key};
+use crate::snapshot::upstream::{Endpoint, PickRequest, Upstream, hash_key};
 
 /// Taken from the request once; every attempt uses it.
 #[derive(Default)]
@@ -23,11 +26,22 @@ impl Affinity {
         Self { key, sticky }
     }
 
-    /// The `Set-Cookie` that binds the client to the endpoint; none where it is bound to it already.
-    pub fn cookie(&self, upstream: &Upstream, endpoint: &Endpoint, scheme: Scheme) -> Option<String> {
+    /// The `Set-Cookie` that binds the client to the endpoint; none where it is bound to it already, or is here only
+    /// because its own endpoint was full.
+    pub fn cookie(
+        &self,
+        upstream: &Upstream,
+        endpoint: &Endpoint,
+        tried: &[SocketAddr],
+        scheme: Scheme,
+    ) -> Option<String> {
         let sticky = upstream.definition().sticky.as_ref()?;
         let value = endpoint.sticky_value();
         if self.sticky.as_deref() == Some(value.as_bytes()) {
+            return None;
+        }
+        let request = PickRequest { sticky: self.sticky.as_deref(), exclude: tried, ..PickRequest::at(Instant::now()) };
+        if request.sticky.is_some() && upstream.keeps_session(&request) {
             return None;
         }
         Some(set_cookie(sticky, value, scheme))

@@ -1,13 +1,14 @@
 //! What the full lane remembers of one request, from its arrival to its line in the log.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
 
 use super::affinity::Affinity;
-use super::pooled::Turn;
+use super::pooled::{Afterwards, Turn};
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
@@ -92,12 +93,26 @@ pub struct Attempts {
     /// Of those, the ones that found a pooled connection which the upstream had closed: they count for nothing.
     pub stale: u32,
     pub first: Option<Instant>,
+    /// When the time for the whole request is over.
+    pub deadline: Option<Instant>,
     /// When the one under way began.
     pub current: Option<Instant>,
+    /// When its endpoint had the request's last byte, on its way at least. None: the client is still sending.
+    pub sent: Option<Instant>,
     pub lease: Option<Lease>,
     pub turn: Turn,
+    pub afterwards: Afterwards,
+    /// Of the connection to the endpoint, while there is one.
+    pub socket: RawFd,
     /// Endpoints that have failed this request.
     pub tried: Vec<SocketAddr>,
+}
+
+impl Attempts {
+    /// Whether the time for the whole request has passed.
+    pub fn is_over_time(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
+    }
 }
 
 /// The view at the time of matching, for edits with variables.

@@ -6,6 +6,8 @@
 //! Field names go out in lower case, as from Envoy and HAProxy and as HTTP/2 clients send them: Pingora's map of the
 //! client's spelling makes each field that is set here five times as dear (5 % of a small request, measured).
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, FORWARDED, HOST, TE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -26,6 +28,13 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Where in the request body a piece stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Within,
+    End,
+}
 
 pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let (Some(forwarding), Some(client), Some(connection)) =
@@ -153,9 +162,23 @@ fn append_forwarded(
     }
 }
 
-/// Counts the request body on its way, and ends a request whose body grows beyond the limit.
-pub fn watch_body(piece: Option<&Bytes>, ctx: &mut Context) -> Result<()> {
-    let (Some(piece), Some(forwarding)) = (piece, ctx.forwarding.as_deref_mut()) else { return Ok(()) };
+/// Counts the request body on its way, notes when it is whole, and ends a request whose body grows beyond the limit.
+pub fn watch_body(piece: Option<&Bytes>, place: Place, ctx: &mut Context) -> Result<()> {
+    let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
+    let attempt = &mut forwarding.attempt;
+    if attempt.sent.is_some() {
+        // What comes after the request is a conversation: a WebSocket.
+        return Ok(());
+    }
+    if place == Place::End || attempt.deadline.is_some() {
+        let now = Instant::now();
+        attempt.sent = (place == Place::End).then_some(now);
+        if attempt.is_over_time(now) {
+            let error = Error::explain(ErrorType::HTTPStatus(408), "the time for the request is over");
+            return Err(error.into_down());
+        }
+    }
+    let Some(piece) = piece else { return Ok(()) };
     forwarding.received_body += piece.len() as u64;
     match forwarding.max_body {
         Some(max) if forwarding.received_body > max => {

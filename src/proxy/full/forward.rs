@@ -9,10 +9,10 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
-use super::pooled;
+use super::pooled::{self, Connected};
 use crate::snapshot::table::Timeouts;
 use crate::snapshot::upstream::{PickError, PickRequest};
-use crate::telemetry::record::{Ended, UpstreamConnection};
+use crate::telemetry::record::{Ended, RequestRecord, UpstreamConnection};
 
 pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else {
@@ -21,15 +21,20 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
     let forward = forwarding.forward();
     // The first attempt begins with the request, as far as a clock can tell.
     let now = if forwarding.attempt.begun == 0 { ctx.record.started } else { Instant::now() };
+    if forwarding.attempt.begun == 0 && forward.retry.attempts.get() > 1 {
+        forward.upstream.note_request(now);
+    }
     let pick = PickRequest {
         now,
         key: forwarding.affinity.key,
         sticky: forwarding.affinity.sticky.as_deref(),
         exclude: &forwarding.attempt.tried,
     };
-    let lease = match forward.upstream.acquire(&pick).await {
+    let deadline = forward.timeouts.request.map(|limit| ctx.record.started + limit);
+    let lease = match forward.upstream.acquire(&pick, deadline).await {
         Ok(lease) => lease,
         Err(unavailable) => {
+            time_left(deadline, Instant::now(), &mut ctx.record)?;
             ctx.record.ended = match unavailable {
                 PickError::NoEndpoints | PickError::AllUnhealthy => Ended::NoEndpoint,
                 PickError::Saturated(_) => Ended::QueueOverflow,
@@ -39,20 +44,27 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
     };
     if forwarding.attempt.begun > 0 {
         forward.metrics.retried();
+        // What became of the attempt before is not what becomes of the request.
+        (ctx.record.ended, ctx.record.first_byte, ctx.record.connection) = (Ended::Completed, None, None);
     }
     let mut peer = lease.endpoint().peer(host_name(forwarding));
     if session.is_upgrade_req() {
         // Only HTTP/1.1 has upgrades, whatever else the endpoint speaks.
         peer.options.set_http_version(1, 1);
     }
-    set_timeouts(&mut peer, session, &forward.timeouts, forwarding.attempt.first.unwrap_or(now), now)?;
     // Waiting for a place is not the endpoint's latency.
     let may_have_waited = forward.upstream.definition().limits.max_connections.is_some();
     let begun = if may_have_waited { Instant::now() } else { now };
-    pooled::isolate(&mut peer, &forward.upstream.definition().keepalive);
+    set_timeouts(&mut peer, session, &forward.timeouts, time_left(deadline, begun, &mut ctx.record)?);
+    let keepalive = &forward.upstream.definition().keepalive;
+    let afterwards = pooled::decide(&mut peer, keepalive, lease.endpoint().pool());
     let attempt = &mut forwarding.attempt;
-    attempt.first.get_or_insert(now);
+    attempt.first.get_or_insert(begun);
+    attempt.deadline = deadline;
     attempt.current = Some(begun);
+    attempt.afterwards = afterwards;
+    // What has a body is sent when its last piece has come: `departure::watch_body` sees it.
+    attempt.sent = session.as_mut().is_body_empty().then_some(begun);
     attempt.begun += 1;
     ctx.record.endpoint = Some(lease.endpoint().address);
     ctx.record.retries = attempt.begun - 1;
@@ -61,27 +73,23 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
 }
 
 /// The route's own, and no more than what is left of the time for the whole request.
-fn set_timeouts(
-    peer: &mut HttpPeer,
-    session: &Session,
-    timeouts: &Timeouts,
-    first: Instant,
-    now: Instant,
-) -> Result<()> {
-    let left = match timeouts.request {
-        None => Duration::MAX,
-        Some(limit) => match limit.checked_sub(now - first) {
-            Some(left) if !left.is_zero() => left,
-            _ => return Err(Error::explain(ErrorType::HTTPStatus(504), "the time for the request is over")),
-        },
-    };
+fn set_timeouts(peer: &mut HttpPeer, session: &Session, timeouts: &Timeouts, left: Duration) {
     let options = &mut peer.options;
     options.connection_timeout = Some(timeouts.connect.min(left));
     options.total_connection_timeout = Some(timeouts.connect.min(left));
     options.write_timeout = Some(timeouts.write.min(left));
     // An upgraded connection is a conversation: the request's own time ends with the handshake.
     options.read_timeout = Some(if session.is_upgrade_req() { timeouts.read } else { timeouts.read.min(left) });
-    Ok(())
+}
+
+fn time_left(deadline: Option<Instant>, now: Instant, record: &mut RequestRecord) -> Result<Duration> {
+    let Some(deadline) = deadline else { return Ok(Duration::MAX) };
+    let left = deadline.saturating_duration_since(now);
+    if left.is_zero() {
+        record.ended = Ended::RequestTimeout;
+        return Err(Error::explain(ErrorType::HTTPStatus(504), "the time for the request is over"));
+    }
+    Ok(left)
 }
 
 /// The host that is asked for, without a port: the name for TLS where nothing else gives one.
@@ -94,14 +102,22 @@ fn host_name(forwarding: &Forwarding) -> &str {
     }
 }
 
-pub fn connected(reused: bool, fd: RawFd, digest: Option<&Digest>, ctx: &mut Context) -> Result<()> {
+pub fn connected(origin: Connected, fd: RawFd, digest: Option<&Digest>, ctx: &mut Context) -> Result<()> {
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
     let definition = forwarding.forward().upstream.definition();
-    let turn = pooled::take_turn(&definition.keepalive, definition.protocol, fd, digest, reused)?;
-    forwarding.attempt.turn = turn;
-    let connection = match (reused, forwarding.attempt.current) {
-        (false, Some(begun)) => UpstreamConnection::New { took: begun.elapsed() },
-        (true, _) | (false, None) => UpstreamConnection::Reused,
+    if let Some(lease) = &forwarding.attempt.lease {
+        pooled::taken(lease.endpoint().pool(), fd, origin);
+    }
+    let turn = pooled::take_turn(&definition.keepalive, definition.protocol, fd, digest, origin)?;
+    (forwarding.attempt.turn, forwarding.attempt.socket) = (turn, fd);
+    let connection = match (origin, forwarding.attempt.current) {
+        (Connected::Anew, Some(begun)) => {
+            let now = Instant::now();
+            // Nothing was sent before there was a connection.
+            forwarding.attempt.sent = forwarding.attempt.sent.map(|_| now);
+            UpstreamConnection::New { took: now - begun }
+        }
+        (Connected::FromPool, _) | (Connected::Anew, None) => UpstreamConnection::Reused,
     };
     forwarding.forward().metrics.connected(connection);
     ctx.record.connection = Some(connection);

@@ -35,6 +35,8 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::Shared;
 pub use affinity::Affinity;
 use context::Context;
+use departure::Place;
+use pooled::Connected;
 
 pub struct FullLane {
     shared: Arc<Shared>,
@@ -80,7 +82,8 @@ impl ProxyHttp for FullLane {
         digest: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
-        forward::connected(reused, fd, digest, ctx)
+        let origin = if reused { Connected::FromPool } else { Connected::Anew };
+        forward::connected(origin, fd, digest, ctx)
     }
 
     async fn upstream_request_filter(
@@ -96,10 +99,10 @@ impl ProxyHttp for FullLane {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        departure::watch_body(body.as_ref(), ctx)
+        departure::watch_body(body.as_ref(), if end { Place::End } else { Place::Within }, ctx)
     }
 
     async fn upstream_response_filter(
@@ -150,7 +153,8 @@ impl ProxyHttp for FullLane {
         ctx: &mut Context,
         reused: bool,
     ) -> Box<Error> {
-        retry::after_failure(session, ctx, error, reused)
+        let origin = if reused { Connected::FromPool } else { Connected::Anew };
+        retry::after_failure(session, ctx, error, origin)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {

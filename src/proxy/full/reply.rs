@@ -10,6 +10,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::Context;
+use super::pooled::{self, Afterwards};
 use super::retry::{self, Sent};
 use crate::model::{RetryOn, Scheme};
 use crate::proxy::Shared;
@@ -28,7 +29,7 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     }
     let now = Instant::now();
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
-    let latency = forwarding.attempt.current.map(|begin| now - begin).unwrap_or_default();
+    let latency = forwarding.attempt.sent.map(|sent| now - sent);
     if let Some(lease) = &forwarding.attempt.lease {
         lease.report(Outcome::Answered { status, latency }, now);
     }
@@ -38,6 +39,9 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
         return Err(Error::explain(ErrorType::HTTPStatus(status), "the upstream answered with this").into_up());
     }
     ctx.record.first_byte = Some(now - ctx.record.started);
+    if status == 101 || response.version == http::Version::HTTP_2 {
+        forwarding.attempt.afterwards = Afterwards::NotCounted;
+    }
     if status == 101 {
         // Known from here on: the time for the request ends with the handshake.
         ctx.record.status = status;
@@ -62,6 +66,7 @@ pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Cont
         && let Some(cookie) = forwarding.affinity.cookie(
             &forwarding.forward().upstream,
             lease.endpoint(),
+            &forwarding.attempt.tried,
             ctx.client.map_or(Scheme::Http, |client| client.scheme),
         )
         && let Ok(cookie) = HeaderValue::try_from(cookie)
@@ -156,10 +161,8 @@ const READ_PAST_LIMIT: Duration = Duration::from_secs(5);
 /// The time for the whole request holds for an answer that trickles, too.
 pub fn watch_deadline(ctx: &mut Context) -> Result<()> {
     let Some(forwarding) = ctx.forwarding.as_deref() else { return Ok(()) };
-    let (Some(limit), Some(first)) = (forwarding.forward().timeouts.request, forwarding.attempt.first) else {
-        return Ok(());
-    };
-    if first.elapsed() < limit || ctx.record.status == 101 {
+    let attempt = &forwarding.attempt;
+    if attempt.deadline.is_none() || ctx.record.status == 101 || !attempt.is_over_time(Instant::now()) {
         return Ok(());
     }
     ctx.record.ended = Ended::RequestTimeout;
@@ -172,7 +175,11 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
     let record = &mut ctx.record;
     // Given back before anything is counted: who reads a metric sees the place free.
     if let Some(forwarding) = ctx.forwarding.as_deref_mut() {
-        forwarding.attempt.lease = None;
+        if let Some(lease) = forwarding.attempt.lease.take()
+            && error.is_none()
+        {
+            pooled::left(lease.endpoint().pool(), forwarding.attempt.socket, forwarding.attempt.afterwards);
+        }
         record.upstream_time = forwarding.attempt.first.map(|first| now - first);
     }
     if let Some(written) = session.response_written() {

@@ -7,13 +7,14 @@
 use std::time::Instant;
 
 use pingora::ErrorType::{
-    ConnectTimedout, HTTPStatus, InvalidCert, ReadTimedout, TLSHandshakeFailure, TLSHandshakeTimedout, WriteTimedout,
+    ConnectTimedout, HTTPStatus, InvalidCert, InvalidH2, InvalidHTTPHeader, ReadTimedout, TLSHandshakeFailure,
+    TLSHandshakeTimedout, WriteTimedout,
 };
 use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
-use super::pooled::USED_UP;
+use super::pooled::{Connected, USED_UP};
 use crate::model::RetryOn;
 use crate::snapshot::upstream::Outcome;
 use crate::telemetry::record::Ended;
@@ -34,12 +35,22 @@ pub fn after_connect_failure(session: &Session, ctx: &mut Context, mut error: Bo
 }
 
 /// A connection that broke, timed out, or answered with a status that is to be tried elsewhere.
-pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>, reused: bool) -> Box<Error> {
+pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>, origin: Connected) -> Box<Error> {
     error.set_retry(false);
     if *error.esource() != ErrorSource::Upstream {
         return error;
     }
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
+    // What has ended the request already has nothing to do with the endpoint: `reply::watch_deadline`.
+    if ctx.record.ended != Ended::Completed {
+        return error;
+    }
+    // While the client is still sending, an endpoint has nothing to be late with.
+    if *error.etype() == ReadTimedout && forwarding.attempt.sent.is_none() && ctx.record.status != 101 {
+        ctx.record.ended = Ended::ClientTimeout;
+        error.as_down();
+        return error;
+    }
     let (condition, outcome, ended) = match error.etype() {
         used_up if *used_up == USED_UP => {
             forwarding.attempt.stale += 1;
@@ -52,11 +63,15 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
             leave_endpoint(forwarding);
             return error;
         }
+        ReadTimedout | WriteTimedout if forwarding.attempt.is_over_time(Instant::now()) => {
+            (RetryOn::Timeout, Outcome::TimedOut, Ended::RequestTimeout)
+        }
         ReadTimedout | WriteTimedout => (RetryOn::Timeout, Outcome::TimedOut, Ended::UpstreamTimeout),
+        InvalidHTTPHeader | InvalidH2 => (RetryOn::Reset, Outcome::Reset, Ended::UpstreamProtocol),
         _ => (RetryOn::Reset, Outcome::Reset, Ended::UpstreamReset),
     };
     // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
-    let stale = reused && condition == RetryOn::Reset && ctx.record.first_byte.is_none();
+    let stale = origin == Connected::FromPool && condition == RetryOn::Reset && ctx.record.first_byte.is_none();
     if stale && session.response_written().is_none() && is_replayable(session, forwarding) {
         forwarding.attempt.stale += 1;
         forwarding.received_body = 0;
@@ -89,11 +104,11 @@ pub fn may_try_again(session: &Session, forwarding: &mut Forwarding, condition: 
     let allowed = retry.on.contains(&condition)
         && forwarding.attempt.begun - forwarding.attempt.stale < retry.attempts.get()
         && in_time(retry.timeout)
-        && in_time(forward.timeouts.request)
+        && !forwarding.attempt.is_over_time(now)
         && match sent {
             // It cost the upstream nothing, so it costs the budget nothing.
             Sent::Nothing => true,
-            Sent::Something => is_replayable(session, forwarding) && forward.upstream.may_retry(now),
+            Sent::Something => is_replayable(session, forwarding) && forward.upstream.may_retry(now, retry.budget),
         };
     if allowed {
         leave_endpoint(forwarding);

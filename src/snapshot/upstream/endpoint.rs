@@ -82,6 +82,11 @@ impl Endpoint {
         peer
     }
 
+    /// Connections of equal numbers are pooled together: to one address, under one policy. A hash.
+    pub fn pool(&self) -> u64 {
+        self.seed ^ self.peer.group_key
+    }
+
     /// What active health checks last said.
     pub fn health(&self) -> Health {
         self.state.verdict.checked.get()

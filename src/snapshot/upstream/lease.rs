@@ -22,10 +22,11 @@ const FAILURE_LATENCY: Duration = Duration::from_secs(1);
 /// How an attempt at an endpoint ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// `latency` is from the request's last byte to the head of the answer.
+    /// `latency` is from the request's last byte to the head of the answer; none where the head came before that
+    /// byte: then it says how fast the client sends.
     Answered {
         status: u16,
-        latency: Duration,
+        latency: Option<Duration>,
     },
     ConnectFailed,
     /// The connection broke before an answer.
@@ -67,7 +68,8 @@ impl Lease {
         let load = &endpoint.state.load;
         let failure = self.failure_in(outcome);
         match outcome {
-            Outcome::Answered { latency, .. } => load.latency.observe(latency, now),
+            Outcome::Answered { latency: Some(latency), .. } => load.latency.observe(latency, now),
+            Outcome::Answered { latency: None, .. } => {}
             Outcome::ConnectFailed | Outcome::Reset | Outcome::TimedOut => load.latency.observe(FAILURE_LATENCY, now),
         }
         match failure {

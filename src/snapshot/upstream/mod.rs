@@ -51,7 +51,7 @@ use admission::{Ask, Leniency};
 use moment::Moment;
 use set::{Seat, Shared};
 
-use crate::model::{self, WhenAllUnhealthy};
+use crate::model::{self, Percent, WhenAllUnhealthy};
 use crate::tls::UpstreamTlsMaterial;
 
 /// Tries at a tier whose chosen endpoint was filled by others in the meantime.
@@ -155,12 +155,8 @@ impl Upstream {
         self.set.load_full()
     }
 
-    /// Chooses an endpoint and takes a place there, now or not at all. A pick that excludes nothing counts as a
-    /// request in the retry budget.
+    /// Chooses an endpoint and takes a place there, now or not at all.
     pub fn pick(&self, request: &PickRequest<'_>) -> Result<Lease, PickError> {
-        if self.definition.retry.attempts.get() > 1 && request.exclude.is_empty() {
-            self.shared.budget.note_request(request.now.into());
-        }
         if self.definition.limits.max_connections.is_some() && self.shared.queue.waiting() > 0 {
             // Who waits comes first.
             return Err(PickError::Saturated(Saturation::QueueFull));
@@ -168,17 +164,36 @@ impl Upstream {
         self.select(request)
     }
 
-    /// As [`pick`](Self::pick), but waits in the queue while all places are taken.
-    pub async fn acquire(self: &Arc<Self>, request: &PickRequest<'_>) -> Result<Lease, PickError> {
+    /// As [`pick`](Self::pick), but waits in the queue while all places are taken, and no longer than until `deadline`.
+    pub async fn acquire(
+        self: &Arc<Self>,
+        request: &PickRequest<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<Lease, PickError> {
         match self.pick(request) {
-            Err(PickError::Saturated(_)) => self.shared.queue.wait(self, request.now).await,
+            Err(PickError::Saturated(_)) => self.shared.queue.wait(self, request, deadline).await,
             picked => picked,
         }
     }
 
-    /// Takes a retry out of the budget. False: the request ends as it stands.
-    pub fn may_retry(&self, now: Instant) -> bool {
-        self.shared.budget.withdraw(now.into(), self.definition.retry.budget)
+    /// Whether a session stays at the endpoint that its cookie names: a request that went elsewhere did so for want of a
+    /// place, and the next one may find it there.
+    pub fn keeps_session(&self, request: &PickRequest<'_>) -> bool {
+        let set = self.set.load();
+        let (now, leniency) = (request.now.into(), Leniency::None);
+        let ask = Ask { set: &set, now, key: request.key, exclude: request.exclude, leniency };
+        let named = request.sticky.and_then(|value| seat_named(&set, value)).map(|seat| set.at(seat));
+        named.is_some_and(|endpoint| ask.fault(endpoint).is_none() && !ask.has_tried(endpoint))
+    }
+
+    /// A request begins that may be tried again: it pays for a share of a retry.
+    pub fn note_request(&self, now: Instant) {
+        self.shared.budget.note_request(now.into());
+    }
+
+    /// Takes a retry out of the budget, which may be `share` of the requests. False: the request ends as it stands.
+    pub fn may_retry(&self, now: Instant, share: Percent) -> bool {
+        self.shared.budget.withdraw(now.into(), share)
     }
 
     fn select(&self, request: &PickRequest<'_>) -> Result<Lease, PickError> {
@@ -282,6 +297,10 @@ fn take(set: &Arc<EndpointSet>, ask: &Ask<'_>) -> Option<Lease> {
 
 /// Takes a place at the endpoint that a sticky cookie names, backup or not: the session is there.
 fn take_named(set: &Arc<EndpointSet>, ask: &Ask<'_>, value: &[u8]) -> Option<Lease> {
-    let seat = set.seats().find(|seat| set.at(*seat).sticky_value().as_bytes() == value)?;
+    let seat = seat_named(set, value)?;
     if ask.admits(set.at(seat)) { Lease::take(set, seat) } else { None }
+}
+
+fn seat_named(set: &EndpointSet, value: &[u8]) -> Option<Seat> {
+    set.seats().find(|seat| set.at(*seat).sticky_value().as_bytes() == value)
 }

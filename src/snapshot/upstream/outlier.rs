@@ -95,8 +95,14 @@ fn eject(set: &EndpointSet, endpoint: &Endpoint, detection: &OutlierDetection, n
     if set.shared.ejecting.swap(true, Ordering::Acquire) {
         return false;
     }
-    let ejected = set.endpoints().filter(|e| is_ejected(&e.state, now)).count();
-    let allowed = (ejected + 1) * 100 <= set.len() * detection.max_ejected.0 as usize;
+    // Each tier for itself: primaries may go while there are backups, whose number is no reason to keep them.
+    let tier = set.tiers.iter().find(|tier| tier.endpoints.iter().any(|e| std::ptr::eq(&**e, endpoint)));
+    let tier = tier.map_or(&[][..], |tier| &tier.endpoints);
+    let ejected = tier.iter().filter(|e| is_ejected(&e.state, now)).count();
+    let share = detection.max_ejected.0 as usize;
+    // One at least: a single primary makes way for its backup.
+    let most = if share == 0 { 0 } else { (tier.len() * share / 100).max(1) };
+    let allowed = ejected < most;
     if allowed {
         let until = now.plus(detection.eject_for);
         endpoint.state.verdict.ejected_until.set(until);

@@ -11,9 +11,10 @@
 //! orders are sequentially consistent.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -36,9 +37,33 @@ struct Line {
 struct Waiter {
     ticket: u64,
     upstream: Arc<Upstream>,
+    wish: Wish,
+    place: oneshot::Sender<Lease>,
+}
+
+/// A [`PickRequest`] of its own.
+#[derive(Debug)]
+struct Wish {
     /// When it came; what is known of ejections since then is used all the same.
     since: Instant,
-    place: oneshot::Sender<Lease>,
+    key: Option<u64>,
+    sticky: Option<Box<[u8]>>,
+    exclude: Box<[SocketAddr]>,
+}
+
+impl Wish {
+    fn of(request: &PickRequest<'_>) -> Self {
+        Self {
+            since: request.now,
+            key: request.key,
+            sticky: request.sticky.map(Box::from),
+            exclude: request.exclude.into(),
+        }
+    }
+
+    fn request(&self) -> PickRequest<'_> {
+        PickRequest { now: self.since, key: self.key, sticky: self.sticky.as_deref(), exclude: &self.exclude }
+    }
 }
 
 impl Queue {
@@ -46,13 +71,19 @@ impl Queue {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// Waits for the first place that comes free, at whichever endpoint.
-    pub(super) async fn wait(&self, upstream: &Arc<Upstream>, since: Instant) -> Result<Lease, PickError> {
+    /// Waits for the first place that comes free, at whichever endpoint: at the session's own, where that one has it.
+    pub(super) async fn wait(
+        &self,
+        upstream: &Arc<Upstream>,
+        request: &PickRequest<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<Lease, PickError> {
         let limits = &upstream.definition.limits;
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(request.now));
         let (place, arrival) = oneshot::channel();
-        let _ticket = self.join(upstream, since, place, limits.queue)?;
+        let _ticket = self.join(upstream, Wish::of(request), place, limits.queue)?;
         self.serve();
-        match tokio::time::timeout(limits.queue_timeout, arrival).await {
+        match tokio::time::timeout(limits.queue_timeout.min(left), arrival).await {
             Ok(Ok(lease)) => Ok(lease),
             Ok(Err(_)) | Err(_) => Err(PickError::Saturated(Saturation::QueueTimeout)),
         }
@@ -61,7 +92,7 @@ impl Queue {
     fn join(
         &self,
         upstream: &Arc<Upstream>,
-        since: Instant,
+        wish: Wish,
         place: oneshot::Sender<Lease>,
         bound: usize,
     ) -> Result<Ticket<'_>, PickError> {
@@ -71,7 +102,7 @@ impl Queue {
         }
         line.tickets += 1;
         let ticket = line.tickets;
-        line.waiters.push_back(Waiter { ticket, upstream: Arc::clone(upstream), since, place });
+        line.waiters.push_back(Waiter { ticket, upstream: Arc::clone(upstream), wish, place });
         self.waiting.store(line.waiters.len(), Ordering::SeqCst);
         Ok(Ticket { queue: self, ticket })
     }
@@ -88,7 +119,7 @@ impl Queue {
     fn next_served(&self) -> Option<(Waiter, Lease)> {
         let mut line = self.line();
         let front = line.waiters.front()?;
-        let lease = front.upstream.select(&PickRequest::at(front.since)).ok()?;
+        let lease = front.upstream.select(&front.wish.request()).ok()?;
         let waiter = line.waiters.pop_front()?;
         self.waiting.store(line.waiters.len(), Ordering::SeqCst);
         Some((waiter, lease))

@@ -53,7 +53,7 @@ fn peak_ewma_leaves_the_slow_endpoint_and_comes_back_with_time() {
         let lease = upstream.pick(&PickRequest::at(now)).unwrap();
         let slow = lease.endpoint().address.to_string() == "10.0.0.2:80";
         let latency = Duration::from_millis(if slow { 800 } else { 5 });
-        lease.report(Outcome::Answered { status: 200, latency }, now);
+        lease.report(Outcome::Answered { status: 200, latency: Some(latency) }, now);
     }
     let counts = spread(&upstream, 100, now);
     assert_eq!(counts.get("10.0.0.2:80"), None, "{counts:?}");

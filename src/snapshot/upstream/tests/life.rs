@@ -44,11 +44,42 @@ fn no_more_than_the_allowed_share_is_ejected_and_never_the_only_endpoint() {
         definition.outlier_detection = Some(three_failures());
         let upstream = build(&definition, now);
         for _ in 0..100 {
-            let answer = Outcome::Answered { status: 502, latency: Duration::from_millis(1) };
+            let answer = Outcome::Answered { status: 502, latency: Some(Duration::from_millis(1)) };
             upstream.pick(&PickRequest::at(now)).unwrap().report(answer, now);
         }
         assert_eq!(spread(&upstream, 100, now).len(), left, "of {endpoints}");
     }
+}
+
+#[test]
+fn where_the_share_allows_it_the_backup_takes_over_as_in_nginx() {
+    let now = start();
+    let answer = Outcome::Answered { status: 502, latency: None };
+    let (one, two) = ("10.0.0.1:80,10.0.0.9:80 backup", "10.0.0.1:80,10.0.0.2:80,10.0.0.9:80 backup");
+    for (endpoints, primaries, share) in [(one, 1, 100), (two, 2, 100), (one, 1, 50)] {
+        let mut definition = definition(endpoints);
+        let detection = OutlierDetection { max_ejected: Percent(share), ..three_failures() };
+        definition.outlier_detection = Some(detection);
+        let upstream = build(&definition, now);
+        for _ in 0..3 * primaries {
+            upstream.pick(&PickRequest::at(now)).unwrap().report(answer, now);
+        }
+        assert_eq!(picked(&upstream, now), "10.0.0.9:80", "{share} % of {endpoints}");
+    }
+}
+
+#[test]
+fn the_share_that_may_be_ejected_is_counted_without_the_backups() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80,10.0.0.8:80 backup,10.0.0.9:80 backup");
+    definition.outlier_detection = Some(three_failures());
+    let upstream = build(&definition, now);
+    for _ in 0..20 {
+        upstream.pick(&PickRequest::at(now)).unwrap().report(Outcome::ConnectFailed, now);
+    }
+    assert_eq!(spread(&upstream, 10, now).len(), 1, "half of the two primaries");
+    let left = picked(&upstream, now);
+    assert!(["10.0.0.1:80", "10.0.0.2:80"].contains(&left.as_str()), "{left}");
 }
 
 #[test]
@@ -62,7 +93,7 @@ fn what_is_known_of_an_address_survives_a_rebuild() {
     let exclude = ["10.0.0.3:80".parse().unwrap()];
     for _ in 0..3 {
         let lease = before.pick(&PickRequest { exclude: &exclude, ..PickRequest::at(now) }).unwrap();
-        lease.report(Outcome::Answered { status: 503, latency: Duration::from_millis(20) }, now);
+        lease.report(Outcome::Answered { status: 503, latency: Some(Duration::from_millis(20)) }, now);
     }
     let held = before.pick(&PickRequest::at(now)).unwrap();
 
@@ -129,14 +160,15 @@ async fn requests_wait_in_order_for_a_place_and_no_longer_than_they_may() {
     definition.limits =
         UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 2, queue_timeout: Duration::from_secs(5) };
     let upstream = build(&definition, now);
-    let held = upstream.acquire(&PickRequest::at(now)).await.unwrap();
-    let wait = |upstream: Arc<Upstream>| tokio::spawn(async move { upstream.acquire(&PickRequest::at(now)).await });
+    let held = upstream.acquire(&PickRequest::at(now), None).await.unwrap();
+    let wait =
+        |upstream: Arc<Upstream>| tokio::spawn(async move { upstream.acquire(&PickRequest::at(now), None).await });
     let first = wait(upstream.clone());
     tokio::task::yield_now().await;
     let second = wait(upstream.clone());
     tokio::task::yield_now().await;
     assert_eq!(upstream.status(now).waiting, 2);
-    let third = upstream.acquire(&PickRequest::at(now)).await.unwrap_err();
+    let third = upstream.acquire(&PickRequest::at(now), None).await.unwrap_err();
     assert_eq!(third, PickError::Saturated(Saturation::QueueFull));
 
     drop(held);
@@ -148,6 +180,63 @@ async fn requests_wait_in_order_for_a_place_and_no_longer_than_they_may() {
     assert_eq!((upstream.status(now).waiting, endpoint(&upstream, "10.0.0.1:80").in_flight()), (0, 0));
 }
 
+#[tokio::test]
+async fn who_waits_keeps_its_session_its_key_and_the_endpoints_it_has_tried() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
+    definition.balance = LbPolicy::Hash(HashKey::ClientIp);
+    definition.limits =
+        UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 2, queue_timeout: Duration::from_secs(5) };
+    let upstream = build(&definition, now);
+    let [home, other] = ["10.0.0.1:80", "10.0.0.2:80"].map(|address| endpoint(&upstream, address));
+    let at_home = |key: &u64| {
+        let request = PickRequest { key: Some(*key), ..PickRequest::at(now) };
+        upstream.pick(&request).unwrap().endpoint().address == home.address
+    };
+    let tried = [other.address];
+    let wishes = [
+        PickRequest { sticky: Some(home.sticky_value().as_bytes()), ..PickRequest::at(now) },
+        PickRequest { exclude: &tried, ..PickRequest::at(now) },
+        PickRequest { key: (0..100).map(|n: u64| hash_key(&n.to_le_bytes())).find(at_home), ..PickRequest::at(now) },
+    ];
+    for wish in wishes.iter().cycle().take(30) {
+        let lease = upstream.shared.queue.wait(&upstream, wish, None).await.unwrap();
+        assert_eq!(lease.endpoint().address, home.address, "{wish:?}");
+    }
+}
+
+#[test]
+fn a_session_stays_while_its_endpoint_is_only_full() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
+    definition.limits.max_connections = NonZeroU32::new(1);
+    definition.health_check = Some(checked());
+    let upstream = build(&definition, now);
+    let home = endpoint(&upstream, "10.0.0.1:80");
+    let request = PickRequest { sticky: Some(home.sticky_value().as_bytes()), ..PickRequest::at(now) };
+    let _held = upstream.pick(&request).unwrap();
+    assert_ne!(upstream.pick(&request).unwrap().endpoint().address, home.address);
+    assert!(upstream.keeps_session(&request));
+    let tried = [home.address];
+    assert!(!upstream.keeps_session(&PickRequest { exclude: &tried, ..request }), "it has failed this request");
+    set_health(&upstream, "10.0.0.1:80", Err("answered 500"), now);
+    assert!(!upstream.keeps_session(&request));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_no_longer_than_its_own_time_lasts() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80");
+    definition.limits =
+        UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 1, queue_timeout: Duration::from_secs(5) };
+    let upstream = build(&definition, now);
+    let _held = upstream.pick(&PickRequest::at(now)).unwrap();
+    let begun = tokio::time::Instant::now();
+    let late = upstream.acquire(&PickRequest::at(now), Some(now + Duration::from_secs(2))).await.unwrap_err();
+    assert_eq!(late, PickError::Saturated(Saturation::QueueTimeout));
+    assert_eq!(begun.elapsed().as_secs(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_gives_up_leaves_its_place_to_the_next() {
     let now = start();
@@ -156,7 +245,8 @@ async fn a_waiter_that_gives_up_leaves_its_place_to_the_next() {
         UpstreamLimits { max_connections: NonZeroU32::new(1), queue: 9, queue_timeout: Duration::from_secs(5) };
     let upstream = build(&definition, now);
     let held = upstream.pick(&PickRequest::at(now)).unwrap();
-    let wait = |upstream: Arc<Upstream>| tokio::spawn(async move { upstream.acquire(&PickRequest::at(now)).await });
+    let wait =
+        |upstream: Arc<Upstream>| tokio::spawn(async move { upstream.acquire(&PickRequest::at(now), None).await });
     let (first, second) = (wait(upstream.clone()), wait(upstream.clone()));
     tokio::task::yield_now().await;
     drop(held);
@@ -170,8 +260,9 @@ async fn a_waiter_that_gives_up_leaves_its_place_to_the_next() {
 fn retries_are_refused_beyond_the_budget() {
     let now = start();
     let upstream = build(&definition("10.0.0.1:80"), now);
-    (0..50).for_each(|_| drop(picked(&upstream, now)));
-    assert_eq!((0..50).filter(|_| upstream.may_retry(now)).count(), 10);
+    (0..50).for_each(|_| upstream.note_request(now));
+    assert_eq!((0..50).filter(|_| upstream.may_retry(now, Percent(20))).count(), 10);
+    assert_eq!((0..50).filter(|_| upstream.may_retry(now, Percent(40))).count(), 10, "another route's larger share");
 }
 
 #[test]
@@ -203,7 +294,7 @@ async fn no_waiter_is_forgotten_when_many_threads_come_and_go() {
     let upstream = build(&definition, now);
     let requests = |upstream: Arc<Upstream>| async move {
         for _ in 0..500 {
-            let lease = upstream.acquire(&PickRequest::at(now)).await.unwrap();
+            let lease = upstream.acquire(&PickRequest::at(now), None).await.unwrap();
             tokio::task::yield_now().await;
             assert_eq!(lease.endpoint().in_flight(), 1);
         }

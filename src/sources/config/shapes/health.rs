@@ -77,7 +77,8 @@ pub struct OutlierDetection {
     pub eject_for: Field<scalar::Timeout>,
     /// Answers that count as failures, beside connections that fail or time out. None by default.
     pub statuses: Field<List<scalar::StatusRange>>,
-    /// Never more than this share of the endpoints at one time.
+    /// Never more than this share at one time, or one; of the backups and of the others alike. Of three primaries 50% is
+    /// one, so two go on failing before a backup is used; nginx leaves out all: `100%`.
     #[schemars(extend("default" = format!("{}%", defaults::OUTLIER_MAX_EJECTED.0)))]
     pub max_ejected: Field<scalar::Share>,
 }

@@ -16,7 +16,8 @@ pub struct Upstream {
     /// How one of the usable endpoints is chosen.
     #[schemars(extend("default" = "round-robin"))]
     pub balance: Field<Balance>,
-    /// Keeps a client to its endpoint by a cookie.
+    /// Keeps a client to its endpoint by a cookie. A request that finds the endpoint at `max-connections` goes to another
+    /// one, and the cookie stays.
     pub sticky: Field<Sticky>,
     /// An endpoint that is new, or healthy again, gets its full share only after this long. Off by default.
     pub slow_start: Field<scalar::Span>,
@@ -160,7 +161,8 @@ pub enum Verify {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[serde(expecting = "a number of connections, or a map with connections, idle-timeout and max-requests")]
 pub struct Keepalive {
-    /// Kept per data-plane thread and endpoint; 0 keeps none.
+    /// Kept per data-plane thread and endpoint; 0 keeps none. What a burst leaves beyond that is closed with the requests
+    /// that follow, one with each.
     #[schemars(extend("default" = defaults::KEEPALIVE_CONNECTIONS))]
     pub connections: Field<scalar::Amount>,
     /// Must be shorter than the origin's own.
