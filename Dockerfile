@@ -1,4 +1,4 @@
-# Two stages: build with the toolchain, run with nothing but the binary, its C library and the public roots.
+# Two stages: build with the toolchain, run with the binary, its C library and the public roots. No shell is used.
 #
 #   docker build -t weir .
 #   docker run --rm -p 8080:8080 -v "$PWD/config:/etc/weir:ro" weir run /etc/weir/minimal.yaml
@@ -11,8 +11,10 @@ WORKDIR /build
 COPY . .
 RUN cargo build --release --locked --bin weir
 
-# No shell, no package manager. The C library is that of the build stage.
-FROM gcr.io/distroless/cc-debian12:nonroot
+# The C library is that of the build stage. Public roots: for upstreams whose certificates are to be verified.
+FROM debian:bookworm-slim
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 COPY --from=build /build/target/release/weir /usr/local/bin/weir
 WORKDIR /etc/weir
 # A number, so that an orchestrator can see that it is not root. Nothing is written to the root file system.
