@@ -133,7 +133,6 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let snapshot = candidate
         .compile(None, &metrics)
         .map_err(|found| StartError::Refused(report::text(&found, &candidate.source)))?;
-    candidate.diagnostics.iter().for_each(|finding| tracing::warn!("{finding}"));
 
     let resolver = CertificateResolver::new(CertificateStore::new(candidate.certificates.clone()))
         .context("cannot make the self-signed fallback certificate")?;

@@ -62,7 +62,7 @@ impl App {
             return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
         // Before anybody can ask.
-        self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
+        self.note_applied(&snapshot, candidate);
         if let Some(admin) = &snapshot.model.process.admin {
             let server = AdminServer::bind(admin.address, Arc::new(Inspector::new(self)))
                 .await
@@ -110,7 +110,7 @@ impl App {
             return;
         }
         self.shared.tls.certificates().replace(CertificateStore::new(renewed.clone()));
-        self.metrics.set_certificates(CertificateStore::new(renewed.clone()).expiries());
+        self.note_certificates();
         tracing::info!("certificates renewed");
         in_force.certificates = renewed;
     }
@@ -133,7 +133,7 @@ impl App {
         self.apply(parts, &snapshot, previous, candidate, access_log);
         // The tasks of the snapshot before end here.
         parts.watchers = watchers;
-        self.note_applied(&snapshot, candidate.diagnostics.clone(), candidate);
+        self.note_applied(&snapshot, candidate);
         Ok(())
     }
 
@@ -256,15 +256,20 @@ impl App {
         model.listeners.iter().map(settings).collect()
     }
 
-    fn note_applied(&self, snapshot: &Snapshot, diagnostics: Diagnostics, candidate: &Candidate) {
-        let at = SystemTime::now();
+    fn note_applied(&self, snapshot: &Snapshot, candidate: &Candidate) {
+        let (at, diagnostics) = (SystemTime::now(), candidate.diagnostics.clone());
         self.metrics.retain(&snapshot.model);
         self.metrics.reload(Reload::Applied { generation: snapshot.generation, at });
-        self.metrics.set_certificates(CertificateStore::new(candidate.certificates.clone()).expiries());
+        self.note_certificates();
         diagnostics.iter().for_each(|finding| tracing::warn!("{finding}"));
         tracing::info!(generation = snapshot.generation, "configuration applied");
         let status = ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
         self.status.store(Arc::new(status));
+    }
+
+    /// When those that are served expire.
+    fn note_certificates(&self) {
+        self.metrics.set_certificates(self.shared.tls.certificates().store().expiries());
     }
 
     /// Nothing is begun anew: neither health checks nor discovery.

@@ -61,6 +61,15 @@ impl Context {
     pub fn request_id(&self) -> &str {
         self.request_id.as_str()
     }
+
+    /// What edits are rendered for: as it was matched where some edit has a variable, else the client's side alone.
+    /// None before the request has arrived.
+    pub fn view_for_edits<'a>(&'a self, headers: &'a HeaderMap) -> Option<RequestView<'a>> {
+        match &self.view {
+            Some(kept) => Some(kept.view(headers)),
+            None => Some(self.client?.bare_view(headers)),
+        }
+    }
 }
 
 /// A request on its way to an upstream.

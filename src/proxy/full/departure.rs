@@ -73,12 +73,10 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) ->
         headers.insert(HOST, address);
     }
     let edits = &forwarding.route.chain.request_edits;
-    if !edits.is_empty() {
-        let received = &session.req_header().headers;
-        match &ctx.view {
-            Some(kept) => filters::apply(edits, headers, &kept.view(received), ctx.request_id()),
-            None => filters::apply(edits, headers, &client.bare_view(received), ctx.request_id()),
-        }
+    if !edits.is_empty()
+        && let Some(view) = ctx.view_for_edits(&session.req_header().headers)
+    {
+        filters::apply(edits, headers, &view, ctx.request_id());
     }
     *request = RequestHeader::from(parts);
     match &forwarding.target {

@@ -47,7 +47,9 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
         // What became of the attempt before is not what becomes of the request.
         (ctx.record.ended, ctx.record.first_byte, ctx.record.connection) = (Ended::Completed, None, None);
     }
-    let mut peer = lease.endpoint().peer(host_name(forwarding));
+    // Only TLS asks for a name.
+    let name = if forward.upstream.definition().tls.is_some() { host_name(forwarding) } else { "" };
+    let mut peer = lease.endpoint().peer(name);
     if session.is_upgrade_req() {
         // Only HTTP/1.1 has upgrades, whatever else the endpoint speaks.
         peer.options.set_http_version(1, 1);

@@ -88,14 +88,11 @@ fn converse(session: &mut Session, ctx: &Context) {
 
 fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
     let Some(route) = &ctx.route else { return };
-    let (Some(client), edits) = (ctx.client, &route.chain.response_edits) else { return };
-    if edits.is_empty() {
-        return;
-    }
-    let headers = &session.req_header().headers;
-    match &ctx.view {
-        Some(kept) => filters::apply(edits, response, &kept.view(headers), ctx.request_id()),
-        None => filters::apply(edits, response, &client.bare_view(headers), ctx.request_id()),
+    let edits = &route.chain.response_edits;
+    if !edits.is_empty()
+        && let Some(view) = ctx.view_for_edits(&session.req_header().headers)
+    {
+        filters::apply(edits, response, &view, ctx.request_id());
     }
 }
 

@@ -57,10 +57,9 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
             error.set_retry(forwarding.attempt.stale < STALE_ATTEMPTS);
             return error;
         }
-        // `reply::received` has reported it and asked whether it may be tried again.
+        // `reply::received` has reported it, and been told that it may be tried again.
         HTTPStatus(_) => {
             error.set_retry(true);
-            leave_endpoint(forwarding);
             return error;
         }
         ReadTimedout | WriteTimedout if forwarding.attempt.is_over_time(Instant::now()) => {
