@@ -11,8 +11,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, ByteSize, ForwardedField, Http2, LbPolicy, Percent, RedirectStatus, RetryOn, SameSite,
-    StatusRange, TlsVersion, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    AccessLogFormat, ByteSize, ChallengeType, ForwardedField, Http2, KeyType, LbPolicy, Percent, Rate, RedirectStatus,
+    RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -71,6 +71,47 @@ pub const MAX_REQUESTS: u32 = 1_000_000;
 
 /// nginx's own, and above the 100 that RFC 9113 §6.5.2 recommends as the least.
 pub const MAX_STREAMS: u32 = 128;
+
+// Certificates.
+
+/// Free, known to every client, and who "get me a certificate" means.
+pub const ACME_DIRECTORY_NAME: &str = "letsencrypt";
+pub const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// Where a service keeps what must survive it.
+pub const ACME_STORAGE: &str = "/var/lib/weir/acme";
+
+/// Needs nothing but the port 80 that a web server has anyway.
+pub const ACME_CHALLENGE: ChallengeType = ChallengeType::Http01;
+
+/// Every client in use takes it, and its handshakes cost a fraction of RSA's.
+pub const ACME_KEY: KeyType = KeyType::EcdsaP256;
+
+/// A name that was just pointed here is tried again soon. With threefold steps five attempts take ten minutes: Let's Encrypt
+/// allows five failures per name and hour, and gives one back every twelve minutes.
+pub const ACME_RETRY_FIRST: Duration = Duration::from_secs(15);
+
+/// Often enough to be through within a day of whatever was mended, rarely enough to be no burden.
+pub const ACME_RETRY_LONGEST: Duration = Duration::from_secs(6 * 3600);
+
+/// Against somebody who found a name that the ask URL lets pass: Let's Encrypt allows 300 orders in three hours.
+pub const ON_DEMAND_RATE: Rate = Rate { count: at_least_one(10), per: Duration::from_secs(3600) };
+
+/// A program that talks to an API; longer is a hang.
+pub const DNS_EXEC_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The servers are asked, so that nothing has to be waited for blindly.
+pub const DNS_PROPAGATION_DELAY: Duration = Duration::ZERO;
+
+/// Cloudflare and Google take seconds; secondaries that are notified take less.
+pub const DNS_PROPAGATION_TIMEOUT: Duration = Duration::from_secs(120);
+
+pub const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
+pub const GOOGLE_DNS_API: &str = "https://dns.googleapis.com/dns/v1";
+pub const GOOGLE_METADATA: &str = "http://metadata.google.internal";
+
+/// What every signed zone and every tool of the last decade takes.
+pub const TSIG_ALGORITHM: TsigAlgorithm = TsigAlgorithm::HmacSha256;
 
 // Upstreams.
 

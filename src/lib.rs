@@ -8,6 +8,7 @@
 //!                                                    tls ◄───────┘
 //! ```
 
+pub mod acme;
 pub mod admin;
 pub mod app;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod diagnostics;
 pub mod discovery;
 pub mod explain;
 pub mod health;
+pub mod http_client;
 pub mod model;
 pub mod proxy;
 pub mod snapshot;

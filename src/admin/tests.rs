@@ -75,6 +75,7 @@ fn model() -> Model {
             resolvers: Vec::new(),
         },
         listeners: Vec::new(),
+        acme: None,
         certificates: Vec::new(),
         hosts: vec![VirtualHost {
             origin: Origin::builtin(),

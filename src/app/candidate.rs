@@ -15,11 +15,11 @@ use std::time::{Instant, SystemTime};
 
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
-use crate::model::{Extent, HostName, ListenerName, Model, UpstreamName};
+use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{self, LoadedCertificate, UpstreamTlsMaterial};
+use crate::tls::{self, CertificateName, LoadedCertificate, UpstreamTlsMaterial};
 
 pub struct Candidate {
     /// What could be understood of the file; where there are errors, less than all.
@@ -68,12 +68,17 @@ impl Candidate {
         self.diagnostics.extend(found);
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
-        let complete = understood.certificates == Extent::Whole && certificates.len() == model.certificates.len();
+        let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();
+        let complete = understood.certificates == Extent::Whole && certificates.len() == files;
+        let is_on_demand = model.acme.as_ref().is_some_and(|acme| acme.on_demand.is_some());
+        let ordered: Vec<CertificateName> = model.certificates.iter().flat_map(ordered_names).collect();
+        let covered = |host: &str| store.covering(host).is_some() || ordered.iter().any(|name| name.covers(host));
         let covers = |name: &HostName| match name {
-            HostName::Exact(name) => store.covering(name).is_some(),
-            HostName::Wildcard(parent) => store.covering(&format!("any.{parent}")).is_some(),
+            HostName::Exact(name) => covered(name),
+            HostName::Wildcard(parent) => covered(&format!("any.{parent}")),
             HostName::CatchAll => true,
         };
+        let complete = complete && !is_on_demand;
         self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
         (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
     }
@@ -115,6 +120,18 @@ impl Candidate {
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.
     pub fn compile_alone(&self) -> Result<Snapshot, Diagnostics> {
         self.compile(None, &Metrics::new(SystemTime::now()))
+    }
+}
+
+fn is_file(certificate: &Certificate) -> bool {
+    matches!(certificate.source, CertificateSource::File { .. })
+}
+
+/// What a certificate that is ordered will vouch for.
+fn ordered_names(certificate: &Certificate) -> Vec<CertificateName> {
+    match &certificate.source {
+        CertificateSource::Acme(ordered) => ordered.domains.iter().map(CertificateName::of_domain).collect(),
+        CertificateSource::File { .. } => Vec::new(),
     }
 }
 

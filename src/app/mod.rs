@@ -33,7 +33,7 @@ use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{CertificateResolver, CertificateStore, ServerTls};
+use crate::tls::{CertificateResolver, ServerTls};
 
 pub use candidate::Candidate;
 use candidate::InForce;
@@ -134,7 +134,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         .compile(None, &metrics)
         .map_err(|found| StartError::Refused(report::text(&found, &candidate.source)))?;
 
-    let resolver = CertificateResolver::new(CertificateStore::new(candidate.certificates.clone()))
+    let resolver = CertificateResolver::new(candidate.certificates.clone())
         .context("cannot make the self-signed fallback certificate")?;
     let tls = ServerTls::new(Arc::new(resolver)).context("cannot set TLS up")?;
     let model = snapshot.model.clone();

@@ -25,7 +25,7 @@ use crate::snapshot::Snapshot;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
-use crate::tls::{CertificateStore, renew_certificates};
+use crate::tls::renew_certificates;
 
 /// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
 /// Names mostly resolve within milliseconds, and an endpoint that hangs is known after the health check's default timeout.
@@ -109,7 +109,7 @@ impl App {
         if pairs.all(|(new, old)| new.shows_the_same_as(old)) {
             return;
         }
-        self.shared.tls.certificates().replace(CertificateStore::new(renewed.clone()));
+        self.shared.tls.certificates().replace_files(renewed.clone());
         self.note_certificates();
         tracing::info!("certificates renewed");
         in_force.certificates = renewed;
@@ -190,7 +190,7 @@ impl App {
         access_log: AccessLogChange,
     ) {
         let model = &snapshot.model;
-        self.shared.tls.certificates().replace(CertificateStore::new(candidate.certificates.clone()));
+        self.shared.tls.certificates().replace_files(candidate.certificates.clone());
         parts.plane.outlive(previous, snapshot);
         self.shared.snapshot.store(snapshot.clone());
         match self.settings(model) {
@@ -250,7 +250,7 @@ impl App {
 
     fn settings(&self, model: &Model) -> Result<Vec<Settings>, rustls::Error> {
         let settings = |listener: &Listener| {
-            let tls = listener.tls.as_ref().map(|tls| self.shared.tls.config(tls)).transpose()?;
+            let tls = listener.tls.as_ref().map(|tls| self.shared.tls.policy(tls)).transpose()?;
             Ok(Settings { listener: listener.clone(), tls })
         };
         model.listeners.iter().map(settings).collect()

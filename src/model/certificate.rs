@@ -1,9 +1,10 @@
-//! Where a certificate comes from. Its bytes are read by `tls`.
+//! Where a certificate comes from. Its bytes are read by `tls`, or ordered by `acme`.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::AcmeCertificate;
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -17,4 +18,6 @@ pub struct Certificate {
 pub enum CertificateSource {
     /// PEM files: the chain, leaf first, and the leaf's private key.
     File { cert: PathBuf, key: PathBuf },
+    /// Ordered, kept and renewed by Weir.
+    Acme(AcmeCertificate),
 }

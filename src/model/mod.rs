@@ -8,6 +8,7 @@
 //! serializable (`/config` shows it). It is never parsed from a file, and knows nothing of YAML,
 //! Kubernetes, sockets or Pingora.
 
+mod acme;
 mod certificate;
 mod filter;
 mod host;
@@ -19,6 +20,7 @@ mod route;
 mod units;
 mod upstream;
 
+pub use acme::*;
 pub use certificate::*;
 pub use filter::*;
 pub use host::*;
@@ -38,6 +40,8 @@ pub struct Model {
     pub process: Process,
     pub listeners: Vec<Listener>,
     pub certificates: Vec<Certificate>,
+    /// Present where certificates are ordered.
+    pub acme: Option<Acme>,
     pub hosts: Vec<VirtualHost>,
     pub upstreams: Vec<Upstream>,
 }

@@ -1,6 +1,7 @@
 //! Quantities with their unit in the type, and how they are written and read: `5s`, `10MiB`, `20%`.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -67,6 +68,48 @@ pub struct Percent(pub u32);
 impl Serialize for Percent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{}%", self.0))
+    }
+}
+
+/// So many in a time: `10/h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub count: NonZeroU32,
+    pub per: Duration,
+}
+
+impl Rate {
+    /// Reads `30/s`, `5/m`, `10/h` and `100/d`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\" is not a rate; write it as \"30/s\", \"5/m\", \"10/h\" or \"100/d\"");
+        let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return Err(wrong()),
+        };
+        let is_number = count.bytes().all(|b| b.is_ascii_digit());
+        let count = count.parse().ok().filter(|_| is_number).ok_or_else(wrong)?;
+        Ok(Self { count, per: Duration::from_secs(seconds) })
+    }
+
+    /// For `#[serde(serialize_with = …)]`: as it is written in the file.
+    pub fn serialize_text<S: Serializer>(rate: &Self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(rate)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.per.as_secs() {
+            1 => "s",
+            60 => "m",
+            3_600 => "h",
+            _ => "d",
+        };
+        write!(f, "{}/{unit}", self.count)
     }
 }
 
@@ -155,6 +198,16 @@ mod tests {
         assert_eq!(parse_duration("5").unwrap_err(), "\"5\" has no unit; write \"5s\" for seconds");
         assert!(parse_duration("5 s").unwrap_err().contains("not a duration"));
         assert!(parse_duration("").unwrap_err().contains("not a duration"));
+    }
+
+    #[test]
+    fn rates_are_read_and_written_back() {
+        for text in ["30/s", "5/m", "10/h", "100/d"] {
+            assert_eq!(Rate::parse(text).unwrap().to_string(), text);
+        }
+        for wrong in ["30", "0/s", "-1/s", "+1/s", "1/w", "1.5/s", "/s"] {
+            assert!(Rate::parse(wrong).unwrap_err().contains("not a rate"), "{wrong}");
+        }
     }
 
     #[test]

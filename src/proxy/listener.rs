@@ -7,6 +7,7 @@
 //! A listener has one socket per worker (SO_REUSEPORT); they share one `ListenerState`. Its settings may change under
 //! it without the sockets being touched.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::{Connection, TlsSession, address_value};
@@ -27,7 +29,7 @@ use crate::model;
 use crate::snapshot::Snapshot;
 use crate::snapshot::table::Table;
 use crate::telemetry::metrics::{ListenerMetrics, OpenConnection, Rejection};
-use crate::tls::TlsFacts;
+use crate::tls::{Handshake, Policy, ServerTls, TlsFacts};
 
 /// One listener, over all workers and reloads. Connections refer to it even when it is closed: under another name at
 /// the same address they go on with what is served there now; else with what was served last, until they can end.
@@ -45,7 +47,7 @@ pub struct ListenerState {
 pub struct Settings {
     pub listener: model::Listener,
     /// Present where the listener speaks TLS.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<Policy>>,
 }
 
 impl ListenerState {
@@ -137,7 +139,7 @@ impl Drop for Place {
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, settings: Arc<Settings>, worker: Arc<Worker>) {
-    let Some(stream) = establish(stream, peer, &place.listener, &settings).await else { return };
+    let Some(stream) = establish(stream, peer, &place.listener, &settings, &worker).await else { return };
     let limits = &settings.listener.limits;
     match stream {
         Established::Http1(stream) => match http1::serve(stream, limits, &worker).await {
@@ -160,6 +162,7 @@ async fn establish(
     mut peer: SocketAddr,
     listener: &Arc<ListenerState>,
     settings: &Settings,
+    worker: &Worker,
 ) -> Option<Established> {
     // Without it the second piece of an answer waits for the client's acknowledgement of the first.
     let _ = stream.set_nodelay(true);
@@ -188,11 +191,13 @@ async fn establish(
     }
     let (transport, tls) = match &settings.tls {
         None => (Transport::Plain(stream), None),
-        Some(config) => {
-            let Ok(stream) = Box::pin(TlsAcceptor::from(config.clone()).accept(stream)).await else {
+        Some(policy) => {
+            let patience = settings.listener.limits.header_timeout;
+            let Ok(stream) = Box::pin(handshake(stream, policy, patience, worker.tls())).await else {
                 reject(Rejection::Handshake);
                 return None;
             };
+            let stream = stream?;
             let session = tls_session(&stream)?;
             (Transport::Tls(Box::new(stream)), Some(session))
         }
@@ -207,6 +212,31 @@ async fn establish(
     };
     let stream = Box::new(ClientStream::new(transport, deadline, connection.into_digest(), BytesMut::new()));
     Some(if http2 { Established::Http2(stream) } else { Established::Http1(stream) })
+}
+
+/// None: an ACME authority has looked at our answer, and goes.
+async fn handshake(
+    stream: TcpStream,
+    policy: &Policy,
+    patience: Duration,
+    tls: &ServerTls,
+) -> io::Result<Option<TlsStream<TcpStream>>> {
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    let hello = start.client_hello();
+    let unknown = hello.server_name().filter(|name| tls.certificates().store().covering(name).is_none());
+    match policy.choose(&hello) {
+        Handshake::Serve(config) => {
+            if let Some(name) = unknown.map(Box::<str>::from) {
+                // Then it is shown what there is.
+                let _ = tokio::time::timeout(patience, tls.on_demand().wait_for(&name)).await;
+            }
+            start.into_stream(config).await.map(Some)
+        }
+        Handshake::Challenge(config) => {
+            start.into_stream(config).await?.shutdown().await?;
+            Ok(None)
+        }
+    }
 }
 
 fn tls_session(stream: &TlsStream<TcpStream>) -> Option<TlsSession> {

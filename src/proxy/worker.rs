@@ -25,6 +25,7 @@ use super::listener::{self, ListenerState};
 use super::{Shared, deadline, http1};
 use crate::model::ListenerName;
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
+use crate::tls::ServerTls;
 
 pub struct Worker {
     shared: Arc<Shared>,
@@ -66,6 +67,10 @@ impl Worker {
 
     pub fn shutdown(&self) -> &watch::Receiver<bool> {
         &self.shutdown
+    }
+
+    pub fn tls(&self) -> &ServerTls {
+        &self.shared.tls
     }
 
     /// The same as `shutdown` says, without its lock.

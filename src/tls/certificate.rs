@@ -11,12 +11,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use serde::{Serialize, Serializer};
 use x509_parser::prelude::*;
 
+use super::provider;
 use crate::diagnostics::Origin;
+use crate::model::AcmeDomain;
 
 /// A name that a certificate vouches for. Lowercase.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +38,13 @@ impl CertificateName {
             Some(parent) if !parent.is_empty() && !parent.contains('*') => Some(Self::Wildcard(parent.into())),
             None if !name.is_empty() && !name.contains('*') => Some(Self::Exact(name.into())),
             Some(_) | None => None,
+        }
+    }
+
+    pub fn of_domain(domain: &AcmeDomain) -> Self {
+        match domain.is_wildcard() {
+            true => Self::Wildcard(domain.base().into()),
+            false => Self::Exact(domain.as_str().into()),
         }
     }
 
@@ -130,16 +141,36 @@ fn system_time(time: ASN1Time) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
 
+/// What a certificate is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    pub origin: Origin,
+    /// The certificate's file, as the operator named it, or `acme/NAME`: its name in metrics and listings.
+    pub source: Arc<str>,
+    /// Its place in the model; of equals the first one is shown.
+    pub position: usize,
+}
+
 /// A certificate, ready to be served.
 pub struct LoadedCertificate {
     pub(super) leaf: Leaf,
-    pub(super) origin: Origin,
-    /// The certificate's file, as the operator named it: its name in metrics and listings.
-    pub(super) source: Arc<str>,
+    pub(super) about: About,
     pub(super) key: Arc<CertifiedKey>,
 }
 
 impl LoadedCertificate {
+    /// From PEM; the error is a reason to show.
+    pub fn from_pem(chain: &str, key: &str, about: About) -> Result<Self, String> {
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("the chain is not PEM: {error}"))?;
+        let leaf = Leaf::parse(chain.first().ok_or("there is no certificate in the chain")?)?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| format!("the key is not PEM: {error}"))?;
+        // Proves that both belong together.
+        let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| error.to_string())?;
+        Ok(Self { leaf, about, key: Arc::new(certified) })
+    }
+
     /// Whether clients are shown the same.
     pub fn shows_the_same_as(&self, other: &Self) -> bool {
         self.key.cert == other.key.cert
@@ -162,11 +193,15 @@ impl LoadedCertificate {
     }
 
     pub fn origin(&self) -> &Origin {
-        &self.origin
+        &self.about.origin
     }
 
-    pub fn source(&self) -> &str {
-        &self.source
+    pub fn source(&self) -> &Arc<str> {
+        &self.about.source
+    }
+
+    pub(super) fn position(&self) -> usize {
+        self.about.position
     }
 
     pub fn key(&self) -> &Arc<CertifiedKey> {
@@ -193,7 +228,7 @@ impl LoadedCertificate {
 impl fmt::Debug for LoadedCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadedCertificate")
-            .field("source", &self.source)
+            .field("source", &self.about.source)
             .field("leaf", &self.leaf)
             .finish_non_exhaustive()
     }

@@ -19,7 +19,7 @@ struct Scene {
 
 impl Scene {
     fn new(leaves: &[(&str, Leaf)]) -> Self {
-        let resolver = CertificateResolver::new(CertificateStore::default()).unwrap();
+        let resolver = CertificateResolver::new(Vec::new()).unwrap();
         let server = ServerTls::new(Arc::new(resolver)).unwrap();
         let scene = Self { authority: Authority::new(), files: Files::new(), server };
         scene.replace(leaves);
@@ -28,11 +28,11 @@ impl Scene {
 
     fn replace(&self, leaves: &[(&str, Leaf)]) {
         let load = |(name, leaf): &(&str, Leaf)| self.files.loaded(&self.authority, name, leaf);
-        self.server.certificates().replace(CertificateStore::new(leaves.iter().map(load).collect()));
+        self.server.certificates().replace_files(leaves.iter().map(load).collect());
     }
 
     fn config(&self, min_version: TlsVersion, http2: Http2) -> Arc<ServerConfig> {
-        self.server.config(&ListenerTls { min_version, http2 }).unwrap()
+        self.server.policy(&ListenerTls { min_version, http2 }).unwrap().serve.clone()
     }
 
     fn client(&self, provider: CryptoProvider, versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {

@@ -8,10 +8,11 @@
 //! unwise is served with a warning: an expired certificate, too, because the alternative is the self-signed
 //! one, which even clients that put up with expiry refuse.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::certificate::{Leaf, LoadedCertificate, NamedBy};
+use super::certificate::{About, Leaf, LoadedCertificate, NamedBy};
 use super::key_pair::{KeyPair, Report, first_break_in};
 use super::pem::Problem;
 use crate::diagnostics::Diagnostics;
@@ -21,14 +22,16 @@ use crate::timestamp::Timestamp;
 /// An automatic renewal happens 30 days ahead; at half of that it has failed more than once.
 const EXPIRES_SOON: Duration = Duration::from_secs(15 * 86_400);
 
-/// Reads every certificate that the model names. Blocks on files: not for the data plane.
+/// Reads every certificate that the model names a file for. Blocks on files: not for the data plane.
 pub fn load_certificates(certificates: &[Certificate], now: SystemTime) -> (Vec<Arc<LoadedCertificate>>, Diagnostics) {
     let mut found = Diagnostics::default();
     let mut loaded = Vec::with_capacity(certificates.len());
     for (index, certificate) in certificates.iter().enumerate() {
+        let CertificateSource::File { cert, key } = &certificate.source else { continue };
         let path = format!("certificates[{index}].file");
         let mut report = Report { origin: &certificate.origin, path, found: &mut found };
-        loaded.extend(load(certificate, now, &mut report).map(Arc::new));
+        let about = About { origin: certificate.origin.clone(), source: cert.display().to_string().into(), position: index };
+        loaded.extend(load(cert, key, about, now, &mut report).map(Arc::new));
     }
     (loaded, found)
 }
@@ -42,23 +45,28 @@ pub fn renew_certificates(
 ) -> Vec<Arc<LoadedCertificate>> {
     let (fresh, _) = load_certificates(certificates, now);
     let renewed = |old: &Arc<LoadedCertificate>| {
-        let is_same = |new: &&Arc<LoadedCertificate>| new.origin == old.origin && new.source == old.source;
+        let is_same = |new: &&Arc<LoadedCertificate>| new.about == old.about;
         fresh.iter().find(is_same).unwrap_or(old).clone()
     };
     in_force.iter().map(renewed).collect()
 }
 
-fn load(certificate: &Certificate, now: SystemTime, report: &mut Report<'_>) -> Option<LoadedCertificate> {
-    let CertificateSource::File { cert, key } = &certificate.source;
+fn load(
+    cert: &Path,
+    key: &Path,
+    about: About,
+    now: SystemTime,
+    report: &mut Report<'_>,
+) -> Option<LoadedCertificate> {
     let pair = KeyPair::read(cert, key, report)?;
     let leaf = report.unless(
         ".cert",
         Leaf::parse(&pair.chain[0])
             .map_err(|reason| Problem::new(format!("the certificate in {} cannot be read: {reason}", cert.display()))),
     )?;
-    let source: Arc<str> = cert.display().to_string().into();
-    warn_of_validity(&source, &leaf, now, report);
-    warn_of_names(&source, &leaf, report);
+    let source = &about.source;
+    warn_of_validity(source, &leaf, now, report);
+    warn_of_names(source, &leaf, report);
     if let Some(position) = first_break_in(&pair.chain) {
         let problem = Problem::new(format!(
             "certificate {position} of {source} was not issued by the next one: the chain is out of order"
@@ -66,7 +74,7 @@ fn load(certificate: &Certificate, now: SystemTime, report: &mut Report<'_>) -> 
         report
             .warn(".cert", problem.help("write the server's certificate first, then each issuer after what it issued"));
     }
-    Some(LoadedCertificate { leaf, origin: certificate.origin.clone(), source, key: Arc::new(pair.certified) })
+    Some(LoadedCertificate { leaf, about, key: Arc::new(pair.certified) })
 }
 
 fn warn_of_validity(source: &str, leaf: &Leaf, now: SystemTime, report: &mut Report<'_>) {

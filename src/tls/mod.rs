@@ -1,7 +1,9 @@
 //! TLS at the door: which certificates there are, which one a client is shown, and how it may speak.
 //!
 //! ```text
-//! model::Certificate ──load──► CertificateStore ──ArcSwap──► CertificateResolver ──► ServerTls ──► listeners
+//! model::Certificate ──load──┐
+//!      acme ──ordered ones───┴► CertificateStore ──ArcSwap──► CertificateResolver ──► ServerTls ──► listeners
+//!      acme ──► Challenges (what an authority may ask) ───────────────────────────────────┘
 //! model::UpstreamTls ──upstream──► UpstreamTlsMaterial ──► snapshot
 //! ```
 //!
@@ -9,9 +11,11 @@
 //! save at the handshake itself.
 
 mod certificate;
+mod challenges;
 mod fallback;
 mod key_pair;
 mod load;
+mod on_demand;
 mod pem;
 mod resolver;
 mod server_config;
@@ -23,11 +27,13 @@ mod handshake_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use certificate::{CertificateName, LoadedCertificate};
+pub use certificate::{About, CertificateName, LoadedCertificate};
+pub use challenges::{ChallengeAnswer, Challenges};
 pub use fallback::FallbackError;
 pub use load::{load_certificates, renew_certificates};
+pub use on_demand::{MAX_WAITING, OnDemand, Wanted};
 pub use resolver::CertificateResolver;
-pub use server_config::{ServerTls, TlsFacts};
+pub use server_config::{Handshake, Policy, ServerTls, TlsFacts};
 pub use store::{CertificateStore, CertificateSummary, Validity};
 pub use upstream::{UpstreamTlsMaterial, load_upstreams};
 

@@ -1,7 +1,7 @@
 //! Which certificate a handshake is answered with.
 //!
 //! ```text
-//! ClientHello ──► CertificateResolver ──► CertificateStore (ArcSwap'd) ──► CertifiedKey
+//! ClientHello ──► CertificateResolver ──► CertificateStore (ArcSwap'd: from files, and ordered ones) ──► CertifiedKey
 //!                                    └──► the self-signed fallback, named in the log
 //! ```
 //!
@@ -17,6 +17,7 @@ use rustls::SignatureScheme;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::certificate::{LoadedCertificate, wildcard_parent};
 use super::fallback::{self, FALLBACK_NAME, FallbackError};
 use super::store::CertificateStore;
 
@@ -25,22 +26,60 @@ const REPORTED_NAMES: usize = 64;
 
 pub struct CertificateResolver {
     store: ArcSwap<CertificateStore>,
+    /// What the store is made of. Locked by the control plane alone.
+    supplies: Mutex<Supplies>,
+    /// Names whose certificates have been ordered and not come yet.
+    awaited: ArcSwap<HashSet<Box<str>>>,
     fallback: Arc<CertifiedKey>,
     /// Names that the log has seen. Locked only where no certificate fits.
     reported: Mutex<HashSet<Box<str>>>,
 }
 
+/// Who gives certificates.
+#[derive(Default)]
+struct Supplies {
+    files: Vec<Arc<LoadedCertificate>>,
+    ordered: Vec<Arc<LoadedCertificate>>,
+}
+
 impl CertificateResolver {
     /// Makes the fallback certificate; one resolver serves all listeners of the process.
-    pub fn new(store: CertificateStore) -> Result<Self, FallbackError> {
-        let fallback = fallback::generate()?;
-        Ok(Self { store: ArcSwap::from_pointee(store), fallback, reported: Mutex::default() })
+    pub fn new(files: Vec<Arc<LoadedCertificate>>) -> Result<Self, FallbackError> {
+        let resolver = Self {
+            store: ArcSwap::default(),
+            supplies: Mutex::default(),
+            awaited: ArcSwap::default(),
+            fallback: fallback::generate()?,
+            reported: Mutex::default(),
+        };
+        resolver.replace_files(files);
+        Ok(resolver)
     }
 
-    /// The certificates for the next handshakes. Names that miss are told of anew.
-    pub fn replace(&self, store: CertificateStore) {
-        self.store.store(Arc::new(store));
+    /// The certificates from files, for the next handshakes.
+    pub fn replace_files(&self, files: Vec<Arc<LoadedCertificate>>) {
+        self.replace(|supplies| supplies.files = files);
+    }
+
+    /// The certificates from an authority, for the next handshakes.
+    pub fn replace_ordered(&self, ordered: Vec<Arc<LoadedCertificate>>) {
+        self.replace(|supplies| supplies.ordered = ordered);
+    }
+
+    /// Names that miss are told of anew.
+    fn replace(&self, change: impl FnOnce(&mut Supplies)) {
+        let mut supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut supplies);
+        let all = supplies.files.iter().chain(&supplies.ordered).cloned().collect();
+        // Stored under the lock: the later change stands.
+        self.store.store(Arc::new(CertificateStore::new(all)));
+        drop(supplies);
         self.reported.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The names whose first certificate is on its way.
+    pub fn expect(&self, names: HashSet<Box<str>>) {
+        self.awaited.store(Arc::new(names));
     }
 
     pub fn store(&self) -> arc_swap::Guard<Arc<CertificateStore>> {
@@ -66,13 +105,19 @@ impl CertificateResolver {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         if reported.len() < REPORTED_NAMES && reported.insert(sni.into()) {
             drop(reported);
-            tracing::warn!(
-                sni,
-                certificate = FALLBACK_NAME,
-                "no certificate has this name; a self-signed one is shown"
-            );
+            let certificate = FALLBACK_NAME;
+            if is_awaited(&self.awaited.load(), sni) {
+                tracing::warn!(sni, certificate, "the certificate for this name is on its way; a self-signed one is shown");
+            } else {
+                tracing::warn!(sni, certificate, "no certificate has this name; a self-signed one is shown");
+            }
         }
     }
+}
+
+fn is_awaited(awaited: &HashSet<Box<str>>, sni: &str) -> bool {
+    let wildcard = wildcard_parent(sni).map(|parent| format!("*.{parent}"));
+    awaited.contains(sni) || wildcard.is_some_and(|name| awaited.contains(name.as_str()))
 }
 
 impl ResolvesServerCert for CertificateResolver {
@@ -94,12 +139,12 @@ mod tests {
 
     #[test]
     fn names_without_a_certificate_are_remembered_up_to_a_bound_and_until_the_next_swap() {
-        let resolver = CertificateResolver::new(CertificateStore::default()).unwrap();
+        let resolver = CertificateResolver::new(Vec::new()).unwrap();
         for number in 0..REPORTED_NAMES * 2 {
             resolver.key_for(Some(&format!("{number}.test")), &[]);
         }
         assert_eq!(resolver.reported.lock().unwrap().len(), REPORTED_NAMES);
-        resolver.replace(CertificateStore::default());
+        resolver.replace_files(Vec::new());
         assert!(resolver.reported.lock().unwrap().is_empty());
     }
 }

@@ -1,7 +1,8 @@
 //! How a client may speak TLS with a listener, and what was agreed.
 //!
 //! ```text
-//! model::ListenerTls + CertificateResolver + ticket keys ──► rustls::ServerConfig
+//! model::ListenerTls + CertificateResolver + ticket keys ──► Policy
+//! Policy + ClientHello ──► Handshake: to serve, or to answer an ACME authority (tls-alpn-01)
 //! rustls::ServerConnection ──► TlsFacts { version, cipher } ──► request record
 //! ```
 //!
@@ -10,9 +11,11 @@
 
 use std::sync::Arc;
 
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets};
 use rustls::{CipherSuite, ProtocolVersion, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
+use super::challenges::{ACME_TLS, Challenges};
+use super::on_demand::OnDemand;
 use super::provider;
 use super::resolver::CertificateResolver;
 use crate::model::{Http2, ListenerTls, TlsVersion};
@@ -23,18 +26,58 @@ pub struct ServerTls {
     certificates: Arc<CertificateResolver>,
     /// Its keys live in memory only and change every six hours.
     tickets: Arc<dyn ProducesTickets>,
+    challenges: Arc<Challenges>,
+    on_demand: OnDemand,
+    /// For who asks a tls-alpn-01 question: it proves nothing but that we were told the answer.
+    challenge_config: Arc<ServerConfig>,
+}
+
+/// How the handshakes of one listener go.
+pub struct Policy {
+    pub(super) serve: Arc<ServerConfig>,
+    challenge: Arc<ServerConfig>,
+}
+
+/// What a handshake is for.
+pub enum Handshake {
+    /// For requests.
+    Serve(Arc<ServerConfig>),
+    /// An ACME authority looks at the certificate, and goes.
+    Challenge(Arc<ServerConfig>),
+}
+
+impl Policy {
+    pub fn choose(&self, hello: &ClientHello<'_>) -> Handshake {
+        // RFC 8737 §3: an authority offers this protocol and no other.
+        let mut offered = hello.alpn().into_iter().flatten();
+        match offered.next() {
+            Some(ACME_TLS) if offered.next().is_none() => Handshake::Challenge(self.challenge.clone()),
+            Some(_) | None => Handshake::Serve(self.serve.clone()),
+        }
+    }
 }
 
 impl ServerTls {
     pub fn new(certificates: Arc<CertificateResolver>) -> Result<Self, rustls::Error> {
-        Ok(Self { certificates, tickets: rustls::crypto::aws_lc_rs::Ticketer::new()? })
+        let challenges = Arc::new(Challenges::default());
+        let challenge_config = challenge_config(challenges.clone())?;
+        let tickets = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        Ok(Self { certificates, tickets, challenges, on_demand: OnDemand::default(), challenge_config })
+    }
+
+    pub fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
+    }
+
+    pub fn on_demand(&self) -> &OnDemand {
+        &self.on_demand
     }
 
     pub fn certificates(&self) -> &Arc<CertificateResolver> {
         &self.certificates
     }
 
-    pub fn config(&self, settings: &ListenerTls) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub fn policy(&self, settings: &ListenerTls) -> Result<Arc<Policy>, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions(settings.min_version))?
             .with_no_client_auth()
@@ -43,8 +86,17 @@ impl ServerTls {
         config.ticketer = self.tickets.clone();
         // Tickets hold the state at the client; a table beside them would be a lock that all threads share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Arc::new(config))
+        Ok(Arc::new(Policy { serve: Arc::new(config), challenge: self.challenge_config.clone() }))
     }
+}
+
+fn challenge_config(challenges: Arc<Challenges>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions(TlsVersion::V1_2))?
+        .with_no_client_auth()
+        .with_cert_resolver(challenges);
+    config.alpn_protocols = vec![ACME_TLS.to_vec()];
+    Ok(Arc::new(config))
 }
 
 fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {

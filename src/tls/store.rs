@@ -28,7 +28,8 @@ pub struct CertificateStore {
 }
 
 impl CertificateStore {
-    pub fn new(certificates: Vec<Arc<LoadedCertificate>>) -> Self {
+    pub fn new(mut certificates: Vec<Arc<LoadedCertificate>>) -> Self {
+        certificates.sort_by_key(|certificate| certificate.position());
         let mut store = Self::default();
         for certificate in &certificates {
             for name in certificate.names() {
@@ -83,7 +84,7 @@ impl CertificateStore {
 
     /// File and end of validity of each, for the expiry metric.
     pub fn expiries(&self) -> Vec<(Arc<str>, SystemTime)> {
-        self.iter().map(|certificate| (certificate.source.clone(), certificate.not_after())).collect()
+        self.iter().map(|certificate| (certificate.source().clone(), certificate.not_after())).collect()
     }
 
     /// What `/certificates` shows.
@@ -131,7 +132,7 @@ impl Rank {
 /// One certificate as `/certificates` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateSummary {
-    /// The file it was read from.
+    /// The file it was read from, or `acme/NAME`.
     pub certificate: Arc<str>,
     pub names: Vec<CertificateName>,
     pub issuer: Arc<str>,
@@ -161,7 +162,7 @@ impl CertificateSummary {
             () => Validity::Valid,
         };
         Self {
-            certificate: certificate.source.clone(),
+            certificate: certificate.source().clone(),
             names: certificate.names().to_vec(),
             issuer: certificate.issuer().into(),
             key: certificate.algorithm().as_str().unwrap_or("unknown"),

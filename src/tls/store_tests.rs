@@ -7,7 +7,7 @@ const RSA_ONLY: &[SignatureScheme] = &[SignatureScheme::RSA_PSS_SHA256];
 /// The stem of the file that is served.
 fn selected(store: &CertificateStore, sni: &str, offered: &[SignatureScheme]) -> Option<String> {
     let certificate = store.select(sni, offered, now())?;
-    let stem = std::path::Path::new(certificate.source()).file_stem()?.to_str()?;
+    let stem = std::path::Path::new(&**certificate.source()).file_stem()?.to_str()?;
     Some(stem.to_owned())
 }
 

@@ -1,8 +1,7 @@
 //! "Did you mean": the known name that is closest to a wrong one, where it is close enough to be meant.
 
 /// Keys and values that a reader of the documentation may expect, and that this version does not have.
-const NOT_YET: [(&str, &str); 4] = [
-    ("acme", "certificates from an ACME authority are not in this version; name files: file: { cert: …, key: … }"),
+const NOT_YET: [(&str, &str); 3] = [
     ("rate-limit", "rate limits are not in this version"),
     ("cache", "caching is not in this version"),
     ("compress", "compression is not in this version"),

@@ -35,6 +35,7 @@ fn model(routes: Vec<Route>) -> Model {
             resolvers: Vec::new(),
         },
         listeners: Vec::new(),
+        acme: None,
         certificates: Vec::new(),
         hosts: vec![VirtualHost {
             origin: Origin::builtin(),

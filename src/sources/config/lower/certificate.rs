@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Lowering;
-use crate::model::{Certificate, CertificateSource, Extent};
+use super::{Lowering, acme};
+use crate::model::{Acme, Certificate, CertificateSource, Extent, Listener};
 use crate::sources::config::decode::{Field, List};
 use crate::sources::config::findings::Findings;
 use crate::sources::config::shapes;
@@ -33,10 +33,40 @@ pub fn extent(findings: &Findings, written: &Field<List<shapes::Certificate>>) -
     }
 }
 
-pub fn certificates(cx: &Lowering, written: Field<List<shapes::Certificate>>) -> Vec<Certificate> {
+/// On what kinds of listener an ACME authority may be answered. What could not be read counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Challengeable {
+    pub plain: bool,
+    pub tls: bool,
+}
+
+impl Challengeable {
+    pub fn of<'l>(listeners: impl Iterator<Item = &'l Listener> + Clone, written: Extent) -> Self {
+        let partial = written == Extent::Partial;
+        Self {
+            plain: partial || listeners.clone().any(|listener| listener.tls.is_none()),
+            tls: partial || listeners.clone().any(|listener| listener.tls.is_some()),
+        }
+    }
+}
+
+/// Whether an authority is named; one that cannot be read is.
+#[derive(Clone, Copy)]
+pub enum Authority<'a> {
+    Named(&'a Acme),
+    Unreadable,
+    Missing,
+}
+
+pub fn certificates(
+    cx: &Lowering,
+    written: Field<List<shapes::Certificate>>,
+    authority: Authority,
+    listeners: Challengeable,
+) -> Vec<Certificate> {
     let mut certificates = Vec::new();
     for field in written.value().unwrap_or_default() {
-        match field.given().and_then(|(at, certificate)| self::certificate(cx, at, certificate)) {
+        match field.given().and_then(|(at, written)| certificate(cx, at, written, authority, listeners)) {
             Some(certificate) => certificates.push(certificate),
             None => cx.certificates.set(Extent::Partial),
         }
@@ -44,8 +74,26 @@ pub fn certificates(cx: &Lowering, written: Field<List<shapes::Certificate>>) ->
     certificates
 }
 
-fn certificate(cx: &Lowering, at: NodeId, written: shapes::Certificate) -> Option<Certificate> {
+fn certificate(
+    cx: &Lowering,
+    at: NodeId,
+    written: shapes::Certificate,
+    authority: Authority,
+    listeners: Challengeable,
+) -> Option<Certificate> {
     let source = match written {
+        shapes::Certificate::Acme(ordered) => {
+            let acme = match authority {
+                Authority::Named(acme) => Some(acme),
+                Authority::Unreadable => None,
+                Authority::Missing => {
+                    let message = "no authority is named that this certificate could be ordered from";
+                    cx.error_with(at.key(), message, "write at the top: acme: { email: you@example.org, storage: … }");
+                    None
+                }
+            };
+            CertificateSource::Acme(acme::certificate(cx, at, ordered, acme, listeners)?)
+        }
         shapes::Certificate::File(pair) => {
             let (cert, key) = key_pair(cx, at, pair)?;
             CertificateSource::File { cert, key }

@@ -9,6 +9,7 @@
 //! same; of what cannot be told for sure, nothing stands there. What was reported while decoding (`Field::Wrong`) is not
 //! reported again.
 
+mod acme;
 mod certificate;
 mod filter;
 mod headers;
@@ -31,6 +32,7 @@ use super::findings::{Findings, Place};
 use super::shapes;
 use super::tree::{Document, NodeId};
 use crate::model::{Extent, Model};
+use certificate::{Authority, Challengeable};
 use names::Names;
 
 /// What could be understood of a file. Where there are errors it is less than was written: to be examined for more of
@@ -57,16 +59,28 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
     let upstream_names = Names::of("upstream", &file.upstreams);
 
     let process = process::process(&cx, &mut file);
+    let listeners_extent = match file.listeners {
+        Field::Given(..) => Extent::Whole,
+        Field::Wrong(_) | Field::Absent => Extent::Partial,
+    };
     let listeners = listener::listeners(&cx, file.listeners, certificate::are_named(&cx, &file.certificates));
     listener::check_addresses(&cx, &listeners, process.admin.as_ref());
-    let certificates = certificate::certificates(&cx, file.certificates);
+    let answering = Challengeable::of(listeners.iter().map(|(_, listener)| listener), listeners_extent);
+    let acme_was_written = file.acme.key().is_some() || cx.findings.is_misspelled(Document::ROOT, "acme");
+    let acme = acme::acme(&cx, file.acme, answering);
+    let authority = match (&acme, acme_was_written) {
+        (Some(acme), _) => Authority::Named(acme),
+        (None, true) => Authority::Unreadable,
+        (None, false) => Authority::Missing,
+    };
+    let certificates = certificate::certificates(&cx, file.certificates, authority, answering);
     let upstreams = upstream::upstreams(&cx, file.upstreams, &listeners);
     let scope = route::Scope { upstream_names: &upstream_names, upstreams: &upstreams };
     let hosts = host::hosts(&cx, file.hosts, &listener_names, &scope);
     upstream_names.report_unused(&cx);
 
     let listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
-    let model = Model { process, listeners, certificates, hosts, upstreams: upstreams.into_values() };
+    let model = Model { process, listeners, certificates, acme, hosts, upstreams: upstreams.into_values() };
     (Understood { model, hosts: cx.hosts.get(), certificates: cx.certificates.get() }, cx.files.into_inner())
 }
 

@@ -1,4 +1,4 @@
-//! Listeners and certificates.
+//! Listeners.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -70,23 +70,4 @@ pub struct ConnectionLimits {
     /// HTTP/2 streams that are open at one time on one connection.
     #[schemars(extend("default" = defaults::MAX_STREAMS))]
     pub max_streams: Field<scalar::Count>,
-}
-
-/// A certificate and its key.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename = "certificate", rename_all = "kebab-case")]
-pub enum Certificate {
-    /// From PEM files; they are read again when they change.
-    File(KeyPair),
-}
-
-/// A certificate and its key, as PEM files.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with cert and key")]
-#[schemars(extend("required" = ["cert", "key"]))]
-pub struct KeyPair {
-    /// The chain, leaf first.
-    pub cert: Field<scalar::FilePath>,
-    /// The leaf's private key.
-    pub key: Field<scalar::FilePath>,
 }

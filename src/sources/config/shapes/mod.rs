@@ -8,6 +8,7 @@
 //! Every value is a [`Field`], so that it knows its place and that a wrong one costs nothing but itself. Enums are
 //! externally tagged. What a missing key means stands in `defaults`, what keys mean together in `lower`.
 
+mod certificate;
 mod filter;
 mod health;
 mod listener;
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::decode::{Either, Field, List, Table};
+pub use certificate::*;
 pub use filter::*;
 pub use health::*;
 pub use listener::*;
@@ -54,6 +56,8 @@ pub struct File {
     pub listeners: Field<Table<Listener>>,
     /// Certificates; each TLS connection gets the one that fits the name it asks for.
     pub certificates: Field<List<Certificate>>,
+    /// The authority that certificates are ordered from.
+    pub acme: Field<Acme>,
     /// Where requests can be sent to, by name.
     pub upstreams: Field<Table<Upstream>>,
     /// Which names are answered to, and how.

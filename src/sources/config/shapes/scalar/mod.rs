@@ -6,6 +6,7 @@
 //!
 //! One declaration gives the type, what it expects, how it is parsed and how the JSON Schema describes it.
 
+mod acme;
 mod address;
 mod http;
 mod path;
@@ -16,6 +17,7 @@ use std::fmt;
 use serde::de::{Deserializer, Error, Visitor};
 
 use crate::sources::config::tree::abridged;
+pub use acme::*;
 pub use address::*;
 pub use http::*;
 pub use path::*;

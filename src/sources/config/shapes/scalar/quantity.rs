@@ -33,6 +33,12 @@ scalar! {
 }
 
 scalar! {
+    /// So many in a time, as `30/s`, `5/m`, `10/h` or `100/d`.
+    Rate(model::Rate), "a rate, as 10/h", model::Rate::parse,
+    { "type": "string", "pattern": "^[0-9]+/[smhd]$" }
+}
+
+scalar! {
     /// A whole number of 1 or more.
     Count(NonZeroU32), "a whole number of 1 or more", count,
     { "type": "integer", "minimum": 1, "maximum": 4_294_967_295u32 }

@@ -1,0 +1,4 @@
+//! Certificates that look after themselves.
+
+pub mod dns;
+pub mod storage;

@@ -1,0 +1,174 @@
+//! Where accounts, certificates and challenges are kept: the one thing that processes share.
+//!
+//! ```text
+//! process A ──► CertificateStorage ◄── process B
+//!                ├ lock: one of them orders a certificate at a time
+//!                ├ certificates: what one has got, all serve
+//!                ├ challenges: what one was asked to prove, all answer
+//!                └ ticket keys: what one has issued, all resume
+//! ```
+//!
+//! A folder today; the Secrets and Leases of a cluster fit the same seam.
+
+mod directory;
+mod file;
+
+#[cfg(test)]
+mod tests;
+
+pub use directory::Directory;
+
+use std::fmt;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::model::ChallengeType;
+
+#[async_trait]
+pub trait CertificateStorage: Send + Sync + 'static {
+    /// The account at this directory, as it was put.
+    async fn account(&self, directory: &str) -> Result<Option<Secret>, StorageError>;
+    async fn put_account(&self, directory: &str, account: &Secret) -> Result<(), StorageError>;
+
+    /// A certificate with its key. `name`: its first domain.
+    async fn certificate(&self, name: &str) -> Result<Option<StoredCertificate>, StorageError>;
+    /// All of it, or nothing of it: chain and key never fall apart.
+    async fn put_certificate(&self, name: &str, certificate: &StoredCertificate) -> Result<(), StorageError>;
+    async fn remove_certificate(&self, name: &str) -> Result<(), StorageError>;
+    /// The names of all certificates that are kept.
+    async fn names(&self) -> Result<Vec<String>, StorageError>;
+
+    /// An order that has begun: a process that takes over goes on with it.
+    async fn order(&self, name: &str) -> Result<Option<PendingOrder>, StorageError>;
+    async fn put_order(&self, name: &str, order: &PendingOrder) -> Result<(), StorageError>;
+    async fn remove_order(&self, name: &str) -> Result<(), StorageError>;
+
+    /// How the last attempt ended and when the next is due; shared, so that a restart begins no new round of attempts.
+    async fn progress(&self, name: &str) -> Result<Progress, StorageError>;
+    async fn put_progress(&self, name: &str, progress: &Progress) -> Result<(), StorageError>;
+
+    async fn challenges(&self) -> Result<Vec<StoredChallenge>, StorageError>;
+    async fn put_challenge(&self, challenge: &StoredChallenge) -> Result<(), StorageError>;
+    async fn remove_challenge(&self, token: &str) -> Result<(), StorageError>;
+
+    /// Keys of session tickets, the newest first.
+    async fn ticket_keys(&self) -> Result<Option<Secret>, StorageError>;
+    async fn put_ticket_keys(&self, keys: &Secret) -> Result<(), StorageError>;
+
+    /// The right to work on `what`, until it is dropped or this process ends. None: another one has it.
+    async fn lock(&self, what: &str) -> Result<Option<Lease>, StorageError>;
+
+    /// Resolves when something may have changed that another process wrote.
+    async fn changed(&self);
+}
+
+/// Dropped, it is given back.
+pub struct Lease(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
+
+impl Lease {
+    pub fn new(held: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(held))
+    }
+}
+
+/// Text that is not shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(redacted)")
+    }
+}
+
+/// PEM: the chain, leaf first, and the leaf's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCertificate {
+    pub chain: String,
+    pub key: Secret,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingOrder {
+    pub directory: String,
+    pub url: String,
+    /// What the certificate is for; an order for other names is not gone on with.
+    pub domains: Vec<String>,
+    /// The key that the certificate is, or will be, issued for.
+    pub key: Secret,
+}
+
+/// How far a certificate is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Progress {
+    /// Failures since the last success.
+    pub failures: u32,
+    pub last_error: Option<String>,
+    #[serde(with = "moment")]
+    pub last_attempt: Option<SystemTime>,
+    /// Nothing is tried before.
+    #[serde(with = "moment")]
+    pub not_before: Option<SystemTime>,
+    /// When the authority suggests to renew.
+    #[serde(with = "moment")]
+    pub suggested: Option<SystemTime>,
+}
+
+/// What an authority will ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredChallenge {
+    /// The certificate that is ordered.
+    pub certificate: String,
+    /// http-01 or tls-alpn-01: dns-01 is answered by the DNS.
+    pub kind: ChallengeType,
+    pub domain: String,
+    pub token: String,
+    pub key_authorization: String,
+}
+
+/// RFC 3339, so that people can read it.
+mod moment {
+    use std::time::SystemTime;
+
+    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+    use time::OffsetDateTime;
+    use time::format_description::well_known::Rfc3339;
+
+    pub fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            None => serializer.serialize_none(),
+            Some(time) => {
+                let text = OffsetDateTime::from(*time).format(&Rfc3339).map_err(ser::Error::custom)?;
+                serializer.serialize_str(&text)
+            }
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let time = text.map(|text| OffsetDateTime::parse(&text, &Rfc3339)).transpose();
+        time.map(|time| time.map(SystemTime::from)).map_err(de::Error::custom)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {reason}")]
+pub struct StorageError {
+    /// Where in the storage.
+    pub what: String,
+    pub reason: String,
+}
