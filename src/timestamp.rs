@@ -83,6 +83,14 @@ pub fn serialize<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Resu
     serializer.collect_str(&Timestamp::from(*time))
 }
 
+/// As [`serialize`], where there may be none.
+pub fn serialize_optional<S: serde::Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serialize(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// Years are counted from March, so that the leap day is a year's last and months follow one linear rule.
 fn date_of(days_since_1970: u64) -> (u64, u64, u64) {
     const DAYS_FROM_0000_03_01_TO_1970: u64 = 719_468;

@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 
 install_tools() {
     local missing=() pair
-    for pair in cc:build-essential cmake:cmake nginx:nginx-light curl:curl wrk:wrk h2load:nghttp2-client openssl:openssl; do
+    for pair in cc:build-essential cmake:cmake nginx:nginx-light curl:curl wrk:wrk h2load:nghttp2-client openssl:openssl \
+        pebble:pebble; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
     if [ "${#missing[@]}" -eq 0 ]; then

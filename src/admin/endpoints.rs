@@ -1,21 +1,25 @@
 //! What the admin listener answers, whatever carries the question.
 //!
 //! ```text
-//! method, path, query ──► ENDPOINTS ──► Inspect ──► Answer { status, content type, body }
+//! GET  path, query ──► ENDPOINTS ──► Inspect ──► Answer { status, content type, body }
+//! POST path, query ──► OPERATIONS ──► Operation ──► Inspect
 //! ```
 
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
-use super::query::ExplainQuery;
+use super::query::{ExplainQuery, Parameters};
 use super::redact::redact;
-use super::{Inspect, Readiness};
+use super::{Operation, Inspect, Readiness};
+use crate::model::RevocationReason;
 
 pub(super) struct Answer {
     pub status: StatusCode,
     pub content_type: &'static str,
     pub body: Vec<u8>,
+    /// What would be answered here.
+    pub allow: &'static str,
 }
 
 struct Endpoint {
@@ -59,13 +63,68 @@ const ENDPOINTS: [Endpoint; 8] = [
     },
 ];
 
-pub(super) fn answer(inspect: &dyn Inspect, method: &Method, path: &str, query: &str) -> Answer {
-    if method != Method::GET && method != Method::HEAD {
-        return Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
+/// What is done where it is asked for with POST.
+struct OperationAt {
+    path: &'static str,
+    does: &'static str,
+    read: fn(&Parameters) -> Result<Operation, String>,
+}
+
+const OPERATIONS: [OperationAt; 2] = [
+    OperationAt {
+        path: "/certificates/renew",
+        does: "begins to order a certificate anew: ?name=",
+        read: |asked| Ok(Operation::RenewCertificate { name: asked.needed("name")? }),
+    },
+    OperationAt {
+        path: "/certificates/revoke",
+        does: "has a certificate revoked, and another ordered: ?name=&reason=",
+        read: |asked| {
+            let reason = asked.get("reason").unwrap_or("unspecified");
+            let reason = RevocationReason::parse(reason)?;
+            Ok(Operation::RevokeCertificate { name: asked.needed("name")?, reason })
+        },
+    },
+];
+
+/// What was asked, and by whom.
+pub(super) struct Asked<'a> {
+    pub method: &'a Method,
+    pub path: &'a str,
+    pub query: &'a str,
+    pub from: From,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    Program,
+    /// Any page that is open in an operator's browser can have it ask for something.
+    Browser,
+}
+
+pub(super) async fn answer(inspect: &dyn Inspect, asked: &Asked<'_>) -> Answer {
+    let endpoint = ENDPOINTS.iter().find(|endpoint| endpoint.path == asked.path);
+    let operation = OPERATIONS.iter().find(|operation| operation.path == asked.path);
+    match (endpoint, operation, asked.method) {
+        (Some(endpoint), _, &Method::GET | &Method::HEAD) => (endpoint.answer)(inspect, asked.query),
+        (None, Some(operation), &Method::POST) => operate(inspect, operation, asked).await,
+        (Some(_), _, _) => Answer::not_allowed("GET, HEAD"),
+        (None, Some(_), _) => Answer::not_allowed("POST"),
+        (None, None, _) => Answer::text(StatusCode::NOT_FOUND, &listing()),
     }
-    match ENDPOINTS.iter().find(|endpoint| endpoint.path == path) {
-        Some(endpoint) => (endpoint.answer)(inspect, query),
-        None => Answer::text(StatusCode::NOT_FOUND, &listing()),
+}
+
+async fn operate(inspect: &dyn Inspect, operation: &OperationAt, asked: &Asked<'_>) -> Answer {
+    if asked.from == From::Browser {
+        return Answer::text(StatusCode::FORBIDDEN, "nothing is changed for a browser; ask with weir or curl");
+    }
+    let operation = match Parameters::parse(asked.query).and_then(|parameters| (operation.read)(&parameters)) {
+        Ok(operation) => operation,
+        Err(reason) => return Answer::text(StatusCode::BAD_REQUEST, &reason),
+    };
+    match inspect.operate(operation).await {
+        Ok(done) => Answer::text(StatusCode::ACCEPTED, &done),
+        Err(reason) => Answer::text(StatusCode::CONFLICT, &reason),
     }
 }
 
@@ -80,7 +139,7 @@ fn readyz(inspect: &dyn Inspect, _: &str) -> Answer {
 
 fn metrics(inspect: &dyn Inspect, _: &str) -> Answer {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    Answer { status: StatusCode::OK, content_type, body: inspect.metrics().into_bytes() }
+    Answer::new(StatusCode::OK, content_type, inspect.metrics().into_bytes())
 }
 
 fn config(inspect: &dyn Inspect, _: &str) -> Answer {
@@ -98,14 +157,25 @@ fn explain(inspect: &dyn Inspect, query: &str) -> Answer {
 }
 
 fn listing() -> String {
-    let width = ENDPOINTS.iter().map(|endpoint| endpoint.path.len()).max().unwrap_or(0);
-    let lines = ENDPOINTS.iter().map(|endpoint| format!("  {:width$}  {}", endpoint.path, endpoint.shows));
-    format!("there is nothing here; there are:\n{}", lines.collect::<Vec<_>>().join("\n"))
+    let paths = ENDPOINTS.iter().map(|endpoint| endpoint.path).chain(OPERATIONS.iter().map(|operation| operation.path));
+    let width = paths.map(str::len).max().unwrap_or(0);
+    let shown = ENDPOINTS.iter().map(|endpoint| format!("  {:width$}  {}", endpoint.path, endpoint.shows));
+    let done = OPERATIONS.iter().map(|operation| format!("  {:width$}  {}", operation.path, operation.does));
+    let lines = |lines: Vec<String>| lines.join("\n");
+    format!("there is nothing here; there are:\n{}\nand with POST:\n{}", lines(shown.collect()), lines(done.collect()))
 }
 
 impl Answer {
+    fn new(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { status, content_type, body, allow: "" }
+    }
+
     fn text(status: StatusCode, text: &str) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: format!("{text}\n").into_bytes() }
+        Self::new(status, "text/plain; charset=utf-8", format!("{text}\n").into_bytes())
+    }
+
+    fn not_allowed(allow: &'static str) -> Self {
+        Self { allow, ..Self::text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allow} is answered here")) }
     }
 
     /// Indented: it is read by people with curl as often as by programs.
@@ -113,7 +183,7 @@ impl Answer {
         match serde_json::to_vec_pretty(value) {
             Ok(mut body) => {
                 body.push(b'\n');
-                Self { status, content_type: "application/json", body }
+                Self::new(status, "application/json", body)
             }
             Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot be shown as JSON: {error}")),
         }

@@ -4,8 +4,8 @@
 //! GET ──► AdminServer (control plane) ──► endpoints ──► dyn Inspect (the app) ──► JSON or text
 //! ```
 //!
-//! It changes nothing and knows no other room's insides: what there is to see comes by [`Inspect`]. It
-//! listens on loopback by default, because it shows the configuration.
+//! It knows no other room's insides: what there is to see, and what may be done, comes by [`Inspect`]. It listens on
+//! loopback by default, because it shows the configuration; what a browser was led to ask changes nothing.
 
 mod endpoints;
 mod query;
@@ -21,14 +21,16 @@ pub use server::AdminServer;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::diagnostics::Diagnostics;
-use crate::model::Model;
+use crate::model::{Model, RevocationReason};
 use crate::timestamp;
 
 /// What the running program shows of itself. Called on the control plane; must not block for long.
+#[async_trait]
 pub trait Inspect: Send + Sync + 'static {
     /// Ready means programmed: what the sources hold is what the proxy serves.
     fn readiness(&self) -> Readiness;
@@ -48,6 +50,17 @@ pub trait Inspect: Send + Sync + 'static {
 
     /// The Prometheus text format, version 0.0.4.
     fn metrics(&self) -> String;
+
+    /// Does what an operator asks for. What was done, or why not.
+    async fn operate(&self, operation: Operation) -> Result<String, String>;
+}
+
+/// What can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Begins to order a certificate anew, due or not.
+    RenewCertificate { name: String },
+    RevokeCertificate { name: String, reason: RevocationReason },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

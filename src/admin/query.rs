@@ -1,4 +1,4 @@
-//! The question that `/explain` answers, read from its query.
+//! What is asked for, read from a query.
 //!
 //! ```text
 //! method=GET&url=https%3A%2F%2Fa.test%2Fapi&from=10.0.0.1&header=X-A%3A+b ──► ExplainQuery
@@ -47,6 +47,29 @@ fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) =
         text.split_once(':').ok_or_else(|| format!("\"{text}\" is not a header; write it as \"Name: value\""))?;
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+/// The parameters of an action.
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub fn parse(query: &str) -> Result<Self, String> {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let decoded = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((name.to_owned(), decode(value)?))
+        });
+        decoded.collect::<Result<_, _>>().map(Self)
+    }
+
+    pub fn get(&self, wanted: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+    }
+
+    pub fn needed(&self, wanted: &str) -> Result<String, String> {
+        let given = self.get(wanted).filter(|value| !value.is_empty());
+        given.map(str::to_owned).ok_or_else(|| format!("the parameter \"{wanted}\" is missing; write ?{wanted}=…"))
+    }
 }
 
 /// Undoes form encoding: `%HH`, and `+` for a space.

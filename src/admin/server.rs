@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Inspect;
-use super::endpoints::{Answer, answer};
+use super::endpoints::{Answer, Asked, From, answer};
 
 /// Probes and scrapes are few; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -166,7 +166,14 @@ async fn exchange(session: &mut ServerSession, inspect: &dyn Inspect) -> pingora
     }
     let request = session.req_header();
     let is_head = request.method == http::Method::HEAD;
-    let answer = answer(inspect, &request.method, request.uri.path(), request.uri.query().unwrap_or(""));
+    let is_browser = ["origin", "sec-fetch-site"].iter().any(|name| request.headers.contains_key(*name));
+    let asked = Asked {
+        method: &request.method,
+        path: request.uri.path(),
+        query: request.uri.query().unwrap_or(""),
+        from: if is_browser { From::Browser } else { From::Program },
+    };
+    let answer = answer(inspect, &asked).await;
     session.write_response_header(Box::new(head_of(&answer)?)).await?;
     if !is_head {
         session.write_response_body(answer.body.into(), true).await?;
@@ -181,7 +188,7 @@ fn head_of(answer: &Answer) -> pingora::Result<ResponseHeader> {
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
     if answer.status == http::StatusCode::METHOD_NOT_ALLOWED {
-        head.insert_header(header::ALLOW, "GET, HEAD")?;
+        head.insert_header(header::ALLOW, answer.allow)?;
     }
     Ok(head)
 }

@@ -17,6 +17,7 @@ struct App {
     ready: AtomicBool,
 }
 
+#[async_trait]
 impl Inspect for App {
     fn readiness(&self) -> Readiness {
         match self.ready.load(Ordering::Relaxed) {
@@ -54,6 +55,14 @@ impl Inspect for App {
 
     fn metrics(&self) -> String {
         "weir_build_info 1\n".into()
+    }
+
+    async fn operate(&self, operation: Operation) -> Result<String, String> {
+        match operation {
+            Operation::RenewCertificate { name } if name == "a.test" => Ok(format!("renewing {name}")),
+            Operation::RenewCertificate { name } => Err(format!("there is no {name}")),
+            Operation::RevokeCertificate { name, reason } => Ok(format!("revoked {name}: {reason:?}")),
+        }
     }
 }
 
@@ -166,6 +175,41 @@ async fn a_question_is_explained_or_refused_with_its_reason() {
     assert_eq!(get(server.address(), "/explain?url=a").await, (400, "\"a\" has no scheme\n".into()));
     let (status, body) = get(server.address(), "/explain").await;
     assert!(status == 400 && body.contains("\"url\" is missing"), "{status} {body}");
+}
+
+#[tokio::test]
+async fn operations_want_a_post_and_their_parameters() {
+    let (server, _) = server().await;
+    let post = |target: &'static str| ask(server.address(), "POST", target);
+    for (target, expected) in [
+        ("/certificates/renew?name=a.test", "202 Accepted|renewing a.test\n"),
+        ("/certificates/renew?name=b.test", "409 Conflict|there is no b.test\n"),
+        ("/certificates/renew", "400 Bad Request|the parameter \"name\" is missing; write ?name=…\n"),
+        ("/certificates/revoke?name=a.test&reason=key-compromise", "202 Accepted|revoked a.test: KeyCompromise\n"),
+        ("/certificates/revoke?name=a.test", "202 Accepted|revoked a.test: Unspecified\n"),
+        ("/metrics", "405 Method Not Allowed|only GET, HEAD is answered here\n"),
+    ] {
+        let answer = post(target).await;
+        let (status, body) = expected.split_once('|').unwrap();
+        assert!(answer.contains(status) && answer.ends_with(body), "{target}: {answer}");
+    }
+    let refused = post("/certificates/revoke?name=a.test&reason=spite").await;
+    assert!(refused.contains("there is no reason \"spite\"; there are unspecified, key-compromise"), "{refused}");
+    let looked = ask(server.address(), "GET", "/certificates/renew?name=a.test").await;
+    assert!(looked.contains("405") && looked.to_lowercase().contains("allow: post"), "{looked}");
+}
+
+#[tokio::test]
+async fn nothing_is_changed_for_a_browser() {
+    let (server, _) = server().await;
+    for field in ["Origin: https://evil.test", "Sec-Fetch-Site: cross-site"] {
+        let mut socket = TcpStream::connect(server.address()).await.unwrap();
+        let request = format!("POST /certificates/renew?name=a.test HTTP/1.1\r\nHost: admin\r\n{field}\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("403") && answer.contains("nothing is changed for a browser"), "{answer}");
+    }
 }
 
 #[tokio::test]

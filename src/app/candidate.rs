@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use crate::acme;
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
@@ -66,6 +67,7 @@ impl Candidate {
         self.diagnostics.extend(found);
         let (upstream_tls, found) = tls::load_upstreams(&model.upstreams);
         self.diagnostics.extend(found);
+        self.diagnostics.extend(model.acme.as_ref().map(acme::check).unwrap_or_default());
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();

@@ -1,13 +1,16 @@
 //! What the admin listener shows of the running program.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::App;
-use crate::admin::{Configuration, ExplainQuery, Inspect, Readiness, ReloadStatus};
+use crate::acme::Status;
+use crate::admin::{Operation, Configuration, ExplainQuery, Inspect, Readiness, ReloadStatus};
 use crate::explain::{Question, explain};
 use crate::snapshot::upstream::UpstreamStatus;
 
@@ -24,6 +27,7 @@ impl Inspector {
     }
 }
 
+#[async_trait]
 impl Inspect for Inspector {
     fn readiness(&self) -> Readiness {
         let app = self.app();
@@ -54,7 +58,22 @@ impl Inspect for Inspector {
     }
 
     fn certificates(&self) -> Value {
-        json!(self.app().shared.tls.certificates().store().summaries(SystemTime::now()))
+        let app = self.app();
+        let mut orders: BTreeMap<String, Status> =
+            app.acme.statuses().into_iter().map(|status| (format!("acme/{}", status.name), status)).collect();
+        let served = app.shared.tls.certificates().store().summaries(SystemTime::now());
+        let mut listed: Vec<Value> = served
+            .iter()
+            .map(|summary| match orders.remove(&*summary.certificate) {
+                Some(order) => merged(json!(summary), json!({ "order": order })),
+                None => json!(summary),
+            })
+            .collect();
+        // Those that have not come yet.
+        listed.extend(orders.into_iter().map(|(name, order)| {
+            json!({ "certificate": name, "names": order.domains, "order": order })
+        }));
+        json!(listed)
     }
 
     fn explain(&self, query: &ExplainQuery) -> Result<Value, String> {
@@ -72,6 +91,27 @@ impl Inspect for Inspector {
         let app = self.app();
         app.metrics.render(&app.upstream_statuses())
     }
+
+    async fn operate(&self, operation: Operation) -> Result<String, String> {
+        let app = self.app();
+        match operation {
+            Operation::RenewCertificate { name } => {
+                app.acme.renew(&name)?;
+                Ok(format!("the certificate \"{name}\" is being ordered"))
+            }
+            Operation::RevokeCertificate { name, reason } => {
+                app.acme.revoke(&name, reason).await?;
+                Ok(format!("the certificate \"{name}\" was revoked; another is being ordered where the file names it"))
+            }
+        }
+    }
+}
+
+fn merged(mut object: Value, more: Value) -> Value {
+    if let (Value::Object(fields), Value::Object(more)) = (&mut object, more) {
+        fields.extend(more);
+    }
+    object
 }
 
 impl App {

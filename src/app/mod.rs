@@ -24,6 +24,7 @@ use anyhow::Context;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, Notify};
 
+use crate::acme::{self, Acme};
 use crate::admin::{AdminServer, ReloadStatus};
 use crate::discovery::Discovery;
 use crate::health::{HealthChecks, Prober};
@@ -32,7 +33,7 @@ use crate::proxy::{DataPlane, Shared};
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, Order};
 use crate::tls::{CertificateResolver, ServerTls};
 
 pub use candidate::Candidate;
@@ -89,6 +90,7 @@ struct App {
     program: PathBuf,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
+    acme: Acme,
     /// One change at a time.
     parts: Mutex<Parts>,
     /// One for the life of the process: it keeps connections.
@@ -144,6 +146,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         access_log: ArcSwapOption::empty(),
         metrics: metrics.clone(),
     });
+    let acme = Acme::new(shown(&shared.tls), certificate_observer(&shared, &metrics));
     let mut plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;
     let part = if inheritance.sockets.is_empty() { Part::First } else { Part::Successor };
     plane.inherit(std::mem::take(&mut inheritance.sockets));
@@ -152,6 +155,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         program: upgrade::program(),
         shared,
         metrics,
+        acme,
         parts: Mutex::new(Parts {
             plane,
             watchers: Watchers::default(),
@@ -170,6 +174,28 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let watching = tokio::spawn(reload::follow(app.clone(), watch));
     let (addresses, admin) = app.addresses().await;
     Ok(Running { addresses, admin, app, signals, watching })
+}
+
+/// What certificates that are ordered become visible through.
+fn shown(tls: &ServerTls) -> acme::Shown {
+    acme::Shown {
+        resolver: tls.certificates().clone(),
+        challenges: tls.challenges().clone(),
+        on_demand: tls.on_demand().clone(),
+    }
+}
+
+fn certificate_observer(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> acme::Observer {
+    let (shared, metrics) = (Arc::downgrade(shared), metrics.clone());
+    Arc::new(move |event| match event {
+        acme::Event::Changed => {
+            if let Some(shared) = shared.upgrade() {
+                metrics.set_certificates(shared.tls.certificates().store().expiries());
+            }
+        }
+        acme::Event::Issued(name) => metrics.order(name, Order::Issued),
+        acme::Event::Failed(name) => metrics.order(name, Order::Failed),
+    })
 }
 
 fn threads(model: &Model) -> usize {
@@ -204,6 +230,8 @@ impl Running {
 impl App {
     async fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        // Challenges are answered to the end; a successor may be ordering already.
+        self.acme.stop().await;
         let shutdown = self.shared.snapshot.load().model.process.shutdown.clone();
         if !shutdown.delay.is_zero() {
             tracing::info!(delay_ms = shutdown.delay.as_millis() as u64, "not ready any more; still serving");

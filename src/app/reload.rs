@@ -22,6 +22,7 @@ use crate::health::{HealthChecks, Observer};
 use crate::model::{AccessLog, Listener, Model};
 use crate::proxy::Settings;
 use crate::snapshot::Snapshot;
+use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
@@ -55,6 +56,11 @@ impl App {
             // Its predecessor serves meanwhile.
             Part::Successor => settle(&snapshot).await,
         }
+        // Certificates that were ordered before are served from the first handshake on.
+        let prepared = self.acme.prepare(&snapshot.model).await.map_err(|found| {
+            StartError::Refused(report::text(&found.into(), &candidate.source))
+        })?;
+        self.acme.apply(prepared).await;
         parts.access_log = open_access_log(self, &snapshot.model).context("cannot open the access log")?;
         self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));
         let settings = self.settings(&snapshot.model).context("cannot set TLS up")?;
@@ -125,12 +131,15 @@ impl App {
         let snapshot = Arc::new(candidate.compile(Some(previous), &self.metrics)?);
         let watchers = self.watch_upstreams(&snapshot);
         settle(&snapshot).await;
-        let access_log = self.reserve(parts, &snapshot.model, &previous.model).await.map_err(|found| {
+        let beside = |found: Diagnostics| {
             let mut all = candidate.diagnostics.clone();
             all.extend(found);
             all.sorted()
-        })?;
+        };
+        let acme = self.acme.prepare(&snapshot.model).await.map_err(|found| beside(found.into()))?;
+        let access_log = self.reserve(parts, &snapshot.model, &previous.model).await.map_err(beside)?;
         self.apply(parts, &snapshot, previous, candidate, access_log);
+        self.acme.apply(acme).await;
         // The tasks of the snapshot before end here.
         parts.watchers = watchers;
         self.note_applied(&snapshot, candidate);

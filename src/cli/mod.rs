@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 the file has errors (or the answer is "no"), 2 the command line is wrong, 3 something outside
 //! failed (a port in use, a file that cannot be written).
 
+mod admin;
+mod certs;
 mod check;
 mod demo;
 mod explain;
@@ -12,6 +14,7 @@ mod run;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -85,10 +88,44 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:9180")]
         admin: SocketAddr,
     },
+    /// List the certificates of a running Weir, or have one renewed or revoked
+    ///
+    /// Without a subcommand: every certificate with its names, source, issuer, expiry, next renewal and last error. Exit
+    /// code 1 where one has expired or could not be had.
+    Certs {
+        /// Weir's admin address
+        #[arg(long, default_value = "127.0.0.1:9180", global = true)]
+        admin: SocketAddr,
+        /// How they are printed
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+        #[command(subcommand)]
+        what: Option<Certs>,
+    },
     /// Print the version
     Version,
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Subcommand)]
+enum Certs {
+    /// Order a certificate anew now, due or not, and wait until that has ended
+    Renew {
+        /// Its first name
+        name: String,
+        /// How long to wait, in seconds
+        #[arg(long, default_value_t = 300)]
+        wait: u64,
+    },
+    /// Have the authority revoke a certificate; another is ordered in its place
+    Revoke {
+        /// Its first name
+        name: String,
+        /// Why: unspecified, key-compromise, affiliation-changed, superseded or cessation-of-operation
+        #[arg(long, default_value = "unspecified")]
+        reason: String,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,6 +149,11 @@ pub fn main() -> ExitCode {
         Command::Demo { address } => demo::demo(address),
         Command::Schema => print(&format!("{:#}\n", crate::sources::config::schema())),
         Command::Health { admin } => health::health(admin),
+        Command::Certs { admin, format, what: None } => certs::list(admin, format),
+        Command::Certs { admin, what: Some(Certs::Renew { name, wait }), .. } => {
+            certs::renew(admin, &name, Duration::from_secs(wait))
+        }
+        Command::Certs { admin, what: Some(Certs::Revoke { name, reason }), .. } => certs::revoke(admin, &name, &reason),
         Command::Version => print(&format!("weir {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "weir", &mut std::io::stdout());

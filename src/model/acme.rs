@@ -1,7 +1,7 @@
 //! Certificates from an ACME authority (RFC 8555): whom to ask, how to prove that a name is ours, where to keep what is got.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,21 @@ pub struct Acme {
     pub on_demand: Option<OnDemand>,
     /// How certificates are got whose entry does not say otherwise.
     pub issuance: Issuance,
+}
+
+impl Acme {
+    /// The files that hold secrets, each with its key in the file.
+    pub fn secret_files(&self) -> Vec<(&'static str, &Path)> {
+        let account = self.external_account.as_ref();
+        let account = account.map(|account| ("acme.external-account.hmac-file", &*account.hmac_file));
+        let dns = self.dns.as_ref().and_then(|provider| match provider {
+            DnsProvider::Rfc2136(server) => Some(("acme.dns.rfc2136.secret-file", &*server.secret_file)),
+            DnsProvider::Cloudflare(account) => Some(("acme.dns.cloudflare.token-file", &*account.token_file)),
+            DnsProvider::Google(account) => Some(("acme.dns.google.credentials", account.credentials.as_deref()?)),
+            DnsProvider::Exec(_) => None,
+        });
+        account.into_iter().chain(dns).collect()
+    }
 }
 
 /// How one certificate is got.
@@ -77,6 +92,33 @@ pub enum KeyType {
     Rsa2048,
     #[serde(rename = "rsa-4096")]
     Rsa4096,
+}
+
+/// Why a certificate is revoked: the reasons that a subscriber may give (RFC 5280 §5.3.1, and the Baseline Requirements
+/// of the CA/Browser Forum).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevocationReason {
+    Unspecified,
+    KeyCompromise,
+    AffiliationChanged,
+    Superseded,
+    CessationOfOperation,
+}
+
+impl RevocationReason {
+    pub const ALL: [(&str, Self); 5] = [
+        ("unspecified", Self::Unspecified),
+        ("key-compromise", Self::KeyCompromise),
+        ("affiliation-changed", Self::AffiliationChanged),
+        ("superseded", Self::Superseded),
+        ("cessation-of-operation", Self::CessationOfOperation),
+    ];
+
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, reason)| *reason);
+        let names = || Self::ALL.map(|(name, _)| name).join(", ");
+        found.ok_or_else(|| format!("there is no reason \"{text}\"; there are {}", names()))
+    }
 }
 
 /// Ties the ACME account to one that the authority knows already (RFC 8555 §7.3.4).

@@ -145,8 +145,10 @@ fn system_time(time: ASN1Time) -> SystemTime {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     pub origin: Origin,
-    /// The certificate's file, as the operator named it, or `acme/NAME`: its name in metrics and listings.
+    /// The certificate's file, as the operator named it, or `acme/NAME`: its name in listings.
     pub source: Arc<str>,
+    /// The name in metrics: the same, unless clients had a hand in it.
+    pub label: Arc<str>,
     /// Its place in the model; of equals the first one is shown.
     pub position: usize,
 }
@@ -198,6 +200,10 @@ impl LoadedCertificate {
 
     pub fn source(&self) -> &Arc<str> {
         &self.about.source
+    }
+
+    pub fn label(&self) -> &Arc<str> {
+        &self.about.label
     }
 
     pub(super) fn position(&self) -> usize {

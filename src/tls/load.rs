@@ -30,7 +30,9 @@ pub fn load_certificates(certificates: &[Certificate], now: SystemTime) -> (Vec<
         let CertificateSource::File { cert, key } = &certificate.source else { continue };
         let path = format!("certificates[{index}].file");
         let mut report = Report { origin: &certificate.origin, path, found: &mut found };
-        let about = About { origin: certificate.origin.clone(), source: cert.display().to_string().into(), position: index };
+        let source: Arc<str> = cert.display().to_string().into();
+        let origin = certificate.origin.clone();
+        let about = About { origin, label: source.clone(), source, position: index };
         loaded.extend(load(cert, key, about, now, &mut report).map(Arc::new));
     }
     (loaded, found)

@@ -27,7 +27,7 @@ pub struct ServerTls {
     /// Its keys live in memory only and change every six hours.
     tickets: Arc<dyn ProducesTickets>,
     challenges: Arc<Challenges>,
-    on_demand: OnDemand,
+    on_demand: Arc<OnDemand>,
     /// For who asks a tls-alpn-01 question: it proves nothing but that we were told the answer.
     challenge_config: Arc<ServerConfig>,
 }
@@ -62,14 +62,14 @@ impl ServerTls {
         let challenges = Arc::new(Challenges::default());
         let challenge_config = challenge_config(challenges.clone())?;
         let tickets = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        Ok(Self { certificates, tickets, challenges, on_demand: OnDemand::default(), challenge_config })
+        Ok(Self { certificates, tickets, challenges, on_demand: Arc::default(), challenge_config })
     }
 
     pub fn challenges(&self) -> &Arc<Challenges> {
         &self.challenges
     }
 
-    pub fn on_demand(&self) -> &OnDemand {
+    pub fn on_demand(&self) -> &Arc<OnDemand> {
         &self.on_demand
     }
 

@@ -82,9 +82,9 @@ impl CertificateStore {
         self.certificates.iter()
     }
 
-    /// File and end of validity of each, for the expiry metric.
+    /// Label and end of validity of each, for the expiry metric.
     pub fn expiries(&self) -> Vec<(Arc<str>, SystemTime)> {
-        self.iter().map(|certificate| (certificate.source().clone(), certificate.not_after())).collect()
+        self.iter().map(|certificate| (certificate.label().clone(), certificate.not_after())).collect()
     }
 
     /// What `/certificates` shows.

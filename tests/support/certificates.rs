@@ -109,6 +109,13 @@ impl TlsClient {
         Self::offering(builder.with_no_client_auth(), alpn)
     }
 
+    /// As [`TlsClient::trusting`], with the root as PEM.
+    pub fn trusting_pem(root: &str, alpn: &[&[u8]]) -> TlsClient {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(root.as_bytes()).expect("a certificate")).expect("a root");
+        Self::offering(builder().with_root_certificates(roots).with_no_client_auth(), alpn)
+    }
+
     /// Takes whatever certificate it is shown.
     pub fn trusting_anyone(alpn: &[&[u8]]) -> TlsClient {
         let builder = builder().dangerous().with_custom_certificate_verifier(Arc::new(Anyone));

@@ -9,6 +9,7 @@
 //! A certificate changes when its link does: chain and key are renewed together, and `kill -9` leaves the old pair or the
 //! new one. Locks end with the process that holds them. All is readable by the owner alone.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Nobody writes one file for so long: a process died at it.
 const ABANDONED: Duration = Duration::from_secs(600);
 
+/// Authorities forget challenges after a week, at most.
+const FORGOTTEN: Duration = Duration::from_secs(86_400);
+
 /// Certificates that were replaced: one to go back to.
 const KEPT_BEFORE: usize = 1;
 
@@ -57,6 +61,7 @@ impl Directory {
             file::make_folder(&folder).map_err(|error| wrong(&folder, error))?;
             remove_abandoned(&folder);
         }
+        remove_forgotten(&root.join("challenges"));
         let probe = root.join("locks").join(".probe");
         file::write(&probe, b"").and_then(|()| file::remove(&probe)).map_err(|error| wrong(root, error))?;
         let changes = Arc::new(Notify::new());
@@ -136,9 +141,13 @@ impl CertificateStorage for Directory {
         .await
     }
 
-    async fn names(&self) -> Result<Vec<String>, StorageError> {
+    async fn versions(&self) -> Result<BTreeMap<String, String>, StorageError> {
         self.blocking(self.root.join("live"), |_, folder| {
-            Ok(file::list(folder)?.iter().map(|name| name_of(name)).collect())
+            let version = |name: &String| {
+                let target = fs::read_link(folder.join(name)).unwrap_or_default();
+                (name_of(name), target.display().to_string())
+            };
+            Ok(file::list(folder)?.iter().map(version).collect())
         })
         .await
     }
@@ -284,6 +293,20 @@ fn watch(root: &Path, changes: Arc<Notify>) -> Option<RecommendedWatcher> {
         .ok()
 }
 
+/// What nobody took back: its process died, and the certificate is not ordered any more.
+fn remove_forgotten(challenges: &Path) {
+    for entry in fs::read_dir(challenges).into_iter().flatten().flatten() {
+        if is_older(&entry, FORGOTTEN) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn is_older(entry: &fs::DirEntry, age: Duration) -> bool {
+    let modified = entry.metadata().and_then(|about| about.modified());
+    modified.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|passed| passed > age))
+}
+
 /// What a process left that died while it wrote.
 fn remove_abandoned(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
@@ -294,8 +317,7 @@ fn remove_abandoned(folder: &Path) {
             remove_abandoned(&path);
             continue;
         }
-        let age = entry.metadata().and_then(|about| about.modified()).map(|at| SystemTime::now().duration_since(at));
-        if file::is_staged(&entry.file_name()) && age.is_ok_and(|age| age.is_ok_and(|age| age > ABANDONED)) {
+        if file::is_staged(&entry.file_name()) && is_older(&entry, ABANDONED) {
             let _ = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }
     }

@@ -18,6 +18,7 @@ mod tests;
 
 pub use directory::Directory;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -37,8 +38,8 @@ pub trait CertificateStorage: Send + Sync + 'static {
     /// All of it, or nothing of it: chain and key never fall apart.
     async fn put_certificate(&self, name: &str, certificate: &StoredCertificate) -> Result<(), StorageError>;
     async fn remove_certificate(&self, name: &str) -> Result<(), StorageError>;
-    /// The names of all certificates that are kept.
-    async fn names(&self) -> Result<Vec<String>, StorageError>;
+    /// The names of all certificates that are kept, each with something that changes when it does.
+    async fn versions(&self) -> Result<BTreeMap<String, String>, StorageError>;
 
     /// An order that has begun: a process that takes over goes on with it.
     async fn order(&self, name: &str) -> Result<Option<PendingOrder>, StorageError>;
@@ -126,6 +127,13 @@ pub struct Progress {
     /// When the authority suggests to renew.
     #[serde(with = "moment")]
     pub suggested: Option<SystemTime>,
+    /// When it is to be asked for that again.
+    #[serde(with = "moment")]
+    pub ask_again: Option<SystemTime>,
+    /// Who issued the certificate that is stored.
+    pub directory: Option<String>,
+    /// Nobody wrote it down: a client asked for it.
+    pub on_demand: bool,
 }
 
 /// What an authority will ask for.

@@ -27,12 +27,15 @@ async fn a_certificate_lies_where_certbot_would_put_it_and_is_replaced_as_a_pair
         storage.put_certificate("a.test", &certificate(number)).await.unwrap();
         assert_eq!(storage.certificate("a.test").await.unwrap(), Some(certificate(number)));
     }
+    let version = storage.versions().await.unwrap()["a.test"].clone();
+    storage.put_certificate("a.test", &certificate("third")).await.unwrap();
+    assert_ne!(storage.versions().await.unwrap()["a.test"], version, "whoever looks sees that it changed");
     assert_eq!(text(&folder, "live/a.test/fullchain.pem"), certificate("third").chain);
     assert_eq!(text(&folder, "live/a.test/privkey.pem"), "key of third");
     assert!(text(&folder, "live/a.test/cert.pem").contains("third"));
     assert!(text(&folder, "live/a.test/chain.pem").starts_with("-----BEGIN CERTIFICATE-----\nissuer"));
-    assert!(text(&folder, "archive/a.test/2/fullchain.pem").contains("second"), "one is kept to go back to");
-    assert!(!folder.path().join("acme/archive/a.test/1").exists(), "what is older is not");
+    assert!(text(&folder, "archive/a.test/3/fullchain.pem").contains("third"), "one is kept to go back to");
+    assert!(!folder.path().join("acme/archive/a.test/2").exists(), "what is older is not");
     storage.remove_certificate("a.test").await.unwrap();
     assert_eq!(storage.certificate("a.test").await.unwrap(), None);
 }
@@ -73,7 +76,8 @@ async fn wildcards_and_hostile_names_stay_inside() {
         storage.put_certificate(name, &certificate(name)).await.unwrap();
         assert_eq!(storage.certificate(name).await.unwrap(), Some(certificate(name)));
     }
-    assert_eq!(storage.names().await.unwrap(), ["*.a.test", "-..-..-evil", "a.test"]);
+    let names: Vec<_> = storage.versions().await.unwrap().into_keys().collect();
+    assert_eq!(names, ["*.a.test", "-..-..-evil", "a.test"]);
     let outside: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(outside.len(), 1, "{outside:?}");
 }

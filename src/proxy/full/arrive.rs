@@ -39,12 +39,27 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     };
     let snapshot = connection.listener.snapshot(shared);
     introduce(&snapshot, session, connection, ctx);
+    if let Some(answer) = challenge_answer(shared, session.req_header()) {
+        return Ok(Some(answer));
+    }
     let refused = match admit(shared, &snapshot, session, connection, ctx) {
         Ok(outcome) => return Ok(outcome),
         Err(refused) => refused,
     };
     ctx.record.ended = Ended::Refused(refused.by);
     Ok(Some(Answer::error(refused.status, &refused.detail, ctx.request_id(), answer::accept(session))))
+}
+
+/// An ACME authority looks whether this name is ours (RFC 8555 §8.3): before hosts, redirects and checks, on any listener.
+/// A token that we were not given is somebody else's, and routed like any other path.
+fn challenge_answer(shared: &Shared, header: &RequestHeader) -> Option<Answer> {
+    let token = header.raw_path().strip_prefix(b"/.well-known/acme-challenge/")?;
+    if !matches!(header.method, http::Method::GET | http::Method::HEAD) {
+        return None;
+    }
+    let body = shared.tls.challenges().key_authorization(std::str::from_utf8(token).ok()?)?;
+    let kind = (http::header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    Some(Answer { status: 200, headers: vec![kind], body })
 }
 
 /// A request that is answered with an error before it could go anywhere.

@@ -15,7 +15,7 @@ use super::listener::ListenerMetrics;
 use super::process::ProcessFacts;
 use super::route::RouteMetrics;
 use super::upstream::UpstreamMetrics;
-use super::{Metrics, Named, Reload, Reloads};
+use super::{Metrics, Named, Orders, Reload, Reloads};
 use crate::model::{ListenerName, UpstreamName};
 use crate::snapshot::upstream::{EndpointStatus, Health, UpstreamStatus};
 
@@ -35,6 +35,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     );
     reloads(&mut out, &named.reloads);
     certificates(&mut out, &named.certificates);
+    orders(&mut out, &named.orders);
     process(&mut out, metrics.started);
     out
 }
@@ -254,6 +255,16 @@ fn certificates(out: &mut Exposition, certificates: &BTreeMap<Arc<str>, SystemTi
         "When a certificate expires, in seconds since 1970.",
         samples.collect(),
     );
+}
+
+fn orders(out: &mut Exposition, orders: &BTreeMap<Arc<str>, Orders>) {
+    let mut samples = Vec::new();
+    for (certificate, orders) in orders {
+        let certificate = ("certificate", &**certificate);
+        samples.push(([certificate, ("result", "issued")], orders.issued as f64));
+        samples.push(([certificate, ("result", "failed")], orders.failed as f64));
+    }
+    out.counter("weir_acme_orders_total", "Attempts to have a certificate issued, by how they ended.", samples);
 }
 
 fn process(out: &mut Exposition, started: SystemTime) {

@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::model::{Action, ListenerName, Model, Route, RouteName, UpstreamName};
+use crate::model::{Action, CertificateSource, ListenerName, Model, Route, RouteName, UpstreamName};
 use crate::snapshot::upstream::UpstreamStatus;
 
 /// All numbers of the process. Shared by handle; its lock is taken by the control plane alone.
@@ -48,7 +48,22 @@ struct Named {
     listeners: BTreeMap<ListenerName, Arc<ListenerMetrics>>,
     /// File and end of validity.
     certificates: BTreeMap<Arc<str>, SystemTime>,
+    /// By certificate.
+    orders: BTreeMap<Arc<str>, Orders>,
     reloads: Reloads,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Orders {
+    issued: u64,
+    failed: u64,
+}
+
+/// How an order of a certificate ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Issued,
+    Failed,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -104,6 +119,12 @@ impl Metrics {
         named.routes.retain(|key, _| routes.contains(key));
         named.upstreams.retain(|name, _| upstreams.contains(name));
         named.listeners.retain(|name, _| listeners.contains(name));
+        let ordered = ordered_certificates(model);
+        named.orders.retain(|name, _| ordered.contains(name));
+        // At zero before the first: an increase is seen from there.
+        for name in ordered {
+            named.orders.entry(name).or_default();
+        }
     }
 
     pub fn reload(&self, reload: Reload) {
@@ -120,9 +141,23 @@ impl Metrics {
         }
     }
 
-    /// The certificates in force: file and end of validity.
+    /// The certificates in force: file and end of validity. Of several under one label the first to end is shown.
     pub fn set_certificates(&self, expiries: impl IntoIterator<Item = (Arc<str>, SystemTime)>) {
-        self.named().certificates = expiries.into_iter().collect();
+        let mut certificates = BTreeMap::new();
+        for (label, end) in expiries {
+            certificates.entry(label).and_modify(|first: &mut SystemTime| *first = end.min(*first)).or_insert(end);
+        }
+        self.named().certificates = certificates;
+    }
+
+    /// Counts an order. `certificate`: its name.
+    pub fn order(&self, certificate: &str, order: Order) {
+        let mut named = self.named();
+        let orders = named.orders.entry(certificate.into()).or_default();
+        match order {
+            Order::Issued => orders.issued += 1,
+            Order::Failed => orders.failed += 1,
+        }
     }
 
     /// The Prometheus text format, version 0.0.4. `upstreams` as they stand at the scrape.
@@ -135,6 +170,19 @@ impl Metrics {
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What orders are counted under.
+fn ordered_certificates(model: &Model) -> BTreeSet<Arc<str>> {
+    let names = model.certificates.iter().filter_map(|certificate| match &certificate.source {
+        CertificateSource::Acme(ordered) => ordered.domains.first().map(|domain| domain.as_str().into()),
+        CertificateSource::File { .. } => None,
+    });
+    let on_demand = model.acme.as_ref().and_then(|acme| acme.on_demand.as_ref()).map(|_| ON_DEMAND.into());
+    names.chain(on_demand).collect()
+}
+
+/// All certificates that nobody wrote down: clients choose their names, and must not make labels.
+pub const ON_DEMAND: &str = "on-demand";
 
 fn key_of(route: &Route) -> (RouteName, Option<UpstreamName>) {
     let upstream = match &route.action {

@@ -1,0 +1,244 @@
+//! One order, from the first question to a certificate in the storage.
+//!
+//! ```text
+//! pending order of the storage, or a new one
+//!   pending ──► challenges published ──► "look now" ──► ready ──► CSR ──► valid ──► chain and key stored
+//!      └► invalid: which name, and why, in words
+//! ```
+//!
+//! The order and its key are stored before anything is asked for: whoever is killed in the middle goes on there.
+
+use std::time::Duration;
+
+use instant_acme::{
+    AuthorizationStatus, CertificateIdentifier, Error, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
+};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize};
+use rustls::pki_types::CertificateDer;
+
+use super::authority::{Authority, Failure, Session};
+use super::challenge::{Publisher, acme_type};
+use super::storage::{CertificateStorage, PendingOrder, Secret, StoredCertificate};
+use super::words;
+use crate::model::{AcmeCertificate, AcmeDomain, KeyType};
+
+/// The authority looks from several places, and some look again: minutes are usual, more is a hang.
+const POLLING: RetryPolicy =
+    RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(Duration::from_secs(300));
+
+/// What an order needs of its surroundings.
+pub struct Ordering<'a> {
+    pub name: &'a str,
+    pub wanted: &'a AcmeCertificate,
+    pub authority: &'a Authority,
+    pub storage: &'a dyn CertificateStorage,
+    pub publisher: &'a Publisher,
+}
+
+impl Ordering<'_> {
+    /// `replaces`: the leaf that the new certificate takes the place of.
+    pub async fn run(&self, replaces: Option<&CertificateDer<'_>>) -> Result<StoredCertificate, Failure> {
+        self.publisher.sweep(self.name).await;
+        let session = self.authority.connect().await?;
+        let outcome = match self.begin(&session, replaces).await {
+            Err(error) if words::is_unknown_account(&error) => {
+                let session = self.authority.connect_anew(&session).await?;
+                let begun = self.begin(&session, None).await.map_err(|error| self.failure(&session, &error))?;
+                self.complete(begun, &session).await
+            }
+            Err(error) => Err(self.failure(&session, &error)),
+            Ok(begun) => self.complete(begun, &session).await,
+        };
+        self.publisher.sweep(self.name).await;
+        outcome
+    }
+
+    /// Goes on with an order that was begun, or begins one.
+    async fn begin(&self, session: &Session, replaces: Option<&CertificateDer<'_>>) -> Result<Begun, Error> {
+        if let Some(pending) = self.stored_order().await?
+            && let Ok(mut order) = session.account.order(pending.url.clone()).await
+            && order.state().status != OrderStatus::Invalid
+        {
+            tracing::info!(certificate = self.name, "going on with an order that was begun before");
+            return Ok(Begun { order, key: pending.key });
+        }
+        let identifiers: Vec<_> =
+            self.wanted.domains.iter().map(|domain| Identifier::Dns(domain.as_str().to_owned())).collect();
+        let order = self.new_order(session, &identifiers, replaces).await?;
+        let key_type = self.wanted.issuance.key;
+        // An RSA key takes a second.
+        let key = tokio::task::spawn_blocking(move || generate_key(key_type)).await.map_err(other)?.map_err(other)?;
+        let key = Secret::new(key.serialize_pem());
+        let pending = PendingOrder {
+            directory: self.authority.directory().to_owned(),
+            url: order.url().to_owned(),
+            domains: self.names(),
+            key: key.clone(),
+        };
+        self.storage.put_order(self.name, &pending).await.map_err(other)?;
+        Ok(Begun { order, key })
+    }
+
+    /// One of this directory and for these names.
+    async fn stored_order(&self) -> Result<Option<PendingOrder>, Error> {
+        let stored = self.storage.order(self.name).await.map_err(other)?;
+        Ok(stored.filter(|order| order.directory == self.authority.directory() && order.domains == self.names()))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.wanted.domains.iter().map(ToString::to_string).collect()
+    }
+
+    async fn new_order(
+        &self,
+        session: &Session,
+        identifiers: &[Identifier],
+        replaces: Option<&CertificateDer<'_>>,
+    ) -> Result<Order, Error> {
+        let wanted = || match &self.wanted.issuance.profile {
+            Some(profile) => NewOrder::new(identifiers).profile(profile),
+            None => NewOrder::new(identifiers),
+        };
+        if let Some(replaced) = replaces.and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
+            match session.account.new_order(&wanted().replaces(replaced)).await {
+                // Without renewal information there is nothing to be told; or somebody was told before.
+                Err(Error::Unsupported(_)) => {}
+                Err(error) if words::is_already_replaced(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        session.account.new_order(&wanted()).await
+    }
+
+    async fn complete(&self, mut begun: Begun, session: &Session) -> Result<StoredCertificate, Failure> {
+        let outcome = self.advance(&mut begun, session).await;
+        let is_over = begun.order.state().status == OrderStatus::Invalid;
+        match &outcome {
+            Ok(certificate) => {
+                self.storage.put_certificate(self.name, certificate).await.map_err(|error| error.to_string())?;
+                self.forget_order().await;
+            }
+            // What cannot become a certificate is not gone on with.
+            Err(_) if is_over => self.forget_order().await,
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    async fn forget_order(&self) {
+        if let Err(error) = self.storage.remove_order(self.name).await {
+            tracing::warn!(certificate = self.name, %error, "cannot take out an order that is over");
+        }
+    }
+
+    async fn advance(&self, begun: &mut Begun, session: &Session) -> Result<StoredCertificate, Failure> {
+        let Begun { order, key } = begun;
+        if order.state().status == OrderStatus::Pending {
+            self.prove(order, session).await?;
+        }
+        if order.state().status == OrderStatus::Ready {
+            let request = signing_request(&self.wanted.domains, key)?;
+            order.finalize_csr(&request).await.map_err(|error| self.failure(session, &error))?;
+        }
+        let chain = order.poll_certificate(&POLLING).await.map_err(|error| self.failure(session, &error))?;
+        Ok(StoredCertificate { chain, key: key.clone() })
+    }
+
+    /// Publishes what the authority will look for, lets it look, and waits for its verdict.
+    async fn prove(&self, order: &mut Order, session: &Session) -> Result<(), Failure> {
+        let kind = self.wanted.issuance.challenge;
+        self.publish(order, session).await?;
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization.map_err(|error| self.failure(session, &error))?;
+            if authorization.status != AuthorizationStatus::Pending {
+                continue;
+            }
+            if let Some(mut challenge) = authorization.challenge(acme_type(kind)) {
+                challenge.set_ready().await.map_err(|error| self.failure(session, &error))?;
+            }
+        }
+        match order.poll_ready(&POLLING).await {
+            Ok(OrderStatus::Invalid) | Err(Error::Api(_)) => Err(self.verdict(order, session).await),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failure(session, &error)),
+        }
+    }
+
+    async fn publish(&self, order: &mut Order, session: &Session) -> Result<(), Failure> {
+        let kind = self.wanted.issuance.challenge;
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization.map_err(|error| self.failure(session, &error))?;
+            if authorization.status != AuthorizationStatus::Pending {
+                continue;
+            }
+            let offered: Vec<String> = authorization.challenges.iter().map(|c| format!("{:?}", c.r#type)).collect();
+            let domain = base_of(authorization.identifier().identifier);
+            let Some(challenge) = authorization.challenge(acme_type(kind)) else {
+                let offered = offered.join(", ");
+                return Err(format!("the authority does not offer {kind} for {domain}, but {offered}").into());
+            };
+            self.publisher.publish(self.name, kind, &domain, &challenge.token, &challenge.key_authorization()).await?;
+        }
+        Ok(self.publisher.settle(self.name).await?)
+    }
+
+    /// Which names could not be proven, and why.
+    async fn verdict(&self, order: &mut Order, session: &Session) -> Failure {
+        let mut reasons = Vec::new();
+        let kind = self.wanted.issuance.challenge;
+        let mut authorizations = order.authorizations();
+        while let Some(Ok(mut authorization)) = authorizations.next().await {
+            let domain = base_of(authorization.identifier().identifier);
+            let Ok(state) = authorization.refresh().await else { continue };
+            let problems = state.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
+            reasons.extend(problems.map(|problem| words::of_challenge(&domain, kind, problem)));
+        }
+        if reasons.is_empty() {
+            let reason = order.state().error.as_ref().map(|problem| problem.to_string());
+            reasons.push(reason.unwrap_or_else(|| "the authority gives no reason".into()));
+        }
+        Failure { words: reasons.join("; "), retry_after: session.retry_after() }
+    }
+
+    fn failure(&self, session: &Session, error: &Error) -> Failure {
+        session.failure(self.authority.directory(), error)
+    }
+}
+
+struct Begun {
+    order: Order,
+    key: Secret,
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Other(Box::new(error))
+}
+
+fn base_of(identifier: &Identifier) -> String {
+    match identifier {
+        Identifier::Dns(name) => name.clone(),
+        // We order for DNS names alone. The enum is instant-acme's.
+        other => format!("{other:?}"),
+    }
+}
+
+fn generate_key(key_type: KeyType) -> Result<KeyPair, rcgen::Error> {
+    match key_type {
+        KeyType::EcdsaP256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+        KeyType::EcdsaP384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+        KeyType::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+        KeyType::Rsa4096 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096),
+    }
+}
+
+/// Without a common name: clients have ignored it since 2017, and it has no room for long names.
+fn signing_request(domains: &[AcmeDomain], key: &Secret) -> Result<Vec<u8>, String> {
+    let wrong = |error: rcgen::Error| format!("cannot make a signing request: {error}");
+    let key = KeyPair::from_pem(key.expose()).map_err(wrong)?;
+    let names: Vec<String> = domains.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names).map_err(wrong)?;
+    params.distinguished_name = DistinguishedName::new();
+    Ok(params.serialize_request(&key).map_err(wrong)?.der().to_vec())
+}
