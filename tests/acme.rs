@@ -3,13 +3,14 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use support::{Origin, Pebble, PebbleSettings, Signal, TlsClient, Weir, eventually, request, weir_command};
+use support::{Answer, Origin, Pebble, PebbleSettings, Signal, TlsClient, Weir, eventually, free_address, request, weir_command};
 
 /// An authority, and the ports where it looks.
 struct Scene {
-    pebble: Pebble,
+    pebble: Arc<Pebble>,
     origin: Origin,
     http: SocketAddr,
     https: SocketAddr,
@@ -19,7 +20,13 @@ impl Scene {
     fn new(settings: PebbleSettings) -> Scene {
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let (http, https) = (at(settings.http_port), at(settings.tls_port));
-        Scene { pebble: Pebble::start(settings), origin: Origin::named("origin"), http, https }
+        Scene { pebble: Arc::new(Pebble::start(settings)), origin: Origin::named("origin"), http, https }
+    }
+
+    /// The same authority, and ports where it does not look.
+    fn beside(other: &Scene) -> Scene {
+        let pebble = other.pebble.clone();
+        Scene { pebble, origin: Origin::named("origin"), http: free_address(), https: free_address() }
     }
 
     /// A file with these keys under `acme`, and these certificates.
@@ -84,4 +91,257 @@ fn http_01_is_answered_before_redirects_and_access_lists_and_the_certificate_is_
     assert!(std::fs::read_dir(weir.folder().join("acme/challenges")).unwrap().next().is_none(), "answers are taken back");
     assert_eq!(weir.metric("weir_acme_orders_total", &["certificate=\"a.test\"", "result=\"issued\""]), Some(1.0));
     assert!(weir.metric("weir_certificate_not_after_seconds", &["certificate=\"acme/a.test\""]).unwrap() > 1.7e9);
+}
+
+#[test]
+fn tls_alpn_01_is_answered_on_the_tls_listener() {
+    let scene = Scene::new(PebbleSettings::default());
+    let weir = scene.weir("challenge: tls-alpn-01, key: rsa-2048", &["domains: [b.test]"]);
+    let leaf = scene.served("b.test");
+    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).unwrap();
+    assert_eq!(parsed.public_key().algorithm.algorithm.to_id_string(), "1.2.840.113549.1.1.1", "the key is RSA's");
+    // Who offers the protocol without being asked anything is let go.
+    let client = TlsClient::trusting_anyone(&[b"acme-tls/1"]);
+    assert!(client.connect(scene.https, "b.test").is_err(), "there is nothing to prove any more");
+    eventually("it is held", || certs(&weir, &[]).1.contains("by tls-alpn-01 (held)").then_some(()));
+}
+
+#[test]
+fn rejected_nonces_and_slow_looks_only_cost_time() {
+    let settings = PebbleSettings { rejected_nonces: 50, sleep: Some(2), ..PebbleSettings::default() };
+    let scene = Scene::new(settings);
+    let weir = scene.weir("", &["domains: [n.test]"]);
+    scene.served("n.test");
+    assert_eq!(weir.metric("weir_acme_orders_total", &["result=\"failed\""]), Some(0.0), "{}", weir.log());
+}
+
+#[test]
+fn while_the_first_one_is_on_its_way_a_self_signed_one_is_shown_and_the_log_says_so() {
+    let scene = Scene::new(PebbleSettings { sleep: Some(5), ..PebbleSettings::default() });
+    scene.pebble.resolve_all_to(None);
+    let weir = scene.weir("", &["domains: [later.test]"]);
+    let shown = scene.shown("later.test");
+    let (_, parsed) = x509_parser::parse_x509_certificate(&shown).unwrap();
+    assert_eq!(parsed.issuer(), parsed.subject());
+    eventually("the log tells", || {
+        weir.log().contains("the certificate for this name is on its way; a self-signed one is shown").then_some(())
+    });
+    let (good, listed) = certs(&weir, &[]);
+    assert!(!good && listed.contains("none yet: a self-signed certificate is shown"), "{listed}");
+}
+
+#[test]
+fn a_name_that_cannot_be_proven_is_reported_in_words_and_tried_again_while_others_are_served() {
+    let scene = Scene::new(PebbleSettings::default());
+    // Nothing listens there.
+    scene.pebble.resolve("lost.test", "127.9.9.9");
+    let weir = scene.weir("retry: { first: 500ms, longest: 2s }", &["domains: [fine.test]", "domains: [lost.test]"]);
+    let fine = scene.served("fine.test");
+    let failed = || weir.metric("weir_acme_orders_total", &["certificate=\"lost.test\"", "result=\"failed\""]);
+    eventually("three attempts have failed", || failed().filter(|count| *count >= 3.0));
+    let (good, listed) = certs(&weir, &[]);
+    assert!(!good, "an ailing certificate is an exit code");
+    for words in [
+        "the authority could not reach http://lost.test/.well-known/acme-challenge/…: ",
+        "connection refused; is port 80 published, and does lost.test point here?",
+        " in a row: ",
+    ] {
+        assert!(listed.contains(words), "{words:?} is not in {listed}");
+    }
+    assert!(weir.log().contains("a certificate could not be had; what is served is served on"));
+    assert_eq!(scene.shown("fine.test"), fine);
+
+    scene.pebble.resolve("lost.test", "127.0.0.1");
+    scene.served("lost.test");
+    eventually("nothing ails any more", || {
+        let (good, listed) = certs(&weir, &[]);
+        (good && !listed.contains("last error")).then_some(())
+    });
+}
+
+#[test]
+fn certificates_are_renewed_by_themselves_under_load_without_a_failed_handshake() {
+    let scene = Scene::new(PebbleSettings { lifetime: Duration::from_secs(9), ..PebbleSettings::default() });
+    let weir = scene.weir("renew-before: 6s", &["domains: [r.test]"]);
+    let first = scene.served("r.test");
+    let (client, https) = (scene.pebble.client(), scene.https);
+    let mut open = client.connect(https, "r.test").unwrap();
+    let end = Instant::now() + Duration::from_secs(9);
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let client = client.clone();
+            std::thread::spawn(move || {
+                let mut count = 0;
+                while Instant::now() < end {
+                    let mut connection = client.connect(https, "r.test").expect("no handshake fails");
+                    connection.write("GET / HTTP/1.1\r\nHost: r.test\r\n\r\n");
+                    assert_eq!(connection.read_response().status, 200);
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    let handshakes: usize = load.into_iter().map(|thread| thread.join().expect("no failure")).sum();
+    let issued = weir.metric("weir_acme_orders_total", &["result=\"issued\""]).unwrap();
+    assert!(issued >= 3.0, "{issued} certificates in 9 s");
+    assert!(handshakes > 100, "{handshakes}");
+    assert_ne!(scene.shown("r.test"), first);
+    open.write("GET / HTTP/1.1\r\nHost: r.test\r\n\r\n");
+    assert_eq!(open.read_response().status, 200, "who was connected stays so");
+}
+
+#[test]
+fn a_restart_serves_at_once_what_is_stored_and_orders_nothing() {
+    let scene = Scene::new(PebbleSettings::default());
+    let mut weir = scene.weir("", &["domains: [a.test]"]);
+    let leaf = scene.served("a.test");
+    let folder = weir.folder().join("acme");
+    let live = folder.join("live/a.test/fullchain.pem");
+    assert!(std::fs::read_to_string(&live).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    let orders = scene.pebble.orders();
+    weir.restart();
+    assert_eq!(scene.shown("a.test"), leaf, "from the first handshake on");
+    let (good, listed) = certs(&weir, &[]);
+    assert!(good && listed.contains("(held)"), "{listed}");
+    assert_eq!(scene.pebble.orders(), orders);
+}
+
+#[test]
+fn a_process_killed_in_the_middle_of_an_order_goes_on_with_it() {
+    let scene = Scene::new(PebbleSettings { sleep: Some(3), ..PebbleSettings::default() });
+    let mut weir = scene.weir("", &["domains: [k.test]"]);
+    let order = weir.folder().join("acme/orders/k.test.json");
+    eventually("an order has begun", || order.exists().then_some(()));
+    weir.signal(Signal::Kill);
+    weir.wait_for_exit();
+    weir.restart();
+    scene.served("k.test");
+    assert_eq!(scene.pebble.orders(), 1, "the order of before was gone on with");
+    eventually("the order is over", || (!order.exists()).then_some(()));
+}
+
+#[test]
+fn an_operator_renews_and_revokes() {
+    let scene = Scene::new(PebbleSettings::default());
+    let weir = scene.weir("", &["domains: [a.test]"]);
+    let first = scene.served("a.test");
+    let (good, said) = certs(&weir, &["renew", "a.test"]);
+    assert!(good && said.contains("renewed; the next order is due 20"), "{said}");
+    let second = scene.shown("a.test");
+    assert_ne!(first, second);
+    assert_eq!(scene.pebble.status_of(&second), "Valid");
+
+    let (good, said) = certs(&weir, &["revoke", "a.test", "--reason", "key-compromise"]);
+    assert!(good && said.contains("was revoked"), "{said}");
+    assert_eq!(scene.pebble.status_of(&second), "Revoked");
+    eventually("another takes its place", || (scene.shown("a.test") != second).then_some(()));
+
+    let (good, said) = certs(&weir, &["renew", "b.test"]);
+    assert!(!good && said.contains("no certificate \"b.test\" is ordered; there are: a.test"), "{said}");
+    let (good, said) = certs(&weir, &["revoke", "a.test", "--reason", "spite"]);
+    assert!(!good && said.contains("there is no reason \"spite\""), "{said}");
+}
+
+#[test]
+fn an_account_is_bound_to_another_one_and_used_again() {
+    let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let accounts = vec![("kid-1", key)];
+    let scene = Scene::new(PebbleSettings { external_accounts: accounts, ..PebbleSettings::default() });
+    let bound = "external-account: { key-id: kid-1, hmac-file: hmac }, retry: { first: 300ms, longest: 1s }";
+    let weir = Weir::start_with(&scene.file(bound, &["domains: [a.test]"]), &[("hmac", &format!("{key}\n"))]);
+    scene.served("a.test");
+    weir.reload(&scene.file(bound, &["domains: [a.test]", "domains: [b.test]"]));
+    scene.served("b.test");
+    assert_eq!(scene.pebble.accounts(), 1);
+
+    let unbound = Scene::new(PebbleSettings { external_accounts: vec![("kid-1", key)], ..PebbleSettings::default() });
+    let weir = unbound.weir("", &["domains: [a.test]"]);
+    eventually("the reason is told", || {
+        certs(&weir, &[]).1.contains("wants to know an account of its own").then_some(())
+    });
+    assert!(certs(&weir, &[]).1.contains("write acme.external-account"));
+}
+
+#[test]
+fn an_account_that_the_authority_has_forgotten_is_made_anew() {
+    let mut scene = Scene::new(PebbleSettings::default());
+    let weir = scene.weir("retry: { first: 300ms, longest: 1s }", &["domains: [a.test]"]);
+    scene.served("a.test");
+    Arc::get_mut(&mut scene.pebble).unwrap().restart();
+    let (good, said) = certs(&weir, &["renew", "a.test"]);
+    assert!(good, "{said}");
+    scene.served("a.test");
+}
+
+#[test]
+fn two_processes_on_one_folder_order_once_and_answer_for_each_other() {
+    let scene = Scene::new(PebbleSettings { sleep: Some(1), ..PebbleSettings::default() });
+    let storage = tempfile::tempdir().unwrap();
+    let shared = format!("storage: {}", storage.path().join("acme").display());
+    // The second one alone stands where the authority looks.
+    let elsewhere = Scene::beside(&scene);
+    let text = |scene: &Scene| scene.file("", &["domains: [s.test]", "domains: [t.test]"]).replace("storage: acme", &shared);
+    let (one, other) = (Weir::start(&text(&elsewhere)), Weir::start(&text(&scene)));
+    for name in ["s.test", "t.test"] {
+        let leaf = scene.served(name);
+        let client = TlsClient::trusting_anyone(&[b"http/1.1"]);
+        eventually("both serve it", || (client.certificate_for(elsewhere.https, name) == leaf).then_some(()));
+    }
+    assert_eq!(scene.pebble.issued(), 2, "one of them orders each: {}\n{}", one.log(), other.log());
+    // What one renews, the other serves.
+    let before = scene.shown("s.test");
+    assert!(certs(&one, &["renew", "s.test"]).0);
+    eventually("the other serves it", || (scene.shown("s.test") != before).then_some(()));
+}
+
+#[test]
+fn another_directory_and_other_names_are_ordered_anew_while_the_old_certificate_is_served() {
+    let scene = Scene::new(PebbleSettings::default());
+    let weir = scene.weir("", &["domains: [a.test]"]);
+    let first = scene.served("a.test");
+    weir.reload(&scene.file("", &["domains: [a.test, more.test]"]));
+    let second = scene.served("more.test");
+    assert_eq!(names_of(&second), ["DNSName(a.test)", "DNSName(more.test)"]);
+    assert_ne!(first, second);
+
+    let production = Scene::new(PebbleSettings { http_port: scene.http.port(), tls_port: scene.https.port(), ..PebbleSettings::default() });
+    weir.reload(&production.file("", &["domains: [a.test, more.test]"]));
+    production.served("a.test");
+    eventually("it is held", || certs(&weir, &[]).1.contains("(held)").then_some(()));
+}
+
+#[test]
+fn a_reload_that_cannot_use_its_storage_changes_nothing() {
+    let scene = Scene::new(PebbleSettings::default());
+    let weir = scene.weir("", &["domains: [a.test]"]);
+    let leaf = scene.served("a.test");
+    weir.write(&scene.file("", &["domains: [a.test]"]).replace("storage: acme", "storage: /proc/nowhere"));
+    let refusal = weir.wait_for_refusal("acme.storage");
+    assert!(refusal.contains("cannot be used: /proc/nowhere/accounts: "), "{refusal}");
+    assert_eq!(scene.shown("a.test"), leaf);
+}
+
+#[test]
+fn a_certificate_is_ordered_on_demand_where_the_application_allows_it() {
+    let scene = Scene::new(PebbleSettings::default());
+    let allow = |allowed: bool| Answer::status(if allowed { 200 } else { 404 }, "");
+    let application = Origin::start(move |asked| allow(asked.target == "/ask?domain=yes.test"));
+    let ask = format!("http://{}/ask", application.address);
+    let weir = scene.weir(&format!("on-demand: {{ ask: '{ask}', rate: 2/h }}"), &[]);
+    // The very first handshake waits for it.
+    let mut connection = scene.pebble.client().connect(scene.https, "yes.test").expect("the handshake waits");
+    connection.write("GET / HTTP/1.1\r\nHost: yes.test\r\n\r\n");
+    assert_eq!(connection.read_response().text(), "origin");
+    assert!(scene.pebble.client().connect(scene.https, "no.test").is_err());
+    eventually("the refusal is told", || weir.log().contains("no.test may not have a certificate").then_some(()));
+    let asked = application.request_count();
+    // Refused lately, and beyond the rate: nobody is asked.
+    for name in ["no.test", "third.test"] {
+        assert!(scene.pebble.client().connect(scene.https, name).is_err());
+    }
+    assert_eq!(application.request_count(), asked);
+    assert_eq!(scene.pebble.issued(), 1);
+    assert_eq!(weir.metric("weir_acme_orders_total", &["certificate=\"on-demand\"", "result=\"issued\""]), Some(1.0));
+    assert!(weir.metric("weir_certificate_not_after_seconds", &["acme/on-demand"]).is_some());
 }

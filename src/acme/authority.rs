@@ -44,11 +44,13 @@ pub struct Failure {
     pub words: String,
     /// The authority wants to be asked no sooner.
     pub retry_after: Option<SystemTime>,
+    /// Nothing is wrong but the nonce: to be tried again at once.
+    pub is_bad_nonce: bool,
 }
 
 impl From<String> for Failure {
     fn from(words: String) -> Self {
-        Self { words, retry_after: None }
+        Self { words, retry_after: None, is_bad_nonce: false }
     }
 }
 
@@ -162,19 +164,27 @@ impl Authority {
     }
 
     fn failure(&self, error: &Error, retry_after: &RetryAfter) -> Failure {
-        Failure { words: words::of_error(self.directory(), error), retry_after: retry_after.take() }
+        failure(self.directory(), error, retry_after)
     }
 }
 
 impl Session {
     /// An error of the authority's, in words.
     pub fn failure(&self, directory: &str, error: &Error) -> Failure {
-        Failure { words: words::of_error(directory, error), retry_after: self.retry_after.take() }
+        failure(directory, error, &self.retry_after)
     }
 
     /// What the authority wished since it was last asked.
     pub fn retry_after(&self) -> Option<SystemTime> {
         self.retry_after.take()
+    }
+}
+
+fn failure(directory: &str, error: &Error, retry_after: &RetryAfter) -> Failure {
+    Failure {
+        words: words::of_error(directory, error),
+        retry_after: retry_after.take(),
+        is_bad_nonce: words::is_bad_nonce(error),
     }
 }
 

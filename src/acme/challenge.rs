@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use instant_acme::KeyAuthorization;
 use tokio::sync::Mutex;
@@ -15,6 +16,9 @@ use super::dns::{self, Solver};
 use super::mirror::Mirror;
 use super::storage::{CertificateStorage, StoredChallenge};
 use crate::model::{ChallengeType, DnsPropagation};
+
+/// The authority may ask another process of those that share the storage: they are told within milliseconds.
+const OTHERS_LOOK: Duration = Duration::from_millis(500);
 
 /// Publishes answers and takes them back.
 pub struct Publisher {
@@ -87,8 +91,11 @@ impl Publisher {
     }
 
     /// Returns when whoever looks finds the answers.
-    pub async fn settle(&self, certificate: &str) -> Result<(), String> {
-        self.mirror.refresh_challenges().await.map_err(|error| error.to_string())?;
+    pub async fn settle(&self, certificate: &str, kind: ChallengeType) -> Result<(), String> {
+        if kind != ChallengeType::Dns01 {
+            self.mirror.refresh_challenges().await.map_err(|error| error.to_string())?;
+            tokio::time::sleep(OTHERS_LOOK).await;
+        }
         let Some(dns) = &self.dns else { return Ok(()) };
         let written = dns.written.lock().await;
         let ours = written.iter().filter(|record| record.certificate == certificate);

@@ -69,7 +69,7 @@ impl Keeper {
         let signals = Arc::new(Signals {
             force: Notify::new(),
             look: Notify::new(),
-            status: Mutex::new(begin_status(&plan, &surroundings.settings)),
+            status: Mutex::new(begin_status(&plan, &surroundings)),
             settled: watch::Sender::new(false),
         });
         let work = Work { plan: plan.clone(), surroundings, signals: signals.clone() };
@@ -111,14 +111,15 @@ impl Signals {
     }
 }
 
-fn begin_status(plan: &Plan, settings: &model::Acme) -> Status {
+fn begin_status(plan: &Plan, surroundings: &Surroundings) -> Status {
+    let is_served = surroundings.mirror.shown_for(&plan.name).is_some();
     Status {
         name: plan.name.clone(),
         domains: plan.names(),
-        directory: settings.directory.clone(),
+        directory: surroundings.settings.directory.clone(),
         challenge: plan.wanted.issuance.challenge,
         on_demand: plan.ask.is_some(),
-        state: State::Awaited,
+        state: if is_served { State::Held } else { State::Awaited },
         next_order: SystemTime::UNIX_EPOCH,
         last_attempt: None,
         failures: 0,
@@ -151,13 +152,13 @@ impl Work {
 
     async fn turn(&self) -> Result<(), StorageError> {
         let (current, progress) = self.look().await?;
+        let due = self.due(current.as_deref(), &progress);
+        self.tell(current.as_deref(), &progress, due);
         if let Some(current) = &current
             && progress.ask_again.is_none_or(|at| at <= SystemTime::now())
         {
             return self.ask_for_suggestion(current, progress).await;
         }
-        let due = self.due(current.as_deref(), &progress);
-        self.tell(current.as_deref(), &progress, due);
         let wake = progress.ask_again.filter(|_| current.is_some()).map_or(due, |ask| ask.min(due));
         tokio::select! {
             () = sleep_until(wake) => {}

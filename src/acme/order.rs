@@ -26,6 +26,9 @@ use crate::model::{AcmeCertificate, AcmeDomain, KeyType};
 const POLLING: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(Duration::from_secs(300));
 
+/// Some authorities reject nonces at random, to find out who copes (RFC 8555 §6.5).
+const REJECTED_NONCES: u32 = 20;
+
 /// What an order needs of its surroundings.
 pub struct Ordering<'a> {
     pub name: &'a str,
@@ -38,6 +41,17 @@ pub struct Ordering<'a> {
 impl Ordering<'_> {
     /// `replaces`: the leaf that the new certificate takes the place of.
     pub async fn run(&self, replaces: Option<&CertificateDer<'_>>) -> Result<StoredCertificate, Failure> {
+        let mut rejected = 0;
+        loop {
+            match self.attempt(replaces).await {
+                // It has been sent three times by then; the order is gone on with where it stands.
+                Err(failure) if failure.is_bad_nonce && rejected < REJECTED_NONCES => rejected += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn attempt(&self, replaces: Option<&CertificateDer<'_>>) -> Result<StoredCertificate, Failure> {
         self.publisher.sweep(self.name).await;
         let session = self.authority.connect().await?;
         let outcome = match self.begin(&session, replaces).await {
@@ -181,7 +195,7 @@ impl Ordering<'_> {
             };
             self.publisher.publish(self.name, kind, &domain, &challenge.token, &challenge.key_authorization()).await?;
         }
-        Ok(self.publisher.settle(self.name).await?)
+        Ok(self.publisher.settle(self.name, kind).await?)
     }
 
     /// Which names could not be proven, and why.
@@ -199,7 +213,7 @@ impl Ordering<'_> {
             let reason = order.state().error.as_ref().map(|problem| problem.to_string());
             reasons.push(reason.unwrap_or_else(|| "the authority gives no reason".into()));
         }
-        Failure { words: reasons.join("; "), retry_after: session.retry_after() }
+        Failure { retry_after: session.retry_after(), ..Failure::from(reasons.join("; ")) }
     }
 
     fn failure(&self, session: &Session, error: &Error) -> Failure {

@@ -82,6 +82,10 @@ pub fn is_unknown_account(error: &Error) -> bool {
         || problem.detail.as_deref().is_some_and(|detail| detail.contains("unable to find existing account")))
 }
 
+pub fn is_bad_nonce(error: &Error) -> bool {
+    matches!(error, Error::Api(problem) if kind(problem) == "badNonce")
+}
+
 pub fn is_already_replaced(error: &Error) -> bool {
     matches!(error, Error::Api(problem) if kind(problem) == "alreadyReplaced")
 }

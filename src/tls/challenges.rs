@@ -41,7 +41,7 @@ struct Answers {
 }
 
 impl Challenges {
-    /// The answers from now on. A certificate that cannot be made is left out and named.
+    /// The answers from now on. A certificate that cannot be made is left out.
     pub fn replace(&self, answers: &[ChallengeAnswer]) -> Result<(), rcgen::Error> {
         let before = self.0.load();
         let mut next = Answers::default();
@@ -93,8 +93,10 @@ fn certificate(domain: &str, digest: &[u8; 32]) -> Result<Arc<CertifiedKey>, rcg
     params.custom_extensions.push(CustomExtension::new_acme_identifier(digest));
     let certificate = params.self_signed(&key)?;
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let certified = CertifiedKey::from_der(vec![certificate.der().clone()], private, &provider());
-    certified.map(Arc::new).map_err(|_| rcgen::Error::CouldNotParseKeyPair)
+    let signing = provider().key_provider.load_private_key(private);
+    let signing = signing.map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
+    // Not `from_der`: it would read the certificate, and trip over the extension.
+    Ok(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signing)))
 }
 
 #[cfg(test)]

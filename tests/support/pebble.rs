@@ -148,6 +148,7 @@ impl Pebble {
     }
 
     pub fn resolve(&self, name: &str, address: &str) -> Response {
+        self.dns("clear-a", json!({ "host": format!("{name}.") }));
         self.dns("add-a", json!({ "host": format!("{name}."), "addresses": [address] }))
     }
 
@@ -159,9 +160,14 @@ impl Pebble {
         self.pebble.log()
     }
 
-    /// How many orders it was asked to make.
+    /// How many orders there have been.
     pub fn orders(&self) -> usize {
-        self.log().matches("POST /order-plz").count()
+        self.log().matches("Added order").count()
+    }
+
+    /// How many accounts there have been.
+    pub fn accounts(&self) -> usize {
+        self.log().matches("accounts in memory").count()
     }
 
     /// How many certificates it has issued.

@@ -42,6 +42,23 @@ impl Weir {
         weir
     }
 
+    /// As [`Weir::start`], with more files beside the configuration: name and content.
+    #[track_caller]
+    pub fn start_with(yaml: &str, files: &[(&str, &str)]) -> Weir {
+        let mut weir = Self::spawn_with(&weir_binary(), yaml, files);
+        weir.wait_until_ready();
+        weir
+    }
+
+    /// Ends it, if it has not ended, and starts it again on the same file.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.process.signal(Signal::Terminate);
+        self.process.wait();
+        self.process = start(&weir_binary(), self.folder.path());
+        self.wait_until_ready();
+    }
+
     /// As [`Weir::start`], without the wait.
     pub fn spawn(yaml: &str) -> Weir {
         Self::spawn_program(&weir_binary(), yaml)
@@ -49,13 +66,16 @@ impl Weir {
 
     /// As [`Weir::spawn`], with a copy of the program that stands elsewhere.
     pub fn spawn_program(program: &Path, yaml: &str) -> Weir {
+        Self::spawn_with(program, yaml, &[])
+    }
+
+    fn spawn_with(program: &Path, yaml: &str, files: &[(&str, &str)]) -> Weir {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let (http, admin) = (free_address(), free_address());
-        let file = folder.path().join("weir.yaml");
-        std::fs::write(&file, complete(yaml, http, admin)).expect("the file can be written");
-        let mut command = Command::new(program);
-        command.arg("run").arg(&file).current_dir(folder.path());
-        let process = Process::start(command, &folder.path().join("weir.log"));
+        for (name, content) in files.iter().copied().chain([("weir.yaml", &*complete(yaml, http, admin))]) {
+            std::fs::write(folder.path().join(name), content).expect("the file can be written");
+        }
+        let process = start(program, folder.path());
         Weir { process, folder, http, admin }
     }
 
@@ -194,6 +214,12 @@ impl Weir {
     pub fn proportional_kib(&self) -> u64 {
         self.process.proportional_kib()
     }
+}
+
+fn start(program: &Path, folder: &Path) -> Process {
+    let mut command = Command::new(program);
+    command.arg("run").arg(folder.join("weir.yaml")).current_dir(folder);
+    Process::start(command, &folder.join("weir.log"))
 }
 
 /// Fills in what a test has no opinion on. Only keys at the left margin count as given.
