@@ -19,6 +19,9 @@ use crate::model::DnsPropagation;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Who is asked at the very end may still answer.
+const SHORTEST_ROUND: Duration = Duration::from_secs(2);
+
 /// The root zone has 26 addresses; a zone with more is not asked completely.
 const MAX_SERVERS: usize = 32;
 
@@ -33,15 +36,10 @@ pub async fn wait(name: &str, value: &str, settings: &DnsPropagation, resolvers:
     }
     let deadline = Instant::now() + settings.timeout;
     let mut watch = Watch { name, value, servers: &settings.servers, resolvers, waiting: Vec::new(), seen: 0 };
-    let mut trouble = "no server was asked; allow more time under dns-propagation".to_owned();
     let mut pause = FIRST_PAUSE;
     loop {
-        match timeout_at(deadline, watch.round()).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(reason)) => trouble = reason,
-            // What the last whole round met says more than that this one was cut.
-            Err(_) => {}
-        }
+        let now = Instant::now();
+        let Err(trouble) = watch.round(deadline.max(now + SHORTEST_ROUND)).await else { return Ok(()) };
         let now = Instant::now();
         if now >= deadline {
             return Err(format!("{name}: after {:?}, {trouble}", settings.timeout));
@@ -70,16 +68,17 @@ struct Server {
 
 impl Watch<'_> {
     /// Asks all that have not shown the record. The error says who does not, and why.
-    async fn round(&mut self) -> Result<(), String> {
+    async fn round(&mut self, until: Instant) -> Result<(), String> {
         if self.waiting.is_empty() {
             self.waiting = match self.servers {
-                [] => name_servers(self.name, self.resolvers).await?,
+                [] => name_servers(self.name, self.resolvers, until).await?,
                 given => {
                     given.iter().take(MAX_SERVERS).map(|&at| server(at.to_string(), at)).collect::<Result<_, _>>()?
                 }
             };
         }
-        let answers = join_all(self.waiting.iter().map(|server| server.lookup.texts(self.name))).await;
+        let questions = self.waiting.iter().map(|server| in_time(until, server.lookup.texts(self.name)));
+        let answers = join_all(questions).await;
         let (mut missing, mut silent, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         for (server, answer) in std::mem::take(&mut self.waiting).into_iter().zip(answers) {
             match answer {
@@ -103,15 +102,16 @@ impl Watch<'_> {
 }
 
 /// Those of the closest zone that has any.
-async fn name_servers(name: &str, resolvers: &[SocketAddr]) -> Result<Vec<Server>, String> {
+async fn name_servers(name: &str, resolvers: &[SocketAddr], until: Instant) -> Result<Vec<Server>, String> {
     let lookup = Lookup::new(resolvers)?;
     let unknown = |reason: &str| {
         format!("the zone's name servers are not found: {reason}; write whom to ask under dns-propagation.servers")
     };
     for zone in suffixes(name) {
-        match lookup.name_servers(zone).await {
+        match in_time(until, lookup.name_servers(zone)).await {
             Ok(names) if !names.is_empty() => {
-                let found = join_all(names.iter().map(async |host| (host.clone(), lookup.addresses(host).await))).await;
+                let addresses = async |host: &String| (host.clone(), in_time(until, lookup.addresses(host)).await);
+                let found = join_all(names.iter().map(addresses)).await;
                 return of_addresses(found).map_err(|reason| unknown(&reason));
             }
             Ok(_) | Err(Failure::Negative(_)) => {}
@@ -134,6 +134,10 @@ fn of_addresses(found: Vec<(String, Result<Vec<IpAddr>, Failure>)>) -> Result<Ve
     }
     servers.sort();
     servers.into_iter().take(MAX_SERVERS).map(|(label, ip)| server(label, (ip, DNS_PORT).into())).collect()
+}
+
+async fn in_time<T>(until: Instant, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout_at(until, answer).await.unwrap_or_else(|_| Err(Failure::Silent("no answer in time".into())))
 }
 
 fn server(label: String, address: SocketAddr) -> Result<Server, String> {
