@@ -18,6 +18,9 @@ mod lookup;
 mod propagation;
 mod rfc2136;
 
+#[cfg(test)]
+mod tests;
+
 pub use alias::target;
 pub use propagation::wait;
 
