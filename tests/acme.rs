@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use support::{Answer, Origin, Pebble, PebbleSettings, Signal, TlsClient, Weir, eventually, free_address, request, weir_command};
+use support::{Answer, Knot, Origin, Pebble, PebbleSettings, SECRET, Signal, TlsClient, Weir, eventually, free_address, request, weir_command};
 
 /// An authority, and the ports where it looks.
 struct Scene {
@@ -104,6 +104,26 @@ fn tls_alpn_01_is_answered_on_the_tls_listener() {
     let client = TlsClient::trusting_anyone(&[b"acme-tls/1"]);
     assert!(client.connect(scene.https, "b.test").is_err(), "there is nothing to prove any more");
     eventually("it is held", || certs(&weir, &[]).1.contains("by tls-alpn-01 (held)").then_some(()));
+}
+
+#[test]
+fn dns_01_gets_a_wildcard_and_its_base_name_together() {
+    let knot = Knot::start("hmac-sha512", &[("w.test", "")]);
+    let scene = Scene::new(PebbleSettings { dns: Some(knot.address), ..PebbleSettings::default() });
+    let key = format!("key-name: weir., algorithm: hmac-sha512, secret-file: {}", knot.secret_file(SECRET).display());
+    let server = knot.address;
+    let dns = format!("dns: {{ rfc2136: {{ server: '{server}', {key} }} }}, dns-propagation: {{ servers: ['{server}'] }}");
+    let weir = scene.weir(&dns, &["domains: ['*.w.test', w.test], challenge: dns-01, key: ecdsa-p384"]);
+    let leaf = scene.served("any.w.test");
+    assert_eq!(names_of(&leaf), ["DNSName(*.w.test)", "DNSName(w.test)"]);
+    assert_eq!(scene.served("w.test"), leaf);
+    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).unwrap();
+    let curve = parsed.public_key().algorithm.parameters.as_ref().unwrap().as_oid().unwrap().to_id_string();
+    assert_eq!(curve, "1.3.132.0.34", "the key is on P-384");
+    eventually("both records are taken back", || knot.ask("_acme-challenge.w.test", "TXT").is_empty().then_some(()));
+    let (good, said) = certs(&weir, &["renew", "*.w.test"]);
+    assert!(good, "{said}");
+    assert_ne!(scene.shown("any.w.test"), leaf);
 }
 
 #[test]

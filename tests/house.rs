@@ -28,6 +28,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("snapshot", &["diagnostics", "model", "telemetry", "tls"]),
     // `telemetry`, `tls`: handed through into the snapshot.
     ("compile", &["diagnostics", "model", "snapshot", "telemetry", "tls"]),
+    ("http_client", &["tls"]),
+    // `tls`: what is ordered is shown there. It knows no file of Weir's: its storage is the authority's business.
+    ("acme", &["diagnostics", "http_client", "model", "timestamp", "tls"]),
     ("discovery", &["snapshot"]),
     ("health", &["model", "snapshot"]),
     // Serves what it is given: it knows no file, no control plane and nobody who looks at it.
@@ -40,6 +43,7 @@ const DOORS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "acme",
             "admin",
             "compile",
             "diagnostics",

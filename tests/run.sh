@@ -3,7 +3,7 @@
 #
 #   bash tests/run.sh [ARGUMENTS FOR cargo test]
 #
-# The tests drive the real binary against real nginx origins with curl, wrk and h2load. On Debian and
+# The tests drive the real binary against real nginx origins with curl, wrk and h2load, and against a real Knot DNS. On Debian and
 # Ubuntu, run as root, the script installs what is missing of them; elsewhere it says what to install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 install_tools() {
     local missing=() pair
     for pair in cc:build-essential cmake:cmake nginx:nginx-light curl:curl wrk:wrk h2load:nghttp2-client openssl:openssl \
-        pebble:pebble; do
+        pebble:pebble knotd:knot kdig:knot-dnsutils; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
     if [ "${#missing[@]}" -eq 0 ]; then

@@ -15,6 +15,7 @@ mod certificates;
 mod frames;
 mod http1;
 mod http2;
+mod knot;
 mod nginx;
 mod origin;
 mod pebble;
@@ -33,6 +34,7 @@ pub use frames::{
 };
 pub use http1::{Connection, Request, Response, request};
 pub use http2::{H2Client, H2Origin, H2Response, H2Stream, grpc_message};
+pub use knot::{Knot, OTHER_SECRET, SECRET};
 pub use nginx::Nginx;
 pub use origin::{Answer, Blackhole, Origin, Received};
 pub use pebble::{Pebble, PebbleSettings};
