@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use support::{Answer, Knot, Origin, Pebble, PebbleSettings, SECRET, Signal, TlsClient, Weir, eventually, free_address, request, weir_command};
+use support::{
+    Answer, Knot, Origin, Pebble, PebbleSettings, SECRET, Signal, TlsClient, Weir, eventually, free_address, request,
+    weir_command,
+};
 
 /// An authority, and the ports where it looks.
 struct Scene {
@@ -88,7 +91,10 @@ fn http_01_is_answered_before_redirects_and_access_lists_and_the_certificate_is_
     assert_eq!(request(scene.http, "GET", "/").host("a.test").send().status, 403, "for others nothing changed");
     let unknown = request(scene.http, "GET", "/.well-known/acme-challenge/unknown").host("a.test").send();
     assert_eq!(unknown.status, 403, "a token that is not ours is routed as ever");
-    assert!(std::fs::read_dir(weir.folder().join("acme/challenges")).unwrap().next().is_none(), "answers are taken back");
+    assert!(
+        std::fs::read_dir(weir.folder().join("acme/challenges")).unwrap().next().is_none(),
+        "answers are taken back"
+    );
     assert_eq!(weir.metric("weir_acme_orders_total", &["certificate=\"a.test\"", "result=\"issued\""]), Some(1.0));
     assert!(weir.metric("weir_certificate_not_after_seconds", &["certificate=\"acme/a.test\""]).unwrap() > 1.7e9);
 }
@@ -112,7 +118,8 @@ fn dns_01_gets_a_wildcard_and_its_base_name_together() {
     let scene = Scene::new(PebbleSettings { dns: Some(knot.address), ..PebbleSettings::default() });
     let key = format!("key-name: weir., algorithm: hmac-sha512, secret-file: {}", knot.secret_file(SECRET).display());
     let server = knot.address;
-    let dns = format!("dns: {{ rfc2136: {{ server: '{server}', {key} }} }}, dns-propagation: {{ servers: ['{server}'] }}");
+    let dns =
+        format!("dns: {{ rfc2136: {{ server: '{server}', {key} }} }}, dns-propagation: {{ servers: ['{server}'] }}");
     let weir = scene.weir(&dns, &["domains: ['*.w.test', w.test], challenge: dns-01, key: ecdsa-p384"]);
     let leaf = scene.served("any.w.test");
     assert_eq!(names_of(&leaf), ["DNSName(*.w.test)", "DNSName(w.test)"]);
@@ -301,7 +308,8 @@ fn two_processes_on_one_folder_order_once_and_answer_for_each_other() {
     let shared = format!("storage: {}", storage.path().join("acme").display());
     // The second one alone stands where the authority looks.
     let elsewhere = Scene::beside(&scene);
-    let text = |scene: &Scene| scene.file("", &["domains: [s.test]", "domains: [t.test]"]).replace("storage: acme", &shared);
+    let text =
+        |scene: &Scene| scene.file("", &["domains: [s.test]", "domains: [t.test]"]).replace("storage: acme", &shared);
     let (one, other) = (Weir::start(&text(&elsewhere)), Weir::start(&text(&scene)));
     for name in ["s.test", "t.test"] {
         let leaf = scene.served(name);
@@ -325,7 +333,11 @@ fn another_directory_and_other_names_are_ordered_anew_while_the_old_certificate_
     assert_eq!(names_of(&second), ["DNSName(a.test)", "DNSName(more.test)"]);
     assert_ne!(first, second);
 
-    let production = Scene::new(PebbleSettings { http_port: scene.http.port(), tls_port: scene.https.port(), ..PebbleSettings::default() });
+    let production = Scene::new(PebbleSettings {
+        http_port: scene.http.port(),
+        tls_port: scene.https.port(),
+        ..PebbleSettings::default()
+    });
     weir.reload(&production.file("", &["domains: [a.test, more.test]"]));
     production.served("a.test");
     eventually("it is held", || certs(&weir, &[]).1.contains("(held)").then_some(()));

@@ -17,7 +17,8 @@ use http::header::RETRY_AFTER;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use instant_acme::{
-    Account, AccountCredentials, BodyWrapper, BytesResponse, Error, ExternalAccountKey, HttpClient as AcmeHttp, NewAccount,
+    Account, AccountCredentials, BodyWrapper, BytesResponse, Error, ExternalAccountKey, HttpClient as AcmeHttp,
+    NewAccount,
 };
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +94,10 @@ impl Authority {
         let text = self.storage.account(self.directory()).await.map_err(|error| error.to_string())?;
         let parse = |text: Secret| {
             serde_json::from_str(text.expose()).map_err(|error| {
-                format!("the account of {} in the storage cannot be read: {error}; take it out to get a new one", self.directory())
+                format!(
+                    "the account of {} in the storage cannot be read: {error}; take it out to get a new one",
+                    self.directory()
+                )
             })
         };
         Ok(text.map(parse).transpose()?)

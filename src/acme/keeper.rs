@@ -207,7 +207,11 @@ impl Work {
         status.last_error = progress.last_error.clone();
     }
 
-    async fn ask_for_suggestion(&self, current: &LoadedCertificate, mut progress: Progress) -> Result<(), StorageError> {
+    async fn ask_for_suggestion(
+        &self,
+        current: &LoadedCertificate,
+        mut progress: Progress,
+    ) -> Result<(), StorageError> {
         let Ok(_permit) = self.surroundings.permits.acquire().await else { return Ok(()) };
         let asked = suggestion::ask(&self.surroundings.authority, current, SystemTime::now()).await;
         (progress.suggested, progress.ask_again) = (asked.suggested.or(progress.suggested), Some(asked.ask_again));
@@ -249,7 +253,8 @@ impl Work {
             publisher: &self.surroundings.publisher,
         };
         let stored = ordering.run(current.map(|current| &current.key().cert[0])).await?;
-        Ok(mirror::parse(&self.plan, &stored).map_err(|error| format!("what the authority sent cannot be used: {error}"))?)
+        Ok(mirror::parse(&self.plan, &stored)
+            .map_err(|error| format!("what the authority sent cannot be used: {error}"))?)
     }
 
     async fn note(

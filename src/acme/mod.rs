@@ -42,8 +42,8 @@ use authority::Authority;
 use challenge::{Dns, Publisher};
 use keeper::{Keeper, Surroundings};
 use mirror::Mirror;
-pub use plan::Status;
 use plan::Plan;
+pub use plan::Status;
 use storage::{CertificateStorage, Directory};
 
 /// Orders under way at one time. An authority bounds them, too.
@@ -124,7 +124,8 @@ pub fn check(settings: &model::Acme) -> Diagnostics {
 
 fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |error: String| format!("cannot read roots from {}: {error}", path.display());
-    let roots: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?.collect();
+    let roots: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?.collect();
     match roots {
         Ok(roots) if roots.is_empty() => Err(wrong("there is no certificate in it".into())),
         Ok(roots) => Ok(roots),
@@ -326,11 +327,7 @@ impl Drop for Running {
 }
 
 /// Sees what other processes do: their challenges are answered, and their certificates served.
-async fn follow_storage(
-    surroundings: Arc<Surroundings>,
-    keepers: SharedKeepers,
-    mut known: BTreeMap<String, String>,
-) {
+async fn follow_storage(surroundings: Arc<Surroundings>, keepers: SharedKeepers, mut known: BTreeMap<String, String>) {
     loop {
         let seen = async {
             surroundings.mirror.refresh_challenges().await?;

@@ -30,10 +30,12 @@ const REFUSED_NAMES: usize = 10_000;
 /// Whether a certificate for this name may be ordered.
 pub async fn ask(http: &HttpClient, url: &str, name: &str) -> Result<(), String> {
     let separator = if url.contains('?') { '&' } else { '?' };
-    let wrong = |reason: String| format!("cannot ask acme.on-demand.ask whether {name} may have a certificate: {reason}");
+    let wrong =
+        |reason: String| format!("cannot ask acme.on-demand.ask whether {name} may have a certificate: {reason}");
     let request = Request::get(format!("{url}{separator}domain={name}")).body(Bytes::new());
     let request = request.map_err(|error| wrong(error.to_string()))?;
-    let answer = http.clone().with_time_limit(ASK_LIMIT).send(request).await.map_err(|error| wrong(error.to_string()))?;
+    let answer =
+        http.clone().with_time_limit(ASK_LIMIT).send(request).await.map_err(|error| wrong(error.to_string()))?;
     match answer.status() {
         http::StatusCode::OK => Ok(()),
         status => Err(format!("acme.on-demand.ask answered {}: {name} may not have a certificate", status.as_u16())),

@@ -34,12 +34,7 @@ impl Validity {
 
 /// `suggested`: within the authority's window. It decides alone where no `renew_before` is written; where one is, the
 /// earlier of both stands: an authority that is about to revoke asks for an early renewal.
-pub fn due(
-    validity: Validity,
-    renew_before: Option<Duration>,
-    suggested: Option<SystemTime>,
-    seed: u64,
-) -> SystemTime {
+pub fn due(validity: Validity, renew_before: Option<Duration>, suggested: Option<SystemTime>, seed: u64) -> SystemTime {
     let lifetime = validity.lifetime();
     // More than the whole lifetime was meant for certificates that live longer.
     let left = renew_before.filter(|left| *left < lifetime).unwrap_or(lifetime / SHARE_LEFT);
@@ -147,7 +142,8 @@ mod tests {
     fn failures_triple_the_wait_up_to_the_longest() {
         let retry = AcmeRetry { first: Duration::from_secs(15), longest: Duration::from_secs(6 * 3600) };
         let wait = |failures| retry_at(start(), failures, &retry, None, 3).duration_since(start()).unwrap().as_secs();
-        for (failures, seconds) in [(1, 15), (2, 45), (3, 135), (4, 405), (7, 10_935), (8, 21_600), (4_000_000, 21_600)] {
+        for (failures, seconds) in [(1, 15), (2, 45), (3, 135), (4, 405), (7, 10_935), (8, 21_600), (4_000_000, 21_600)]
+        {
             assert!((seconds * 9 / 10..=seconds).contains(&wait(failures)), "{failures}: {}", wait(failures));
         }
     }

@@ -20,13 +20,19 @@ pub fn of_challenge(domain: &str, challenge: ChallengeType, problem: &Problem) -
     let detail = detail(problem);
     match (kind(problem), challenge) {
         ("connection", ChallengeType::Http01) => {
-            format!("the authority could not reach {asked}: {detail}; is port 80 published, and does {domain} point here?")
+            format!(
+                "the authority could not reach {asked}: {detail}; is port 80 published, and does {domain} point here?"
+            )
         }
         ("connection", ChallengeType::TlsAlpn01) => {
-            format!("the authority could not reach {asked}: {detail}; is port 443 published, and does {domain} point here?")
+            format!(
+                "the authority could not reach {asked}: {detail}; is port 443 published, and does {domain} point here?"
+            )
         }
         ("connection" | "dns", ChallengeType::Dns01) => {
-            format!("the authority could not look up {asked}: {detail}; is the zone delegated to the servers that acme.dns writes to?")
+            format!(
+                "the authority could not look up {asked}: {detail}; is the zone delegated to the servers that acme.dns writes to?"
+            )
         }
         ("dns", ChallengeType::Http01 | ChallengeType::TlsAlpn01) => {
             format!("the authority could not look up {domain}: {detail}; is there an A or AAAA record for it?")
@@ -36,7 +42,9 @@ pub fn of_challenge(domain: &str, challenge: ChallengeType, problem: &Problem) -
             format!("the authority found something else in {asked}: {detail}; does acme.dns write to the public zone?")
         }
         ("unauthorized" | "incorrectResponse", ChallengeType::Http01 | ChallengeType::TlsAlpn01) => {
-            format!("the authority was answered by somebody else at {asked}: {detail}; does {domain} point to this server?")
+            format!(
+                "the authority was answered by somebody else at {asked}: {detail}; does {domain} point to this server?"
+            )
         }
         ("caa", _) => format!("a CAA record of {domain} forbids this authority: {detail}"),
         _ => format!("the authority could not prove {domain} with {challenge}: {detail}"),
@@ -47,7 +55,9 @@ pub fn of_challenge(domain: &str, challenge: ChallengeType, problem: &Problem) -
 pub fn of_error(directory: &str, error: &Error) -> String {
     match error {
         Error::Api(problem) => of_problem(directory, problem),
-        Error::Timeout(_) => format!("{directory} did not finish the order in time; it is gone on with at the next attempt"),
+        Error::Timeout(_) => {
+            format!("{directory} did not finish the order in time; it is gone on with at the next attempt")
+        }
         Error::Json(_) => {
             format!("{directory} does not answer as an ACME directory does ({error}); is the URL right?")
         }
@@ -67,7 +77,9 @@ fn of_problem(directory: &str, problem: &Problem) -> String {
             format!("{directory} wants to know an account of its own: {detail}; write acme.external-account")
         }
         "userActionRequired" => format!("{directory} wants an operator to do something first: {detail}"),
-        "invalidContact" | "unsupportedContact" => format!("{directory} does not take this mail address: {detail}; mend acme.email"),
+        "invalidContact" | "unsupportedContact" => {
+            format!("{directory} does not take this mail address: {detail}; mend acme.email")
+        }
         "invalidProfile" => format!("{directory} does not have this profile: {detail}; mend acme.profile"),
         "caa" => format!("a CAA record forbids {directory}: {detail}"),
         "" => format!("{directory} refused: {detail}"),

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::query::{ExplainQuery, Parameters};
 use super::redact::redact;
-use super::{Operation, Inspect, Readiness};
+use super::{Inspect, Operation, Readiness};
 use crate::model::RevocationReason;
 
 pub(super) struct Answer {

@@ -59,8 +59,13 @@ pub trait Inspect: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Begins to order a certificate anew, due or not.
-    RenewCertificate { name: String },
-    RevokeCertificate { name: String, reason: RevocationReason },
+    RenewCertificate {
+        name: String,
+    },
+    RevokeCertificate {
+        name: String,
+        reason: RevocationReason,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use crate::acme::Status;
-use crate::admin::{Operation, Configuration, ExplainQuery, Inspect, Readiness, ReloadStatus};
+use crate::admin::{Configuration, ExplainQuery, Inspect, Operation, Readiness, ReloadStatus};
 use crate::explain::{Question, explain};
 use crate::snapshot::upstream::UpstreamStatus;
 
@@ -70,9 +70,11 @@ impl Inspect for Inspector {
             })
             .collect();
         // Those that have not come yet.
-        listed.extend(orders.into_iter().map(|(name, order)| {
-            json!({ "certificate": name, "names": order.domains, "order": order })
-        }));
+        listed.extend(
+            orders
+                .into_iter()
+                .map(|(name, order)| json!({ "certificate": name, "names": order.domains, "order": order })),
+        );
         json!(listed)
     }
 

@@ -57,9 +57,11 @@ impl App {
             Part::Successor => settle(&snapshot).await,
         }
         // Certificates that were ordered before are served from the first handshake on.
-        let prepared = self.acme.prepare(&snapshot.model).await.map_err(|found| {
-            StartError::Refused(report::text(&found.into(), &candidate.source))
-        })?;
+        let prepared = self
+            .acme
+            .prepare(&snapshot.model)
+            .await
+            .map_err(|found| StartError::Refused(report::text(&found.into(), &candidate.source)))?;
         self.acme.apply(prepared).await;
         parts.access_log = open_access_log(self, &snapshot.model).context("cannot open the access log")?;
         self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));

@@ -50,7 +50,8 @@ pub fn list(address: SocketAddr, format: Format) -> anyhow::Result<ExitCode> {
         Format::Json => print!("{answer}"),
         Format::Text => print!("{}", table(&listed)),
     }
-    let ails = |one: &Listed| one.validity.as_deref() != Some("valid") || one.order.as_ref().is_some_and(|o| o.failures > 0);
+    let ails =
+        |one: &Listed| one.validity.as_deref() != Some("valid") || one.order.as_ref().is_some_and(|o| o.failures > 0);
     Ok(if listed.iter().any(ails) { ExitCode::from(NO) } else { ExitCode::SUCCESS })
 }
 

@@ -153,7 +153,9 @@ pub fn main() -> ExitCode {
         Command::Certs { admin, what: Some(Certs::Renew { name, wait }), .. } => {
             certs::renew(admin, &name, Duration::from_secs(wait))
         }
-        Command::Certs { admin, what: Some(Certs::Revoke { name, reason }), .. } => certs::revoke(admin, &name, &reason),
+        Command::Certs { admin, what: Some(Certs::Revoke { name, reason }), .. } => {
+            certs::revoke(admin, &name, &reason)
+        }
         Command::Version => print(&format!("weir {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "weir", &mut std::io::stdout());

@@ -232,7 +232,9 @@ pub struct AcmeDomain(Arc<str>);
 impl AcmeDomain {
     pub fn parse(text: &str) -> Result<Self, String> {
         let name = match HostName::parse(text)? {
-            HostName::CatchAll => return Err("\"*\" stands for every name; no certificate can be ordered for it".into()),
+            HostName::CatchAll => {
+                return Err("\"*\" stands for every name; no certificate can be ordered for it".into());
+            }
             name @ (HostName::Exact(_) | HostName::Wildcard(_)) => name.to_string(),
         };
         if name.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok() {

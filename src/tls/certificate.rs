@@ -167,7 +167,8 @@ impl LoadedCertificate {
             .collect::<Result<_, _>>()
             .map_err(|error| format!("the chain is not PEM: {error}"))?;
         let leaf = Leaf::parse(chain.first().ok_or("there is no certificate in the chain")?)?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| format!("the key is not PEM: {error}"))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| format!("the key is not PEM: {error}"))?;
         // Proves that both belong together.
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| error.to_string())?;
         Ok(Self { leaf, about, key: Arc::new(certified) })

@@ -26,9 +26,15 @@ pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 /// What an authority may ask for now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ChallengeAnswer {
-    Http { token: Box<str>, key_authorization: Box<str> },
+    Http {
+        token: Box<str>,
+        key_authorization: Box<str>,
+    },
     /// `digest`: SHA-256 of the key authorization.
-    TlsAlpn { domain: Box<str>, digest: [u8; 32] },
+    TlsAlpn {
+        domain: Box<str>,
+        digest: [u8; 32],
+    },
 }
 
 #[derive(Default)]

@@ -53,13 +53,7 @@ pub fn renew_certificates(
     in_force.iter().map(renewed).collect()
 }
 
-fn load(
-    cert: &Path,
-    key: &Path,
-    about: About,
-    now: SystemTime,
-    report: &mut Report<'_>,
-) -> Option<LoadedCertificate> {
+fn load(cert: &Path, key: &Path, about: About, now: SystemTime, report: &mut Report<'_>) -> Option<LoadedCertificate> {
     let pair = KeyPair::read(cert, key, report)?;
     let leaf = report.unless(
         ".cert",

@@ -107,7 +107,11 @@ impl CertificateResolver {
             drop(reported);
             let certificate = FALLBACK_NAME;
             if is_awaited(&self.awaited.load(), sni) {
-                tracing::warn!(sni, certificate, "the certificate for this name is on its way; a self-signed one is shown");
+                tracing::warn!(
+                    sni,
+                    certificate,
+                    "the certificate for this name is on its way; a self-signed one is shown"
+                );
             } else {
                 tracing::warn!(sni, certificate, "no certificate has this name; a self-signed one is shown");
             }

@@ -80,8 +80,7 @@ impl Pebble {
         };
         let (address, management) = (free_address(), free_address());
         let pebble = start_pebble(&folder, &settings, address, management, dns);
-        let pebble =
-            Pebble { pebble, _dns: own_dns, folder, authority, address, management, dns_management, settings };
+        let pebble = Pebble { pebble, _dns: own_dns, folder, authority, address, management, dns_management, settings };
         pebble.wait_until_ready();
         pebble
     }
@@ -118,7 +117,10 @@ impl Pebble {
     /// `acme: { directory, ca, storage, … }` for a file, with more keys in it.
     pub fn keys(&self, more: &str) -> String {
         let (directory, ca) = (self.directory(), self.ca());
-        format!("acme: {{ directory: \"{directory}\", ca: {}, storage: acme, email: ops@a.test, {more} }}\n", ca.display())
+        format!(
+            "acme: {{ directory: \"{directory}\", ca: {}, storage: acme, email: ops@a.test, {more} }}\n",
+            ca.display()
+        )
     }
 
     /// A client that trusts what it has issued, and nothing else.
@@ -131,7 +133,8 @@ impl Pebble {
     pub fn status_of(&self, leaf: &[u8]) -> String {
         let (_, parsed) = x509_parser::parse_x509_certificate(leaf).expect("a certificate");
         let serial = parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let answer: Value = serde_json::from_str(&self.manage(&format!("/cert-status-by-serial/{serial}"))).expect("JSON");
+        let answer: Value =
+            serde_json::from_str(&self.manage(&format!("/cert-status-by-serial/{serial}"))).expect("JSON");
         answer["Status"].as_str().expect("a status").to_owned()
     }
 

@@ -1,8 +1,8 @@
 //! The ACME authority, and the certificates that are ordered from it.
 
-use super::Lowering;
 use super::certificate::Challengeable;
 use super::process::all;
+use super::{Lowering, Place};
 use crate::defaults;
 use crate::model::{
     Acme, AcmeCertificate, AcmeRetry, ChallengeType, Cloudflare, DnsPropagation, DnsProvider, ExecDns, ExternalAccount,
@@ -15,7 +15,7 @@ use crate::sources::config::tree::NodeId;
 /// None where no authority is named, or where what was written cannot be read.
 pub fn acme(cx: &Lowering, written: Field<shapes::Acme>, listeners: Challengeable) -> Option<Acme> {
     let (at, shape) = written.given()?;
-    let (challenge_at, issuance) = (shape.challenge.key(), issuance(&shape, &defaults()));
+    let (challenge_at, issuance) = (readable(&shape.challenge), issuance(&shape, &defaults()));
     let dns = shape.dns.given().and_then(|(at, provider)| dns_provider(cx, at, provider));
     if let Some(place) = challenge_at {
         check_listeners(cx, place, issuance.challenge, listeners);
@@ -55,7 +55,7 @@ pub fn certificate(
         profile: written.profile,
         ..shapes::Acme::default()
     };
-    let (challenge_at, issuance) = (own.challenge.key(), issuance(&own, &inherited));
+    let (challenge_at, issuance) = (readable(&own.challenge), issuance(&own, &inherited));
     let (at_domains, list) = cx.required(written.domains, at, "domains", "domains: [example.org, www.example.org]")?;
     if list.is_empty() {
         cx.error_with(at_domains.value(), "a certificate without a name", "write at least one, as [example.org]");
@@ -65,7 +65,11 @@ pub fn certificate(
     for (at, domain) in list.into_iter().filter_map(Field::given) {
         if domain.0.is_wildcard() && issuance.challenge != ChallengeType::Dns01 {
             let message = format!("{} needs dns-01: {} proves single names only", domain.0, issuance.challenge);
-            cx.error_with(at.value(), message, "write challenge: dns-01, and say under acme.dns where records are written");
+            cx.error_with(
+                at.value(),
+                message,
+                "write challenge: dns-01, and say under acme.dns where records are written",
+            );
         }
         if domains.contains(&domain.0) {
             cx.error_with(at.value(), format!("\"{}\" is here twice", domain.0), "take one out");
@@ -83,14 +87,26 @@ pub fn certificate(
     (domains.len() == written && written > 0).then_some(AcmeCertificate { domains, issuance })
 }
 
-fn check_dns(cx: &Lowering, place: super::Place, at: NodeId) {
-    if !cx.is_one_misspelled(at, &["dns"]) {
-        let message = "dns-01 has nowhere to write its records";
-        cx.error_with(place, message, "write under acme, for example, dns: { rfc2136: { server: …, key-name: …, secret-file: … } }");
+/// The place of a value that could be read.
+fn readable<T>(field: &Field<T>) -> Option<Place> {
+    match field {
+        Field::Given(at, _) => Some(at.key()),
+        Field::Absent | Field::Wrong(_) => None,
     }
 }
 
-fn check_listeners(cx: &Lowering, place: super::Place, challenge: ChallengeType, listeners: Challengeable) {
+fn check_dns(cx: &Lowering, place: Place, at: NodeId) {
+    if !cx.is_one_misspelled(at, &["dns"]) {
+        let message = "dns-01 has nowhere to write its records";
+        cx.error_with(
+            place,
+            message,
+            "write under acme, for example, dns: { rfc2136: { server: …, key-name: …, secret-file: … } }",
+        );
+    }
+}
+
+fn check_listeners(cx: &Lowering, place: Place, challenge: ChallengeType, listeners: Challengeable) {
     match challenge {
         ChallengeType::Http01 if !listeners.plain => {
             let message = "http-01 is answered on port 80, and no listener is plain";
@@ -98,7 +114,11 @@ fn check_listeners(cx: &Lowering, place: super::Place, challenge: ChallengeType,
         }
         ChallengeType::TlsAlpn01 if !listeners.tls => {
             let message = "tls-alpn-01 is answered on port 443, and no listener has TLS";
-            cx.warning(place, message, "add a listener with tls: {} that port 443 leads to, or write challenge: http-01");
+            cx.warning(
+                place,
+                message,
+                "add a listener with tls: {} that port 443 leads to, or write challenge: http-01",
+            );
         }
         ChallengeType::Http01 | ChallengeType::TlsAlpn01 | ChallengeType::Dns01 => {}
     }

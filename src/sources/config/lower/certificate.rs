@@ -16,7 +16,16 @@ pub enum Certificates {
     Missing,
 }
 
-pub fn are_named(cx: &Lowering, written: &Field<List<shapes::Certificate>>) -> Certificates {
+pub fn are_named(
+    cx: &Lowering,
+    written: &Field<List<shapes::Certificate>>,
+    acme: &Field<shapes::Acme>,
+) -> Certificates {
+    if let Field::Given(_, acme) = acme
+        && !matches!(acme.on_demand, Field::Absent)
+    {
+        return Certificates::Named;
+    }
     match written {
         Field::Given(_, list) if !list.is_empty() => Certificates::Named,
         Field::Wrong(_) => Certificates::Named,

@@ -63,7 +63,8 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         Field::Given(..) => Extent::Whole,
         Field::Wrong(_) | Field::Absent => Extent::Partial,
     };
-    let listeners = listener::listeners(&cx, file.listeners, certificate::are_named(&cx, &file.certificates));
+    let listeners =
+        listener::listeners(&cx, file.listeners, certificate::are_named(&cx, &file.certificates, &file.acme));
     listener::check_addresses(&cx, &listeners, process.admin.as_ref());
     let answering = Challengeable::of(listeners.iter().map(|(_, listener)| listener), listeners_extent);
     let acme_was_written = file.acme.key().is_some() || cx.findings.is_misspelled(Document::ROOT, "acme");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::defaults;
 use crate::model::*;
 
 const FULL: &str = include_str!("full.yaml");
@@ -33,8 +34,25 @@ fn the_full_file_has_every_key_of_the_schema() {
     let mut keys = Vec::new();
     collect_keys(&schema(), &mut keys);
     assert!(keys.len() > 100, "only {} keys were found", keys.len());
-    // Set in the files of other tests: probes that cannot stand beside `http`, and hash keys.
-    let elsewhere = ["tcp", "grpc", "service", "hash", "header", "cookie", "query"];
+    // Set in the files of other tests: probes that cannot stand beside `http`, hash keys, other DNS providers.
+    let elsewhere = [
+        "tcp",
+        "grpc",
+        "service",
+        "hash",
+        "header",
+        "cookie",
+        "query",
+        "cloudflare",
+        "token-file",
+        "api",
+        "google",
+        "project",
+        "credentials",
+        "metadata",
+        "exec",
+        "command",
+    ];
     let has = |key: &str| FULL.contains(&format!("{key}:")) || elsewhere.contains(&key);
     let missing: Vec<_> = keys.iter().filter(|key| !has(key)).collect();
     assert!(missing.is_empty(), "{missing:?} are not in full.yaml");
@@ -91,10 +109,98 @@ fn keys_of_listeners_and_certificates_arrive() {
 }
 
 #[test]
+fn keys_of_acme_arrive() {
+    let model = model(FULL);
+    let wildcard = AcmeCertificate {
+        domains: vec![AcmeDomain::parse("*.a.test").unwrap(), AcmeDomain::parse("a.test").unwrap()],
+        issuance: Issuance {
+            challenge: ChallengeType::Dns01,
+            key: KeyType::Rsa4096,
+            renew_before: Some(seconds(20 * 86_400)),
+            profile: Some("tlsserver".into()),
+        },
+    };
+    assert_eq!(model.certificates[1].source, CertificateSource::Acme(wildcard));
+    let mut acme = shown(model.acme);
+    acme.as_object_mut().unwrap().remove("origin");
+    assert_eq!(
+        acme,
+        json!({
+            "email": "ops@a.test",
+            "directory": "https://acme-staging-v02.api.letsencrypt.org/directory",
+            "ca": "/etc/weir/certs/pebble.pem",
+            "storage": "/etc/weir/state/acme",
+            "external_account": { "key_id": "kid", "hmac_file": "/etc/weir/hmac" },
+            "dns": { "rfc2136": {
+                "server": "10.0.0.53:53",
+                "zone": "a.test",
+                "key_name": "weir.",
+                "algorithm": "hmac-sha512",
+                "secret_file": "/etc/weir/tsig",
+            } },
+            "dns_propagation": { "delay": "3s", "timeout": "30s", "servers": ["10.0.0.53:5353"] },
+            "retry": { "first": "5s", "longest": "1h" },
+            "on_demand": { "ask": "http://127.0.0.1:3000/ask", "rate": "5/m" },
+            "issuance": {
+                "challenge": "tls-alpn-01",
+                "key": "ecdsa-p384",
+                "renew_before": "15d",
+                "profile": "shortlived",
+            },
+        })
+    );
+}
+
+#[test]
+fn every_dns_provider_arrives() {
+    for (written, expected) in [
+        (
+            "cloudflare: { token-file: t, api: 'https://cf.test/v4' }",
+            json!({ "cloudflare": { "token_file": "/etc/weir/t", "api": "https://cf.test/v4" } }),
+        ),
+        (
+            "google: { project: p, credentials: c, api: 'https://dns.test', metadata: 'http://meta.test' }",
+            json!({ "google": { "project": "p", "credentials": "/etc/weir/c", "api": "https://dns.test",
+                "metadata": "http://meta.test" } }),
+        ),
+        ("exec: { command: [a, b], timeout: 7s }", json!({ "exec": { "command": ["a", "b"], "timeout": "7s" } })),
+    ] {
+        let text = format!(
+            "listeners: {{ http: {{ address: ':80' }} }}\nacme: {{ challenge: dns-01, dns: {{ {written} }} }}\n\
+                            hosts: [{{ names: ['*'], routes: [{{ path: /, respond: {{}} }}] }}]\n"
+        );
+        assert_eq!(shown(model(&text).acme.unwrap().dns), expected);
+    }
+}
+
+#[test]
+fn what_is_not_said_of_a_certificate_is_said_under_acme_or_has_its_default() {
+    let file = |acme: &str| {
+        let text = format!(
+            "listeners: {{ http: {{ address: ':80' }}, https: {{ address: ':443', tls: {{}} }} }}\n\
+                            acme: {{ {acme} }}\ncertificates: [{{ acme: {{ domains: [a.test] }} }}]\n\
+                            hosts: [{{ names: ['*'], routes: [{{ path: /, respond: {{}} }}] }}]\n"
+        );
+        let model = model(&text);
+        let CertificateSource::Acme(certificate) = model.certificates[0].source.clone() else { panic!() };
+        (model.acme.unwrap(), certificate.issuance)
+    };
+    let (acme, issuance) = file("");
+    assert_eq!((&*acme.directory, acme.storage.to_str()), (defaults::ACME_DIRECTORY, Some(defaults::ACME_STORAGE)));
+    assert_eq!(
+        (issuance.challenge, issuance.key, issuance.renew_before),
+        (ChallengeType::Http01, KeyType::EcdsaP256, None)
+    );
+    let (acme, issuance) = file("challenge: tls-alpn-01, key: rsa-2048, renew-before: 10d");
+    assert_eq!(issuance, acme.issuance);
+    assert_eq!((issuance.challenge, issuance.key), (ChallengeType::TlsAlpn01, KeyType::Rsa2048));
+}
+
+#[test]
 fn keys_of_an_upstream_arrive() {
     let mut upstream = shown(&model(FULL).upstreams[0]);
     let origin = upstream.as_object_mut().unwrap().remove("origin");
-    assert_eq!(origin, Some(json!({ "file": "weir.yaml", "line": 32, "column": 3 })));
+    assert_eq!(origin, Some(json!({ "file": "weir.yaml", "line": 54, "column": 3 })));
     assert_eq!(
         upstream,
         json!({
@@ -155,9 +261,9 @@ fn keys_of_a_host_and_its_routes_arrive() {
     let host = &model(FULL).hosts[0];
     assert_eq!(shown(&host.names), json!(["example.org", "*.example.org"]));
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
-    assert_eq!(host.origin.line, 61);
+    assert_eq!(host.origin.line, 83);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 75, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 97, 9));
     assert_eq!(
         shown(&route.matches),
         json!({

@@ -13,7 +13,13 @@ listeners:
   http:  { address: "0.0.0.0:80" }
   https: { address: "0.0.0.0:443", tls: {} }
 
+acme:
+  email: ops@sql-studio.app
+  directory: letsencrypt
+  storage: /var/lib/weir/acme
+
 certificates:
+  - acme: { domains: [sql-studio.app, www.sql-studio.app, api.sql-studio.app] }
   - file: { cert: certs/internal.crt, key: certs/internal.key }
 
 upstreams:
@@ -61,18 +67,12 @@ fn the_sketch_becomes_a_model() {
 
 #[test]
 fn what_comes_later_says_so_where_it_stands() {
-    let text = "acme: { email: a@b.test }\n\
-                listeners: { http: { address: ':80' } }\n\
-                certificates: [{ acme: { domains: [a.test] } }]\n\
+    let text = "listeners: { http: { address: ':80' } }\n\
                 hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, filters: [{ rate-limit: { rate: 30/s } }] }] }]\n";
     assert_eq!(
         findings(text),
         [
-            "1:1 acme: unknown key \"acme\"; certificates from an ACME authority are not in this version; name files: \
-         file: { cert: …, key: … }",
-            "3:18 certificates[0].acme: unknown certificate \"acme\"; certificates from an ACME authority are not in this version; \
-         name files: file: { cert: …, key: … }",
-            "4:70 hosts[0].routes[0].filters[0].rate-limit: unknown filter \"rate-limit\"; rate limits are not in this version",
+            "2:70 hosts[0].routes[0].filters[0].rate-limit: unknown filter \"rate-limit\"; rate limits are not in this version",
         ]
     );
 }
