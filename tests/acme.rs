@@ -248,6 +248,40 @@ fn a_process_killed_in_the_middle_of_an_order_goes_on_with_it() {
     eventually("the order is over", || (!order.exists()).then_some(()));
 }
 
+/// Pebble itself suggests nothing: a front with a directory of its own answers what it does not know.
+fn front_that_suggests(pebble: &Pebble, front: SocketAddr, start: &str, end: &str) -> Weir {
+    let mut directory = pebble.directory_object();
+    directory["renewalInfo"] = format!("https://localhost:{}/renewal-info", front.port()).into();
+    let window = serde_json::json!({ "suggestedWindow": { "start": start, "end": end } });
+    let identity = pebble.identity_for_a_front();
+    let file = format!(
+        "listeners: {{ front: {{ address: \"{front}\", tls: {{}} }} }}\n\
+         certificates: [{{ file: {{ cert: front.crt, key: front.key }} }}]\n\
+         hosts: [{{ names: [localhost], routes: [ \
+           {{ exact: /dir, respond: {{ headers: {{ content-type: application/json }}, body: '{directory}' }} }}, \
+           {{ path: /renewal-info, respond: {{ headers: {{ retry-after: \"3600\" }}, body: '{window}' }} }} ] }}]\n"
+    );
+    Weir::start_with(&file, &[("front.crt", &identity.cert), ("front.key", &identity.key)])
+}
+
+#[test]
+fn a_certificate_is_renewed_when_the_authority_suggests() {
+    let scene = Scene::new(PebbleSettings { lifetime: Duration::from_secs(60), ..PebbleSettings::default() });
+    let front = free_address();
+    // By itself it would be renewed after 38 s at the earliest; a tenth of its life is waited in any case.
+    let front_weir = front_that_suggests(&scene.pebble, front, "2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z");
+    let directory = format!("https://localhost:{}/dir", front.port());
+    let weir = Weir::start(&scene.file("", &["domains: [a.test]"]).replace(&scene.pebble.directory(), &directory));
+    let first = scene.served("a.test");
+    eventually("it is renewed within ten seconds", || (scene.shown("a.test") != first).then_some(()));
+    let asked = front_weir.metric("weir_requests_total", &["renewal-info", "code=\"200\""]);
+    assert!(asked.is_some_and(|count| count >= 1.0), "the authority was asked");
+    eventually("when to ask again is kept", || {
+        let progress = std::fs::read_to_string(weir.folder().join("acme/progress/a.test.json")).ok()?;
+        progress.contains("\"ask-again\": \"20").then_some(())
+    });
+}
+
 #[test]
 fn an_operator_renews_and_revokes() {
     let scene = Scene::new(PebbleSettings::default());

@@ -118,10 +118,10 @@ impl Ordering<'_> {
         };
         if let Some(replaced) = replaces.and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
             match session.account.new_order(&wanted().replaces(replaced)).await {
-                // Without renewal information there is nothing to be told; or somebody was told before.
-                Err(Error::Unsupported(_)) => {}
-                Err(error) if words::is_already_replaced(&error) => {}
-                outcome => return outcome,
+                Err(error @ Error::Api(_)) if !words::is_already_replaced(&error) => return Err(error),
+                // It knows no renewal information, or takes the field and does not say so: to be asked without it.
+                Err(error) => tracing::debug!(%error, "the authority is not told what is replaced"),
+                Ok(order) => return Ok(order),
             }
         }
         session.account.new_order(&wanted()).await

@@ -17,6 +17,9 @@ const SHARE_LEFT: u32 = 3;
 /// A certificate is not renewed in the first tenth of its life, whatever is written.
 const SHARE_KEPT: u32 = 10;
 
+/// So long a certificate is used, even where its authority wants it replaced at once: they write an earlier beginning into it.
+const KEPT_AT_LEAST: Duration = Duration::from_secs(3600);
+
 /// Renewals of one day's certificates spread over a twentieth of the time that is left.
 const SHARE_OF_JITTER: u32 = 20;
 
@@ -40,6 +43,8 @@ pub fn due(validity: Validity, renew_before: Option<Duration>, suggested: Option
     let left = renew_before.filter(|left| *left < lifetime).unwrap_or(lifetime / SHARE_LEFT);
     let planned = validity.not_after - left - fraction(left / SHARE_OF_JITTER, seed);
     let planned = planned.max(validity.not_before + lifetime / SHARE_KEPT);
+    // An authority that suggests the past for whatever it issues must not make us order without end.
+    let suggested = suggested.map(|at| at.max(validity.not_before + (lifetime / SHARE_KEPT).min(KEPT_AT_LEAST)));
     match (renew_before, suggested) {
         (_, None) => planned,
         (None, Some(suggested)) => suggested,
@@ -126,6 +131,13 @@ mod tests {
         assert_eq!(due(days(90), None, Some(early), 1), early);
         assert_eq!(due(days(90), Some(15 * DAY), Some(early), 1), early);
         assert!(due(days(90), Some(15 * DAY), Some(late), 1) < late);
+    }
+
+    #[test]
+    fn an_authority_that_suggests_the_past_is_not_asked_for_certificates_without_end() {
+        assert_eq!(due(days(90), None, Some(start() - DAY), 1), start() + KEPT_AT_LEAST);
+        let short = Validity { not_before: start(), not_after: start() + Duration::from_secs(20) };
+        assert_eq!(due(short, None, Some(start() - DAY), 1), start() + Duration::from_secs(2));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::certificates::{Authority, TlsClient};
+use super::certificates::{Authority, Identity, TlsClient};
 use super::http1::{Response, request};
 use super::ports::{free_address, free_port};
 use super::process::{Process, Signal};
@@ -107,6 +107,17 @@ impl Pebble {
     /// The value of `acme.directory`.
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.address.port())
+    }
+
+    /// Its directory, as it shows it.
+    pub fn directory_object(&self) -> Value {
+        let answer = curl(&["--cacert", &self.ca().to_string_lossy(), &self.directory()]);
+        serde_json::from_str(&answer.body).expect("a directory")
+    }
+
+    /// A certificate that its clients trust, for a server that stands in front of it.
+    pub fn identity_for_a_front(&self) -> Identity {
+        self.authority.issue(&["localhost"])
     }
 
     /// The value of `acme.ca`.
