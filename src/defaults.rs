@@ -11,8 +11,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, ByteSize, ChallengeType, ForwardedField, Http2, KeyType, LbPolicy, Percent, Rate, RedirectStatus,
-    RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    AccessLogFormat, ByteSize, ChallengeType, ClientAuthMode, ForwardCertificate, ForwardedField, Http2, KeyType,
+    LbPolicy, Percent, Rate, RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm,
+    UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -49,6 +50,12 @@ pub const TLS_MIN_VERSION: TlsVersion = TlsVersion::V1_2;
 
 /// Every browser speaks it, and none loses by the offer.
 pub const HTTP2: Http2 = Http2::Offer;
+
+/// Who names an authority means to let nobody else in.
+pub const CLIENT_AUTH_MODE: ClientAuthMode = ClientAuthMode::Required;
+
+/// A certificate is kilobytes of header that most origins do not read, and some refuse.
+pub const FORWARD_CERTIFICATE: ForwardCertificate = ForwardCertificate::Omit;
 
 /// Connections of one listener. At 10 KB for an idle one this is 200 MB, and with one upstream connection for each it stays
 /// below the 65,536 descriptors that container runtimes allow.

@@ -81,6 +81,7 @@ fn model() -> Model {
             origin: Origin::builtin(),
             names: vec![HostName::CatchAll],
             listeners: Vec::new(),
+            tls: HostTls::default(),
             filters: vec![filter],
             routes: Vec::new(),
         }],

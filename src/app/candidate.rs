@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file ──sources──► Model ─┐
-//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, diagnostics }
+//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, diagnostics }
 //!                   lint ──┘        `weir check` shows it · start and reload apply it
 //! ```
 
@@ -19,13 +19,14 @@ use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerNam
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{self, CertificateName, LoadedCertificate, UpstreamTlsMaterial};
+use crate::tls::{self, CertificateName, ClientRootFiles, LoadedCertificate, UpstreamTlsMaterial};
 
 pub struct Candidate {
     /// What could be understood of the file; where there are errors, less than all.
     understood: Option<Arc<Model>>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
+    client_roots: Arc<ClientRootFiles>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -36,6 +37,7 @@ pub struct Candidate {
 pub struct InForce {
     text: Box<str>,
     upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
+    client_roots: Arc<ClientRootFiles>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -48,6 +50,7 @@ impl Candidate {
             understood: None,
             certificates: Vec::new(),
             upstream_tls: Arc::default(),
+            client_roots: Arc::default(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -66,6 +69,8 @@ impl Candidate {
         self.diagnostics.extend(found);
         let (upstream_tls, found) = tls::load_upstreams(&model.upstreams);
         self.diagnostics.extend(found);
+        let (client_roots, found) = tls::load_client_roots(model);
+        self.diagnostics.extend(found);
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();
@@ -81,6 +86,7 @@ impl Candidate {
         let complete = complete && !is_on_demand;
         self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
         (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
+        self.client_roots = Arc::new(client_roots);
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
@@ -88,7 +94,13 @@ impl Candidate {
         let Some(model) = self.understood.as_ref().filter(|_| !self.diagnostics.has_errors()) else {
             return Err(self.diagnostics.clone());
         };
-        let surroundings = Surroundings { previous, upstream_tls: &self.upstream_tls, metrics, now: Instant::now() };
+        let surroundings = Surroundings {
+            previous,
+            upstream_tls: &self.upstream_tls,
+            client_roots: &self.client_roots,
+            metrics,
+            now: Instant::now(),
+        };
         compile::compile(model.clone(), &surroundings).map_err(|found| {
             let mut all = self.diagnostics.clone();
             all.extend(found);
@@ -102,6 +114,7 @@ impl Candidate {
             text: self.source.text().into(),
             certificates: self.certificates.clone(),
             upstream_tls: self.upstream_tls.clone(),
+            client_roots: self.client_roots.clone(),
             files: self.files.clone(),
         }
     }
@@ -115,6 +128,7 @@ impl Candidate {
             && self.certificates.len() == in_force.certificates.len()
             && self.certificates.iter().zip(&in_force.certificates).all(shows_the_same)
             && self.upstream_tls == in_force.upstream_tls
+            && self.client_roots == in_force.client_roots
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

@@ -137,7 +137,7 @@ fn common_names(subject: &X509Name<'_>) -> Vec<CertificateName> {
     subject.iter_common_name().filter_map(|cn| cn.as_str().ok()).filter_map(CertificateName::of_dns).collect()
 }
 
-fn system_time(time: ASN1Time) -> SystemTime {
+pub(super) fn system_time(time: ASN1Time) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
 
@@ -165,7 +165,8 @@ impl LoadedCertificate {
             .collect::<Result<_, _>>()
             .map_err(|error| format!("the chain is not PEM: {error}"))?;
         let leaf = Leaf::parse(chain.first().ok_or("there is no certificate in the chain")?)?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| format!("the key is not PEM: {error}"))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| format!("the key is not PEM: {error}"))?;
         // Proves that both belong together.
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| error.to_string())?;
         Ok(Self { leaf, about, key: Arc::new(certified) })

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 
 use super::testing::{Authority, Files, Key, Leaf};
 use super::*;
-use crate::model::{Http2, ListenerTls, TlsVersion};
+use crate::model::{Http2, TlsVersion};
 
 struct Scene {
     authority: Authority,
@@ -32,7 +32,8 @@ impl Scene {
     }
 
     fn config(&self, min_version: TlsVersion, http2: Http2) -> Arc<ServerConfig> {
-        self.server.policy(&ListenerTls { min_version, http2 }).unwrap().serve.clone()
+        let terms = Arc::new(Terms { min_version, client: None });
+        self.server.policy(http2, &terms, &[]).unwrap().site(None).config.clone()
     }
 
     fn client(&self, provider: CryptoProvider, versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {

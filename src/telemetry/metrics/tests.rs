@@ -41,6 +41,7 @@ fn model(routes: Vec<Route>) -> Model {
             origin: Origin::builtin(),
             names: Vec::new(),
             listeners: Vec::new(),
+            tls: HostTls::default(),
             filters: Vec::new(),
             routes,
         }],

@@ -85,9 +85,41 @@ fn keys_of_listeners_and_certificates_arrive() {
     let redirect = HttpsRedirect { status: RedirectStatus::MovedPermanently, port: 8443 };
     assert_eq!(plain.filters[0].kind, FilterKind::HttpsRedirect(redirect));
     assert_eq!((&plain.tls, &plain.origin.line, plain.origin.column), (&None, &11, 3));
-    assert_eq!(secure.tls, Some(ListenerTls { min_version: TlsVersion::V1_3, http2: Http2::Off }));
+    let tls = secure.tls.as_ref().unwrap();
+    assert_eq!((tls.min_version, tls.http2), (TlsVersion::V1_3, Http2::Off));
+    let auth = json!({
+        "origin": { "file": "weir.yaml", "line": 26, "column": 44 },
+        "ca": "/etc/weir/certs/clients.pem",
+        "mode": "required",
+        "forward": "omit",
+    });
+    assert_eq!(shown(&tls.client_auth), auth);
     let source = CertificateSource::File { cert: "/etc/weir/certs/a.crt".into(), key: "/abs/a.key".into() };
     assert_eq!(model.certificates[0].source, source);
+}
+
+#[test]
+fn what_a_host_asks_of_its_connections_arrives() {
+    let tls = &model(FULL).hosts[0].tls;
+    assert_eq!(
+        shown(tls),
+        json!({
+            "min_version": "1.2",
+            "client_auth": { "own": {
+                "origin": { "file": "weir.yaml", "line": 63, "column": 30 },
+                "ca": "/abs/partners.pem",
+                "mode": "optional",
+                "forward": "send",
+            } },
+        })
+    );
+    let off = FULL.replace("client-auth: { ca: /abs/partners.pem, mode: optional, forward: true }", "client-auth: off");
+    assert_eq!(model(&off).hosts[0].tls.client_auth, HostClientAuth::Off);
+    let unsaid = FULL.replace(
+        "    tls: { min-version: 1.2, client-auth: { ca: /abs/partners.pem, mode: optional, forward: true } }\n",
+        "",
+    );
+    assert_eq!(model(&unsaid).hosts[0].tls, HostTls::default());
 }
 
 #[test]
@@ -157,7 +189,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
     assert_eq!(host.origin.line, 61);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 75, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 76, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
