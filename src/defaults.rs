@@ -43,6 +43,13 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The port of DNS.
 pub const RESOLVER_PORT: u16 = 53;
 
+/// A key that leaks opens what was recorded while it was in use: half a day of it, and no client of the day before has to begin
+/// anew.
+pub const TICKET_ROTATION: Duration = Duration::from_secs(12 * 3600);
+
+/// Clients may keep a ticket for no longer (RFC 8446 §4.6.1).
+pub const TICKET_ROTATION_LIMIT: Duration = Duration::from_secs(7 * 86_400);
+
 // Listeners.
 
 /// TLS 1.0 and 1.1 are withdrawn (RFC 8996).

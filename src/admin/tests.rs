@@ -73,6 +73,7 @@ fn model() -> Model {
             forwarded: ForwardedField::Omit,
             shutdown: Shutdown { delay: Duration::ZERO, timeout: Duration::from_secs(30) },
             resolvers: Vec::new(),
+            session_tickets: SessionTickets::Off,
         },
         listeners: Vec::new(),
         acme: None,

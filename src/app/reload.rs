@@ -193,6 +193,7 @@ impl App {
     ) {
         let model = &snapshot.model;
         self.shared.tls.certificates().replace_files(candidate.certificates.clone());
+        self.shared.tls.tickets().follow(&model.process.session_tickets);
         parts.plane.outlive(previous, snapshot);
         self.shared.snapshot.store(snapshot.clone());
         match self.settings(snapshot) {

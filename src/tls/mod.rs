@@ -26,7 +26,7 @@ mod resolver;
 mod server_config;
 mod store;
 mod terms;
-mod tickets;
+pub mod tickets;
 mod upstream;
 
 #[cfg(test)]
@@ -47,6 +47,7 @@ pub use resolver::CertificateResolver;
 pub use server_config::ServerTls;
 pub use store::{CertificateStore, CertificateSummary, Validity};
 pub use terms::{ClientTerms, Terms, Unmet};
+pub use tickets::{TicketKeys, Tickets};
 pub use upstream::{UpstreamTlsMaterial, load_upstreams};
 
 use std::sync::{Arc, LazyLock};

@@ -8,9 +8,10 @@
 //! order respected among equals (a phone without AES hardware asks for ChaCha20 first).
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::challenges::{ACME_TLS, Challenges};
@@ -19,15 +20,14 @@ use super::policy::Policy;
 use super::provider;
 use super::resolver::CertificateResolver;
 use super::terms::{ClientTerms, Terms};
-use super::tickets::BoundTickets;
-use crate::model::{ClientAuthMode, HostName, Http2, TlsVersion};
+use super::tickets::{BoundTickets, Tickets};
+use crate::model::{ClientAuthMode, HostName, Http2, SessionTickets, TlsVersion};
 
 /// What all TLS listeners share: the certificates and the ticket keys, so that a client resumes at a listener
 /// that was rebuilt meanwhile.
 pub struct ServerTls {
     certificates: Arc<CertificateResolver>,
-    /// Its keys live in memory only and change every six hours.
-    tickets: Arc<dyn ProducesTickets>,
+    tickets: Arc<Tickets>,
     challenges: Arc<Challenges>,
     on_demand: OnDemand,
     /// For who asks a tls-alpn-01 question: it proves nothing but that we were told the answer.
@@ -35,15 +35,21 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    pub fn new(certificates: Arc<CertificateResolver>) -> Result<Self, rustls::Error> {
+    pub fn new(certificates: Arc<CertificateResolver>, tickets: &SessionTickets) -> Result<Self, rustls::Error> {
         let challenges = Arc::new(Challenges::default());
         let challenge_config = challenge_config(challenges.clone())?;
-        let tickets = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        let tickets = Tickets::new(tickets, SystemTime::now()).map_err(|_| rustls::Error::FailedToGetRandomBytes)?;
+        let tickets = Arc::new(tickets);
         Ok(Self { certificates, tickets, challenges, on_demand: OnDemand::default(), challenge_config })
     }
 
     pub fn challenges(&self) -> &Arc<Challenges> {
         &self.challenges
+    }
+
+    /// For who loads and stores keys that processes share.
+    pub fn tickets(&self) -> &Arc<Tickets> {
+        &self.tickets
     }
 
     pub fn on_demand(&self) -> &OnDemand {
@@ -74,7 +80,7 @@ impl ServerTls {
         };
         let mut config = builder.with_cert_resolver(self.certificates.clone());
         config.alpn_protocols = alpn(http2);
-        config.ticketer = Arc::new(BoundTickets { keys: self.tickets.clone(), terms: terms.fingerprint() });
+        config.ticketer = Arc::new(BoundTickets { tickets: self.tickets.clone(), terms: terms.fingerprint() });
         // Tickets hold the state at the client; a table beside them would be a lock that all threads share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(config))

@@ -33,6 +33,7 @@ fn model(routes: Vec<Route>) -> Model {
             forwarded: ForwardedField::Omit,
             shutdown: Shutdown { delay: Duration::ZERO, timeout: Duration::ZERO },
             resolvers: Vec::new(),
+            session_tickets: SessionTickets::Off,
         },
         listeners: Vec::new(),
         acme: None,
