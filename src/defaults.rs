@@ -11,8 +11,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, ByteSize, ChallengeType, ForwardedField, Http2, KeyType, LbPolicy, Percent, Rate, RedirectStatus,
-    RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    AccessLogFormat, ByteSize, ChallengeType, ClientAuthMode, ForwardCertificate, ForwardedField, Http2, KeyType,
+    LbPolicy, Percent, Rate, RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm,
+    UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -42,6 +43,13 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The port of DNS.
 pub const RESOLVER_PORT: u16 = 53;
 
+/// A key that leaks opens what was recorded while it was in use: half a day of it, and no client of the day before has to begin
+/// anew.
+pub const TICKET_ROTATION: Duration = Duration::from_secs(12 * 3600);
+
+/// Clients may keep a ticket for no longer (RFC 8446 §4.6.1).
+pub const TICKET_ROTATION_LIMIT: Duration = Duration::from_secs(7 * 86_400);
+
 // Listeners.
 
 /// TLS 1.0 and 1.1 are withdrawn (RFC 8996).
@@ -49,6 +57,12 @@ pub const TLS_MIN_VERSION: TlsVersion = TlsVersion::V1_2;
 
 /// Every browser speaks it, and none loses by the offer.
 pub const HTTP2: Http2 = Http2::Offer;
+
+/// Who names an authority means to let nobody else in.
+pub const CLIENT_AUTH_MODE: ClientAuthMode = ClientAuthMode::Required;
+
+/// A certificate is kilobytes of header that most origins do not read, and some refuse.
+pub const FORWARD_CERTIFICATE: ForwardCertificate = ForwardCertificate::Omit;
 
 /// Connections of one listener. At 10 KB for an idle one this is 200 MB, and with one upstream connection for each it stays
 /// below the 65,536 descriptors that container runtimes allow.

@@ -323,6 +323,34 @@ fn a_host_that_no_certificate_covers_is_a_warning() {
 }
 
 #[test]
+fn a_host_that_requires_client_certificates_is_told_of_where_there_is_no_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = Authority::new("clients").write_pem(folder.path());
+    let file = |listener: &str| {
+        format!(
+            "listeners:\n  http: {{ address: \":80\"{listener} }}\nhosts:\n  - names: [a.test]\n    tls: {{ client-auth: {{ ca: {} }} }}\n    \
+             routes: [{{ path: /, respond: {{ status: 200 }} }}]\n",
+            ca.display()
+        )
+    };
+    let finding = Checked::new(&file("")).finding_at(5);
+    assert_eq!(finding.severity, "warning");
+    assert!(finding.text.contains("has no TLS: every request for it is answered 403"), "{}", finding.text);
+    assert!(Checked::new(&file(", filters: [https-redirect]")).findings().is_empty());
+}
+
+#[test]
+fn an_authority_of_clients_that_cannot_be_read_is_an_error_at_the_host_that_names_it() {
+    let checked = Checked::new(
+        "listeners:\n  http: { address: \":80\", filters: [https-redirect] }\nhosts:\n  - names: [a.test]\n    \
+         tls: { client-auth: { ca: missing.pem } }\n    routes: [{ path: /, respond: { status: 200 } }]\n",
+    );
+    let finding = checked.finding_at(5);
+    assert_eq!(finding.severity, "error");
+    assert!(finding.text.contains("missing.pem: there is no such file"), "{}", finding.text);
+}
+
+#[test]
 fn the_schema_knows_the_keys_of_the_file() {
     let output = weir_command().arg("schema").output().expect("weir starts");
     assert!(output.status.success());

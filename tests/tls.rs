@@ -239,6 +239,51 @@ fn a_session_is_resumed() {
 }
 
 #[test]
+fn sessions_are_resumed_until_tickets_are_switched_off() {
+    let fixture = Fixture::new();
+    fixture.certificate("a", &["a.test"]);
+    let weir = fixture.weir("tls: {}", &["a"]);
+    let file = std::fs::read_to_string(weir.file()).unwrap();
+    let clients = [&rustls::version::TLS12, &rustls::version::TLS13].map(|v| fixture.authority.client().speaking(v));
+    for client in &clients {
+        assert_eq!(client.visit(fixture.https, "a.test"), (false, Some(200)));
+        assert_eq!(client.visit(fixture.https, "a.test"), (true, Some(200)));
+    }
+    weir.reload(&format!("session-tickets: off\n{file}"));
+    for client in &clients {
+        for _ in 0..2 {
+            assert_eq!(client.visit(fixture.https, "a.test"), (false, Some(200)));
+        }
+    }
+    weir.reload(&file);
+    for client in &clients {
+        client.visit(fixture.https, "a.test");
+        assert_eq!(client.visit(fixture.https, "a.test"), (true, Some(200)));
+    }
+}
+
+#[test]
+fn clients_are_told_how_long_a_ticket_is_good_for() {
+    let fixture = Fixture::new();
+    fixture.certificate("a", &["a.test"]);
+    let weir = fixture.weir("tls: {}", &["a"]);
+    let hint = || {
+        let output = Command::new("openssl")
+            .args(["s_client", "-connect", &fixture.https.to_string(), "-servername", "a.test", "-tls1_2"])
+            .stdin(Stdio::null())
+            .output()
+            .expect("openssl is installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (_, rest) = text.split_once("lifetime hint: ")?;
+        rest.split(' ').next()?.parse::<u32>().ok()
+    };
+    assert_eq!(hint(), Some(12 * 3600));
+    let file = std::fs::read_to_string(weir.file()).unwrap();
+    weir.reload(&format!("session-tickets: {{ rotate: 2h }}\n{file}"));
+    assert_eq!(hint(), Some(2 * 3600));
+}
+
+#[test]
 fn browsers_get_strict_transport_security_over_tls() {
     let fixture = Fixture::new();
     let identity = fixture.certificate("a", &["a.test"]);

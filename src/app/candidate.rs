@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file ──sources──► Model ─┐
-//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, diagnostics }
+//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, diagnostics }
 //!                   lint ──┘        `weir check` shows it · start and reload apply it
 //! ```
 
@@ -20,13 +20,14 @@ use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerNam
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{self, CertificateName, LoadedCertificate, UpstreamTlsMaterial};
+use crate::tls::{self, CertificateName, ClientRootFiles, LoadedCertificate, UpstreamTlsMaterial};
 
 pub struct Candidate {
     /// What could be understood of the file; where there are errors, less than all.
     understood: Option<Arc<Model>>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
+    client_roots: Arc<ClientRootFiles>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -37,6 +38,7 @@ pub struct Candidate {
 pub struct InForce {
     text: Box<str>,
     upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
+    client_roots: Arc<ClientRootFiles>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -49,6 +51,7 @@ impl Candidate {
             understood: None,
             certificates: Vec::new(),
             upstream_tls: Arc::default(),
+            client_roots: Arc::default(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -68,6 +71,8 @@ impl Candidate {
         let (upstream_tls, found) = tls::load_upstreams(&model.upstreams);
         self.diagnostics.extend(found);
         self.diagnostics.extend(model.acme.as_ref().map(acme::check).unwrap_or_default());
+        let (client_roots, found) = tls::load_client_roots(model);
+        self.diagnostics.extend(found);
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();
@@ -83,6 +88,7 @@ impl Candidate {
         let complete = complete && !is_on_demand;
         self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
         (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
+        self.client_roots = Arc::new(client_roots);
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
@@ -90,7 +96,13 @@ impl Candidate {
         let Some(model) = self.understood.as_ref().filter(|_| !self.diagnostics.has_errors()) else {
             return Err(self.diagnostics.clone());
         };
-        let surroundings = Surroundings { previous, upstream_tls: &self.upstream_tls, metrics, now: Instant::now() };
+        let surroundings = Surroundings {
+            previous,
+            upstream_tls: &self.upstream_tls,
+            client_roots: &self.client_roots,
+            metrics,
+            now: Instant::now(),
+        };
         compile::compile(model.clone(), &surroundings).map_err(|found| {
             let mut all = self.diagnostics.clone();
             all.extend(found);
@@ -104,6 +116,7 @@ impl Candidate {
             text: self.source.text().into(),
             certificates: self.certificates.clone(),
             upstream_tls: self.upstream_tls.clone(),
+            client_roots: self.client_roots.clone(),
             files: self.files.clone(),
         }
     }
@@ -117,6 +130,7 @@ impl Candidate {
             && self.certificates.len() == in_force.certificates.len()
             && self.certificates.iter().zip(&in_force.certificates).all(shows_the_same)
             && self.upstream_tls == in_force.upstream_tls
+            && self.client_roots == in_force.client_roots
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

@@ -138,7 +138,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
 
     let resolver = CertificateResolver::new(candidate.certificates.clone())
         .context("cannot make the self-signed fallback certificate")?;
-    let tls = ServerTls::new(Arc::new(resolver)).context("cannot set TLS up")?;
+    let tls =
+        ServerTls::new(Arc::new(resolver), &snapshot.model.process.session_tickets).context("cannot set TLS up")?;
     let model = snapshot.model.clone();
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::from_pointee(snapshot),

@@ -16,17 +16,19 @@ use super::candidate::{Candidate, InForce, cannot_listen, unbound};
 use super::inspect::Inspector;
 use super::{App, Part, Parts, StartError, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
+use crate::compile::hosts_of;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver};
 use crate::health::{HealthChecks, Observer};
-use crate::model::{AccessLog, Listener, Model};
+use crate::model::{AccessLog, Listener, ListenerTls, Model, VirtualHost};
 use crate::proxy::Settings;
 use crate::snapshot::Snapshot;
 use crate::sources::config::report;
+use crate::snapshot::table::Table;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
-use crate::tls::renew_certificates;
+use crate::tls::{Policy, renew_certificates};
 
 /// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
 /// Names mostly resolve within milliseconds, and an endpoint that hangs is known after the health check's default timeout.
@@ -65,7 +67,7 @@ impl App {
         self.acme.apply(prepared).await;
         parts.access_log = open_access_log(self, &snapshot.model).context("cannot open the access log")?;
         self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));
-        let settings = self.settings(&snapshot.model).context("cannot set TLS up")?;
+        let settings = self.settings(&snapshot).context("cannot set TLS up")?;
         if let Some((name, address, error)) = parts.plane.apply(settings).into_iter().next() {
             return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
@@ -202,9 +204,10 @@ impl App {
     ) {
         let model = &snapshot.model;
         self.shared.tls.certificates().replace_files(candidate.certificates.clone());
+        self.shared.tls.tickets().follow(&model.process.session_tickets);
         parts.plane.outlive(previous, snapshot);
         self.shared.snapshot.store(snapshot.clone());
-        match self.settings(model) {
+        match self.settings(snapshot) {
             Ok(settings) => {
                 for (name, address, error) in parts.plane.apply(settings) {
                     tracing::error!(listener = %name, %address, %error, "cannot listen");
@@ -259,12 +262,22 @@ impl App {
         }
     }
 
-    fn settings(&self, model: &Model) -> Result<Vec<Settings>, rustls::Error> {
+    fn settings(&self, snapshot: &Snapshot) -> Result<Vec<Settings>, rustls::Error> {
+        let model = &snapshot.model;
         let settings = |listener: &Listener| {
-            let tls = listener.tls.as_ref().map(|tls| self.shared.tls.policy(tls)).transpose()?;
+            let tls = match (&listener.tls, snapshot.tables.get(&listener.name)) {
+                (Some(tls), Some(table)) => Some(self.policy(tls, table, &hosts_of(model, listener))?),
+                (Some(_), None) => return Err(rustls::Error::General("a listener that serves nothing".into())),
+                (None, _) => None,
+            };
             Ok(Settings { listener: listener.clone(), tls })
         };
         model.listeners.iter().map(settings).collect()
+    }
+
+    fn policy(&self, tls: &ListenerTls, table: &Table, hosts: &[&VirtualHost]) -> Result<Arc<Policy>, rustls::Error> {
+        let hosts: Vec<_> = hosts.iter().map(|host| &host.names[..]).zip(table.terms_of_hosts()).collect();
+        self.shared.tls.policy(tls.http2, table.terms(), &hosts)
     }
 
     fn note_applied(&self, snapshot: &Snapshot, candidate: &Candidate) {

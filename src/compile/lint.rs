@@ -2,7 +2,9 @@
 
 use super::{entries, hosts_of};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::model::{Extent, HostName, Listener, Model, VirtualHost};
+use crate::model::{
+    ClientAuth, ClientAuthMode, Extent, Filter, FilterKind, HostClientAuth, HostName, Listener, Model, VirtualHost,
+};
 use crate::snapshot::router;
 
 /// `known`: whether the model has all that were written. `covers` tells whether some certificate has the name.
@@ -13,6 +15,8 @@ pub fn lint(model: &Model, known: Extent, covers: &dyn Fn(&HostName) -> bool) ->
         unreachable_routes(&hosts, &mut found);
         if listener.tls.is_some() {
             names_without_certificate(listener, &hosts, covers, &mut found);
+        } else {
+            hosts_that_need_tls(listener, &hosts, &mut found);
         }
         if hosts.is_empty() && known == Extent::Whole {
             let message = "no host is served on this listener: every request is answered 404";
@@ -32,6 +36,30 @@ fn unreachable_routes(hosts: &[&VirtualHost], found: &mut Diagnostics) {
         );
         let help = "remove it, or give it a condition that the other one lacks";
         found.push(Diagnostic::warning(loser.origin.clone(), loser.name.as_str(), message).help(help));
+    }
+}
+
+/// A host may be on a plain listener for the sake of a redirect.
+fn hosts_that_need_tls(listener: &Listener, hosts: &[&VirtualHost], found: &mut Diagnostics) {
+    let redirects = |filters: &[Filter]| filters.iter().any(|f| matches!(f.kind, FilterKind::HttpsRedirect(_)));
+    for host in hosts {
+        let HostClientAuth::Own(ClientAuth { mode: ClientAuthMode::Required, origin, .. }) = &host.tls.client_auth
+        else {
+            continue;
+        };
+        let redirected = redirects(&listener.filters)
+            || redirects(&host.filters)
+            || host.routes.iter().all(|route| redirects(&route.filters));
+        if !redirected {
+            let name = host.names.first().map_or_else(String::new, ToString::to_string);
+            let message = format!(
+                "this host requires client certificates, and listener \"{}\" has no TLS: every request for it is answered \
+                 403 there",
+                listener.name
+            );
+            let help = "keep the host off it with `listeners: [...]`, or give it the filter https-redirect";
+            found.push(Diagnostic::warning(origin.clone(), format!("{name}.tls.client-auth"), message).help(help));
+        }
     }
 }
 

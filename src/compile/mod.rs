@@ -20,20 +20,22 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::model::{self, Model, UpstreamName};
+use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
 use crate::snapshot::Snapshot;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
 use crate::snapshot::router::{HostEntry, Router};
-use crate::snapshot::table::{Action, Forward, Needs, Respond, Route, Table, Timeouts};
+use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Respond, Route, Table, Timeouts};
 use crate::snapshot::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
-use crate::tls::UpstreamTlsMaterial;
+use crate::tls::{ClientRootFiles, ClientTerms, Terms, UpstreamTlsMaterial};
 
 /// What compiling needs beside the model.
 pub struct Surroundings<'a> {
     pub previous: Option<&'a Snapshot>,
     /// Loaded keys and certificates, by upstream.
     pub upstream_tls: &'a BTreeMap<UpstreamName, UpstreamTlsMaterial>,
+    /// Whose certificates are accepted from clients, by file.
+    pub client_roots: &'a ClientRootFiles,
     /// Hands out counters, the same for the same name.
     pub metrics: &'a Metrics,
     pub now: Instant,
@@ -45,7 +47,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     let tables = model
         .listeners
         .iter()
-        .map(|listener| (listener.name.clone(), table(&model, listener, &upstreams, surroundings.metrics)))
+        .map(|listener| (listener.name.clone(), table(&model, listener, &upstreams, surroundings)))
         .collect();
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
     Ok(Snapshot { generation, model, tables, upstreams })
@@ -76,19 +78,49 @@ pub fn hosts_of<'m>(model: &'m Model, listener: &model::Listener) -> Vec<&'m mod
     model.hosts.iter().filter(serves).collect()
 }
 
-fn table(model: &Model, listener: &model::Listener, upstreams: &Upstreams, metrics: &Metrics) -> Table {
+fn table(model: &Model, listener: &model::Listener, upstreams: &Upstreams, surroundings: &Surroundings<'_>) -> Table {
     let hosts = hosts_of(model, listener);
     let router = Router::build(&entries(&hosts));
-    let routes = hosts
-        .iter()
-        .map(|host| {
-            let names: Vec<String> = host.names.iter().map(ToString::to_string).collect();
-            let names: Arc<str> = names.join(" ").into();
-            let build = |r| Arc::new(route(listener, host, names.clone(), r, upstreams, metrics));
-            host.routes.iter().map(build).collect()
-        })
-        .collect();
-    Table::new(router, routes)
+    let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, surroundings.client_roots));
+    let others =
+        if asks_for_certificates(model) { CertificateFields::KeepOfTrustedProxies } else { CertificateFields::Keep };
+    let built = hosts.iter().map(|host| {
+        let names: Vec<String> = host.names.iter().map(ToString::to_string).collect();
+        let terms = terms(Some(&host.tls));
+        let part = HostPart {
+            listener,
+            host,
+            names: names.join(" ").into(),
+            certificate_fields: certificate_fields(&terms, others),
+            terms: terms.clone(),
+        };
+        let routes = host.routes.iter().map(|r| Arc::new(route(&part, r, upstreams, surroundings.metrics))).collect();
+        Host { terms, routes }
+    });
+    Table::new(router, built.collect(), terms(None))
+}
+
+fn asks_for_certificates(model: &Model) -> bool {
+    let at_host = |host: &model::VirtualHost| matches!(host.tls.client_auth, HostClientAuth::Own(_));
+    let at_listener = |listener: &model::Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_auth.is_some());
+    model.hosts.iter().any(at_host) || model.listeners.iter().any(at_listener)
+}
+
+fn certificate_fields(terms: &Terms, others: CertificateFields) -> CertificateFields {
+    match &terms.client {
+        None => others,
+        Some(ClientTerms { forward: ForwardCertificate::Omit, .. }) => CertificateFields::Remove,
+        Some(ClientTerms { forward: ForwardCertificate::Send, .. }) => CertificateFields::Set,
+    }
+}
+
+/// What a host's routes have in common at one listener.
+struct HostPart<'m> {
+    listener: &'m model::Listener,
+    host: &'m model::VirtualHost,
+    names: Arc<str>,
+    terms: Arc<Terms>,
+    certificate_fields: CertificateFields,
 }
 
 /// Hosts as the router takes them.
@@ -100,20 +132,15 @@ pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
     hosts.iter().map(entry).collect()
 }
 
-fn route(
-    listener: &model::Listener,
-    host: &model::VirtualHost,
-    host_names: Arc<str>,
-    route: &model::Route,
-    upstreams: &Upstreams,
-    metrics: &Metrics,
-) -> Route {
-    let chain = filters::chain(&listener.filters, &host.filters, &route.filters);
+fn route(part: &HostPart<'_>, route: &model::Route, upstreams: &Upstreams, metrics: &Metrics) -> Route {
+    let chain = filters::chain(&part.listener.filters, &part.host.filters, &route.filters);
     Route {
         name: route.name.clone(),
         origin: route.origin.clone(),
-        host: host_names,
+        host: part.names.clone(),
         path: route.matches.path.clone(),
+        terms: part.terms.clone(),
+        certificate_fields: part.certificate_fields,
         action: action(&route.action, upstreams, metrics),
         needs: needs(&chain),
         chain,

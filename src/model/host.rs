@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{Filter, ListenerName, Route};
+use super::{Filter, HostTls, ListenerName, Route};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -14,6 +14,7 @@ pub struct VirtualHost {
     pub names: Vec<HostName>,
     /// The listeners it is served on; empty: all.
     pub listeners: Vec<ListenerName>,
+    pub tls: HostTls,
     /// Apply to every route of this host, after the listener's filters and before the route's.
     pub filters: Vec<Filter>,
     pub routes: Vec<Route>,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::{ByteSize, serialize_duration};
-use super::{Filter, ListenerName};
+use super::{ClientAuth, Filter, ListenerName};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +36,8 @@ pub struct ListenerTls {
     pub min_version: TlsVersion,
     /// Which application protocols ALPN offers, in order of preference.
     pub http2: Http2,
+    /// For hosts that say nothing else. None: no client is asked for a certificate.
+    pub client_auth: Option<ClientAuth>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -10,6 +10,7 @@
 
 mod acme;
 mod certificate;
+mod client_auth;
 mod filter;
 mod host;
 mod listener;
@@ -22,6 +23,7 @@ mod upstream;
 
 pub use acme::*;
 pub use certificate::*;
+pub use client_auth::*;
 pub use filter::*;
 pub use host::*;
 pub use listener::*;

@@ -23,6 +23,20 @@ pub struct Process {
     pub shutdown: Shutdown,
     /// Where DNS questions go; empty: as /etc/resolv.conf says.
     pub resolvers: Vec<SocketAddr>,
+    pub session_tickets: SessionTickets,
+}
+
+/// How TLS sessions are resumed. The state is in the ticket, at the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionTickets {
+    /// Not at all.
+    Off,
+    /// A key seals tickets for this long, and opens them for as long again.
+    Rotate {
+        #[serde(serialize_with = "serialize_duration")]
+        every: Duration,
+    },
 }
 
 /// Data-plane threads. Fixed for the life of the process.

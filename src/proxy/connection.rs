@@ -11,9 +11,10 @@ use http::HeaderValue;
 use pingora::protocols::Digest;
 use pingora::protocols::raw_connect::ProxyDigest;
 
+use super::client_certificate::CertificateValues;
 use super::listener::ListenerState;
 use crate::model::Scheme;
-use crate::tls::TlsFacts;
+use crate::tls::Agreement;
 
 pub struct Connection {
     pub listener: Arc<ListenerState>,
@@ -30,7 +31,9 @@ pub struct Connection {
 pub struct TlsSession {
     /// Lowercase.
     pub server_name: Option<Box<str>>,
-    pub facts: TlsFacts,
+    pub agreement: Agreement,
+    /// Of the client's certificate, where it has shown one.
+    pub certificate: Option<CertificateValues>,
 }
 
 impl Connection {

@@ -230,9 +230,13 @@ const OWN_FIELDS: [&[u8]; 6] =
 
 /// Whether a name stands for one of ours in the eyes of an origin that takes underscores for dashes.
 pub fn imitates(name: &[u8]) -> bool {
+    imitates_any(&OWN_FIELDS, name)
+}
+
+pub fn imitates_any(own: &[&[u8]], name: &[u8]) -> bool {
     let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.contains(&b'_')
-        && OWN_FIELDS.iter().any(|own| own.len() == name.len() && name.iter().map(dashed).eq(own.iter().copied()))
+        && own.iter().any(|own| own.len() == name.len() && name.iter().map(dashed).eq(own.iter().copied()))
 }
 
 /// Whether what has come of a chunked body can be its beginning. Of no bytes nothing can be said.

@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::BytesMut;
@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::client_certificate::CertificateValues;
 use super::connection::{Connection, TlsSession, address_value};
 use super::deadline::Deadline;
 use super::stream::{ClientStream, Transport};
@@ -29,7 +30,7 @@ use crate::model;
 use crate::snapshot::Snapshot;
 use crate::snapshot::table::Table;
 use crate::telemetry::metrics::{ListenerMetrics, OpenConnection, Rejection};
-use crate::tls::{Handshake, Policy, ServerTls, TlsFacts};
+use crate::tls::{Agreement, Disagreement, Handshake, Policy, ServerTls, Site};
 
 /// One listener, over all workers and reloads. Connections refer to it even when it is closed: under another name at
 /// the same address they go on with what is served there now; else with what was served last, until they can end.
@@ -193,12 +194,11 @@ async fn establish(
         None => (Transport::Plain(stream), None),
         Some(policy) => {
             let patience = settings.listener.limits.header_timeout;
-            let Ok(stream) = Box::pin(handshake(stream, policy, patience, worker.tls())).await else {
+            let Ok(handshaken) = Box::pin(handshake(stream, policy, patience, worker.tls())).await else {
                 reject(Rejection::Handshake);
                 return None;
             };
-            let stream = stream?;
-            let session = tls_session(&stream)?;
+            let (stream, session) = handshaken?;
             (Transport::Tls(Box::new(stream)), Some(session))
         }
     };
@@ -220,29 +220,33 @@ async fn handshake(
     policy: &Policy,
     patience: Duration,
     tls: &ServerTls,
-) -> io::Result<Option<TlsStream<TcpStream>>> {
+) -> io::Result<Option<(TlsStream<TcpStream>, TlsSession)>> {
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
     let hello = start.client_hello();
     let unknown = hello.server_name().filter(|name| tls.certificates().store().covering(name).is_none());
     match policy.choose(&hello) {
-        Handshake::Serve(config) => {
+        Handshake::Serve(site) => {
             if let Some(name) = unknown.map(Box::<str>::from) {
                 // Then it is shown what there is.
                 let _ = tokio::time::timeout(patience, tls.on_demand().wait_for(&name)).await;
             }
-            start.into_stream(config).await.map(Some)
+            let stream = start.into_stream(site.config.clone()).await?;
+            let session = tls_session(&stream, site).map_err(io::Error::other)?;
+            Ok(Some((stream, session)))
         }
         Handshake::Challenge(config) => {
-            start.into_stream(config).await?.shutdown().await?;
+            start.into_stream(config.clone()).await?.shutdown().await?;
             Ok(None)
         }
     }
 }
 
-fn tls_session(stream: &TlsStream<TcpStream>) -> Option<TlsSession> {
+fn tls_session(stream: &TlsStream<TcpStream>, site: &Site) -> Result<TlsSession, Disagreement> {
     let (_, session) = stream.get_ref();
-    Some(TlsSession {
+    let agreement = Agreement::of(session, site.terms.clone(), SystemTime::now())?;
+    Ok(TlsSession {
         server_name: session.server_name().map(|name| name.to_ascii_lowercase().into()),
-        facts: TlsFacts::of(session)?,
+        certificate: agreement.client.as_ref().map(CertificateValues::of),
+        agreement,
     })
 }

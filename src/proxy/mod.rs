@@ -11,6 +11,7 @@
 
 mod answer;
 pub mod client_address;
+mod client_certificate;
 mod connection;
 mod deadline;
 pub mod filters;

@@ -85,7 +85,7 @@ impl Worker {
             Instant::now(),
             SocketAddr::new(connection.peer.ip().to_canonical(), connection.peer.port()),
             Protocol::Http11,
-            connection.tls.as_ref().map(|tls| tls.facts),
+            connection.tls.as_ref().map(|tls| tls.agreement.facts),
         );
         record.status = refusal.status;
         record.ended = Ended::Refused("head");

@@ -13,11 +13,19 @@ use super::upstream::Upstream;
 use crate::diagnostics::Origin;
 use crate::model::{PathMatch, PathRewrite, Redirect, Retry, RouteName};
 use crate::telemetry::metrics::{RouteMetrics, UpstreamMetrics};
+use crate::tls::Terms;
 
 pub struct Table {
     router: Router,
     /// As the router counts them.
-    hosts: Vec<Vec<Arc<Route>>>,
+    hosts: Vec<Host>,
+    /// The listener's own: what a name without a host is spoken with on.
+    terms: Arc<Terms>,
+}
+
+pub struct Host {
+    pub terms: Arc<Terms>,
+    pub routes: Vec<Arc<Route>>,
 }
 
 pub enum Lookup<'a> {
@@ -25,19 +33,19 @@ pub enum Lookup<'a> {
     /// No virtual host has the request's name.
     NoHost,
     /// The host is known; none of its routes takes the request.
-    NoRoute,
+    NoRoute(&'a Terms),
 }
 
 impl Table {
-    pub fn new(router: Router, hosts: Vec<Vec<Arc<Route>>>) -> Self {
-        Self { router, hosts }
+    pub fn new(router: Router, hosts: Vec<Host>, terms: Arc<Terms>) -> Self {
+        Self { router, hosts, terms }
     }
 
     pub fn find(&self, request: &RequestView<'_>) -> Lookup<'_> {
         match self.router.find(request) {
-            Found::Route(id) => Lookup::Route(&self.hosts[id.host][id.route]),
+            Found::Route(id) => Lookup::Route(&self.hosts[id.host].routes[id.route]),
             Found::NoHost => Lookup::NoHost,
-            Found::NoRoute { .. } => Lookup::NoRoute,
+            Found::NoRoute { host } => Lookup::NoRoute(&self.hosts[host].terms),
         }
     }
 
@@ -46,7 +54,16 @@ impl Table {
     }
 
     pub fn route(&self, host: usize, route: usize) -> &Arc<Route> {
-        &self.hosts[host][route]
+        &self.hosts[host].routes[route]
+    }
+
+    pub fn terms(&self) -> &Arc<Terms> {
+        &self.terms
+    }
+
+    /// Of each host, in the model's order.
+    pub fn terms_of_hosts(&self) -> impl Iterator<Item = &Arc<Terms>> {
+        self.hosts.iter().map(|host| &host.terms)
     }
 }
 
@@ -56,10 +73,26 @@ pub struct Route {
     /// The host's names, for logs and `explain`.
     pub host: Arc<str>,
     pub path: PathMatch,
+    /// The host's.
+    pub terms: Arc<Terms>,
+    pub certificate_fields: CertificateFields,
     pub action: Action,
     pub chain: FilterChain,
     pub needs: Needs,
     pub metrics: Arc<RouteMetrics>,
+}
+
+/// What becomes of the fields that tell of a client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateFields {
+    /// No host asks for certificates: they mean nothing here.
+    Keep,
+    /// Another host asks: an upstream may believe them, so that they come from trusted proxies only.
+    KeepOfTrustedProxies,
+    /// This host asks, and tells nobody.
+    Remove,
+    /// This host asks, and tells.
+    Set,
 }
 
 /// What a route asks of a lane. All false: header bytes are enough.

@@ -137,7 +137,7 @@ fn common_names(subject: &X509Name<'_>) -> Vec<CertificateName> {
     subject.iter_common_name().filter_map(|cn| cn.as_str().ok()).filter_map(CertificateName::of_dns).collect()
 }
 
-fn system_time(time: ASN1Time) -> SystemTime {
+pub(super) fn system_time(time: ASN1Time) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
 

@@ -9,7 +9,9 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 
 use super::testing::{Authority, Files, Key, Leaf};
 use super::*;
-use crate::model::{Http2, ListenerTls, TlsVersion};
+use crate::model::{Http2, SessionTickets, TlsVersion};
+
+const TICKETS: SessionTickets = SessionTickets::Rotate { every: std::time::Duration::from_secs(3600) };
 
 struct Scene {
     authority: Authority,
@@ -20,7 +22,7 @@ struct Scene {
 impl Scene {
     fn new(leaves: &[(&str, Leaf)]) -> Self {
         let resolver = CertificateResolver::new(Vec::new()).unwrap();
-        let server = ServerTls::new(Arc::new(resolver)).unwrap();
+        let server = ServerTls::new(Arc::new(resolver), &TICKETS).unwrap();
         let scene = Self { authority: Authority::new(), files: Files::new(), server };
         scene.replace(leaves);
         scene
@@ -32,7 +34,8 @@ impl Scene {
     }
 
     fn config(&self, min_version: TlsVersion, http2: Http2) -> Arc<ServerConfig> {
-        self.server.policy(&ListenerTls { min_version, http2 }).unwrap().serve.clone()
+        let terms = Arc::new(Terms { min_version, client: None });
+        self.server.policy(http2, &terms, &[]).unwrap().site(None).config.clone()
     }
 
     fn client(&self, provider: CryptoProvider, versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {

@@ -4,22 +4,29 @@
 //! model::Certificate ──load──┐
 //!      acme ──ordered ones───┴► CertificateStore ──ArcSwap──► CertificateResolver ──► ServerTls ──► listeners
 //!      acme ──► Challenges (what an authority may ask) ───────────────────────────────────┘
+//! model::ClientAuth ──client_roots──► Terms of each host ──────► Policy of each listener ────┘
 //! model::UpstreamTls ──upstream──► UpstreamTlsMaterial ──► snapshot
 //! ```
 //!
 //! Knows the model and files; knows nothing of listeners' sockets, routes or Pingora. Time is passed in,
 //! save at the handshake itself.
 
+mod agreement;
 mod certificate;
 mod challenges;
+mod client_certificate;
+mod client_roots;
 mod fallback;
 mod key_pair;
 mod load;
 mod on_demand;
 mod pem;
+mod policy;
 mod resolver;
 mod server_config;
 mod store;
+mod terms;
+pub mod tickets;
 mod upstream;
 
 #[cfg(test)]
@@ -27,14 +34,20 @@ mod handshake_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use agreement::{Agreement, Disagreement, TlsFacts};
 pub use certificate::{About, CertificateName, LoadedCertificate};
 pub use challenges::{ChallengeAnswer, Challenges};
+pub use client_certificate::ClientCertificate;
+pub use client_roots::{ClientRootFiles, load_client_roots};
 pub use fallback::FallbackError;
 pub use load::{load_certificates, renew_certificates};
 pub use on_demand::{MAX_WAITING, OnDemand, Wanted};
+pub use policy::{Handshake, Policy, Site};
 pub use resolver::CertificateResolver;
-pub use server_config::{Handshake, Policy, ServerTls, TlsFacts};
+pub use server_config::ServerTls;
 pub use store::{CertificateStore, CertificateSummary, Validity};
+pub use terms::{ClientTerms, Terms, Unmet};
+pub use tickets::{TicketKeys, Tickets};
 pub use upstream::{UpstreamTlsMaterial, load_upstreams};
 
 use std::sync::{Arc, LazyLock};

@@ -1,5 +1,6 @@
 //! A certificate authority for one test, and a TLS client that trusts it and says what it was shown.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,10 +38,16 @@ impl Authority {
 
     /// A certificate for these DNS names and addresses.
     pub fn issue(&self, names: &[&str]) -> Identity {
+        self.issue_with(names, |_| {})
+    }
+
+    /// The same, changed before it is signed.
+    pub fn issue_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
         let mut params = CertificateParams::new(names.clone()).expect("these are names");
         params.distinguished_name.push(DnType::CommonName, names[0].as_str());
+        change(&mut params);
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
         Identity { cert: cert.pem(), key: key.serialize_pem() }
     }
@@ -81,6 +88,14 @@ impl Identity {
         CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("a certificate").to_vec()
     }
 
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(self.cert.as_bytes()).collect::<Result<_, _>>().expect("certificates")
+    }
+
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key")
+    }
+
     pub(super) fn server_config(&self, alpn: &[&[u8]]) -> rustls::ServerConfig {
         let cert = CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("a certificate");
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
@@ -114,6 +129,49 @@ impl TlsClient {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(root.as_bytes()).expect("a certificate")).expect("a root");
         Self::offering(builder().with_root_certificates(roots).with_no_client_auth(), alpn)
+    }
+
+    /// As [`trusting`](Self::trusting), with a certificate of its own.
+    pub fn showing(identity: &Identity, authority: &Authority, alpn: &[&[u8]]) -> TlsClient {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificate.der().clone()).expect("a root");
+        let builder = builder().with_root_certificates(roots);
+        let config = builder.with_client_auth_cert(identity.chain(), identity.private_key()).expect("the key fits");
+        Self::offering(config, alpn)
+    }
+
+    /// Sends no SNI.
+    pub fn nameless(&self) -> TlsClient {
+        let mut config = ClientConfig::clone(&self.config);
+        config.enable_sni = false;
+        TlsClient { config: Arc::new(config) }
+    }
+
+    /// Sends `GET /` to `name`. Whether the session was resumed, and the answer's status (None: there was no answer).
+    pub fn visit(&self, to: SocketAddr, name: &str) -> (bool, Option<u16>) {
+        let mut tls = self.session(name);
+        let mut stream = TcpStream::connect(to).expect("a connection");
+        stream.set_read_timeout(Some(super::LIMIT)).expect("a socket");
+        let mut answer = Vec::new();
+        let mut session = rustls::Stream::new(&mut tls, &mut stream);
+        let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+        let _ = session.write_all(request.as_bytes()).and_then(|()| session.read_to_end(&mut answer));
+        let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        let status =
+            answer.strip_prefix(b"HTTP/1.1 ").and_then(|rest| std::str::from_utf8(&rest[..3]).ok()?.parse().ok());
+        (resumed, status)
+    }
+
+    /// Offers this version only.
+    pub fn speaking(self, version: &'static rustls::SupportedProtocolVersion) -> TlsClient {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .expect("the provider has it")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone));
+        let mut config = config.with_client_cert_resolver(self.config.client_auth_cert_resolver.clone());
+        config.alpn_protocols = self.config.alpn_protocols.clone();
+        TlsClient { config: Arc::new(config) }
     }
 
     /// Takes whatever certificate it is shown.

@@ -29,7 +29,8 @@ use crate::snapshot::path::{Resource, Target};
 use crate::snapshot::request::RequestView;
 use crate::snapshot::rewrite::{self, BadRewrite};
 use crate::snapshot::table::{Action, Forward, Lookup, Route};
-use crate::telemetry::record::Ended;
+use crate::telemetry::record::{Ended, RequestRecord};
+use crate::tls::{Agreement, Unmet};
 
 /// `None`: the request goes on to an upstream.
 pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {
@@ -124,6 +125,9 @@ fn admit(
     let route = locate(snapshot, connection, &view)?;
     route.metrics.begin();
     ctx.route = Some(route.clone());
+    if let Some(outcome) = on_its_terms(route, connection, &view, &target.raw, &mut ctx.record) {
+        return outcome;
+    }
     if let Some((filter, verdict)) = filters::run(&route.chain.checks, &view, &target.raw) {
         ctx.record.ended = Ended::Refused(filter);
         return match verdict {
@@ -146,9 +150,46 @@ fn locate<'s>(
     match connection.listener.table(snapshot).map(|table| table.find(view)) {
         Some(Lookup::Route(route)) => Ok(route),
         Some(Lookup::NoHost) => Err(refused(404, "no such host here")),
-        Some(Lookup::NoRoute) => Err(refused(404, "nothing is served at this path")),
+        Some(Lookup::NoRoute(terms)) => {
+            // Not even that is for everybody to know.
+            terms.judge(agreement(connection)).map_err(unmet)?;
+            Err(refused(404, "nothing is served at this path"))
+        }
         // Only a snapshot that never served this listener has nothing for it.
         None => Err(refused(503, "this listener has been removed")),
+    }
+}
+
+/// Whether the host is spoken with as it demands. Who comes without TLS may still be shown the way to it.
+fn on_its_terms(
+    route: &Route,
+    connection: &Connection,
+    view: &RequestView<'_>,
+    raw: &str,
+    record: &mut RequestRecord,
+) -> Option<Result<Option<Answer>, Refused>> {
+    let reason = route.terms.judge(agreement(connection)).err()?;
+    match filters::run(&route.chain.checks, view, raw) {
+        Some((filter, Verdict::Redirect { status, location })) if reason == Unmet::Plain => {
+            record.ended = Ended::Refused(filter);
+            Some(Ok(Some(Answer::redirect(status, location))))
+        }
+        Some(_) | None => Some(Err(unmet(reason))),
+    }
+}
+
+fn agreement(connection: &Connection) -> Option<&Agreement> {
+    connection.tls.as_ref().map(|tls| &tls.agreement)
+}
+
+/// 421 where another connection will do (RFC 9110 §15.5.20).
+fn unmet(reason: Unmet) -> Refused {
+    match reason {
+        Unmet::Version => refused(421, "this host demands a newer TLS version than this connection has"),
+        Unmet::Certificate => {
+            refused(421, "this host demands a client certificate that this connection was not asked for")
+        }
+        Unmet::Plain => refused(403, "this host demands a client certificate: speak TLS with it"),
     }
 }
 

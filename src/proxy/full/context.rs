@@ -50,7 +50,7 @@ impl Context {
         self.client = Some(client);
         let port = if client.through == Through::Nobody { connection.peer.port() } else { 0 };
         self.record.client = SocketAddr::new(client.address, port);
-        self.record.tls = connection.tls.as_ref().map(|tls| tls.facts);
+        self.record.tls = connection.tls.as_ref().map(|tls| tls.agreement.facts);
         self.record.protocol = match version {
             http::Version::HTTP_2 => Protocol::Http2,
             http::Version::HTTP_11 => Protocol::Http11,

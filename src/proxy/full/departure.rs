@@ -19,8 +19,10 @@ use super::context::{Context, Forwarding};
 use super::pooled::Turn;
 use crate::model::ForwardedField;
 use crate::proxy::client_address::{Client, Through};
+use crate::proxy::client_certificate;
 use crate::proxy::connection::{Connection, address_value};
 use crate::proxy::filters;
+use crate::snapshot::table::CertificateFields;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -46,6 +48,7 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) ->
     let mut parts: http::request::Parts = std::mem::replace(request, nothing).into();
     let headers = &mut parts.headers;
     tell_of_client(headers, &client, connection, forwarding)?;
+    tell_of_certificate(headers, forwarding.route.certificate_fields, client.through, connection);
     headers.insert(X_REQUEST_ID, ctx.request_id.to_header_value());
     match (forwarding.forwarded, client.through) {
         (ForwardedField::Send, _) => append_forwarded(headers, &client, connection, forwarding)?,
@@ -112,6 +115,20 @@ fn tell_of_client(
         }
     }
     Ok(())
+}
+
+fn tell_of_certificate(headers: &mut HeaderMap, fields: CertificateFields, through: Through, connection: &Connection) {
+    match (fields, through) {
+        (CertificateFields::Keep, _) | (CertificateFields::KeepOfTrustedProxies, Through::TrustedProxy) => {}
+        (CertificateFields::KeepOfTrustedProxies, Through::Nobody) | (CertificateFields::Remove, _) => {
+            client_certificate::sanitize(headers);
+        }
+        (CertificateFields::Set, _) => {
+            client_certificate::sanitize(headers);
+            let values = connection.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+            client_certificate::tell(headers, values);
+        }
+    }
 }
 
 fn set_or_remove(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {

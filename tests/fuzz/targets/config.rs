@@ -34,8 +34,14 @@ fuzz_target!(|bytes: &[u8]| {
         compile::lint(&model, hosts, &|_| true);
         if whole {
             let upstream_tls = BTreeMap::new();
-            let surroundings =
-                Surroundings { previous: None, upstream_tls: &upstream_tls, metrics: &METRICS, now: Instant::now() };
+            let client_roots = BTreeMap::new();
+            let surroundings = Surroundings {
+                previous: None,
+                upstream_tls: &upstream_tls,
+                client_roots: &client_roots,
+                metrics: &METRICS,
+                now: Instant::now(),
+            };
             METRICS.retain(&model);
             // Upstreams that name TLS files cannot be built without them; that is an error like others.
             let _ = compile::compile(Arc::new(model), &surroundings);

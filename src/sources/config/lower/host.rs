@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::names::Names;
 use super::route::{self, RouteNames, Scope};
-use super::{Lowering, filter};
+use super::{Lowering, client_auth, filter};
 use crate::model::{Extent, HostName, ListenerName, VirtualHost};
 use crate::sources::config::decode::{Field, List};
 use crate::sources::config::shapes::{self, scalar};
@@ -46,6 +46,7 @@ fn host(
     let listeners = listeners(cx, at, shape.listeners, known_listeners);
     let names = names(cx, at, shape.names, listeners.as_deref(), claims);
     let prefix = names.first().map_or_else(|| "?".into(), HostName::to_string);
+    let tls = shape.tls.value().map(|shape| client_auth::host_tls(cx, shape)).unwrap_or_default();
     let filters = filter::filters(cx, shape.filters);
     let routes = match cx.required(shape.routes, at, "routes", "routes: [{ path: /, upstream: … }]") {
         None => {
@@ -59,7 +60,7 @@ fn host(
             list.into_iter().filter_map(|field| route::route(cx, field, &prefix, scope, route_names)).collect()
         }
     };
-    Some(VirtualHost { origin: cx.findings.origin(at.value()), names, listeners: listeners?, filters, routes })
+    Some(VirtualHost { origin: cx.findings.origin(at.value()), names, listeners: listeners?, tls, filters, routes })
 }
 
 /// None where it cannot be told which: without them it would be served on all.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::certificate::Certificates;
 use super::names::check_name;
 use super::process::all;
-use super::{Lowering, filter};
+use super::{Lowering, client_auth, filter};
 use crate::defaults;
 use crate::model::{
     Admin, ByteSize, ConnectionLimits, Http2, Listener, ListenerName, ListenerTls, ProxyProtocol, overlap,
@@ -48,7 +48,7 @@ pub fn listeners(
 const NO_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 fn listener(cx: &Lowering, name: String, at: NodeId, shape: shapes::Listener) -> (Place, Listener) {
-    let tls = shape.tls.value().map(tls);
+    let tls = shape.tls.value().map(|shape| tls(cx, shape));
     let proxy_protocol = shape.proxy_protocol.given().map(|(at, shape)| proxy_protocol(cx, at, shape));
     let limits = limits(cx, shape.limits.value().unwrap_or_default());
     let filters = filter::filters(cx, shape.filters);
@@ -66,7 +66,7 @@ fn listener(cx: &Lowering, name: String, at: NodeId, shape: shapes::Listener) ->
     (place, listener)
 }
 
-fn tls(shape: shapes::ListenerTls) -> ListenerTls {
+fn tls(cx: &Lowering, shape: shapes::ListenerTls) -> ListenerTls {
     ListenerTls {
         min_version: shape.min_version.scalar_or(defaults::TLS_MIN_VERSION),
         http2: match shape.http2.value() {
@@ -74,6 +74,7 @@ fn tls(shape: shapes::ListenerTls) -> ListenerTls {
             Some(false) => Http2::Off,
             None => defaults::HTTP2,
         },
+        client_auth: shape.client_auth.given().and_then(|(at, shape)| client_auth::client_auth(cx, at, shape)),
     }
 }
 

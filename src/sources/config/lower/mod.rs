@@ -11,6 +11,7 @@
 
 mod acme;
 mod certificate;
+mod client_auth;
 mod filter;
 mod headers;
 mod health;

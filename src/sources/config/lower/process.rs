@@ -1,11 +1,15 @@
 //! What concerns the process as a whole.
 
 use std::mem::take;
+use std::time::Duration;
 
 use super::Lowering;
 use crate::defaults;
 use crate::diagnostics::Origin;
-use crate::model::{AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, Process, Shutdown, Threads};
+use crate::model::{
+    AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, Process, SessionTickets, Shutdown, Threads,
+    format_duration,
+};
 use crate::sources::config::decode::{Either, Field, List, Scalar};
 use crate::sources::config::shapes::{self, scalar};
 
@@ -27,7 +31,25 @@ pub fn process(cx: &Lowering, file: &mut shapes::File) -> Process {
             timeout: shutdown.timeout.scalar_or(defaults::SHUTDOWN_TIMEOUT),
         },
         resolvers: all(take(&mut file.resolvers)),
+        session_tickets: session_tickets(cx, take(&mut file.session_tickets)),
     }
+}
+
+fn session_tickets(cx: &Lowering, written: Field<Either<scalar::Off, shapes::SessionTickets>>) -> SessionTickets {
+    let shape = match written.value() {
+        Some(Either::Short(scalar::Off(()))) => return SessionTickets::Off,
+        Some(Either::Full(shape)) => shape,
+        None => shapes::SessionTickets::default(),
+    };
+    const SHORTEST: Duration = Duration::from_secs(1);
+    if let Field::Given(at, time) = &shape.rotate
+        && !(SHORTEST..=defaults::TICKET_ROTATION_LIMIT).contains(&time.0)
+    {
+        let limit = format_duration(defaults::TICKET_ROTATION_LIMIT);
+        let message = format!("{} is out of bounds for a key of session tickets", format_duration(time.0));
+        cx.error_with(at.value(), message, format!("write 1s to {limit}: no client keeps a ticket for longer"));
+    }
+    SessionTickets::Rotate { every: shape.rotate.scalar_or(defaults::TICKET_ROTATION) }
 }
 
 /// The items of a list that could be read.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Field, Filter, List, scalar};
+use super::{Either, Field, Filter, List, scalar};
 use crate::defaults;
 use crate::model::format_duration;
 
@@ -26,13 +26,52 @@ pub struct Listener {
 /// TLS towards clients; `{}` takes the defaults.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[serde(expecting = "a map: {} for the defaults, or min-version and http2")]
+#[serde(expecting = "a map: {} for the defaults, or min-version, http2 and client-auth")]
 pub struct ListenerTls {
     #[schemars(extend("default" = "1.2"))]
     pub min_version: Field<scalar::TlsMinVersion>,
     /// Whether HTTP/2 is offered (ALPN).
     #[schemars(extend("default" = true))]
     pub http2: Field<bool>,
+    /// Asks clients for certificates of their own, on every host that says nothing else.
+    pub client_auth: Field<ClientAuth>,
+}
+
+/// What a host asks of its TLS connections; what is not written is as at the listener. A request by a connection that was
+/// not asked for as much is answered 421.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with min-version and client-auth")]
+pub struct HostTls {
+    pub min_version: Field<scalar::TlsMinVersion>,
+    /// Instead of the listener's; `off` asks for none.
+    pub client_auth: Field<Either<scalar::Off, ClientAuth>>,
+}
+
+/// Clients show certificates of their own. `Client-Cert`, `Client-Cert-Chain` and `X-Client-Verify`, `-Subject`, `-Issuer`,
+/// `-Serial`, `-Fingerprint` of requests are taken away, so that they can only come from here.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with ca, mode and forward")]
+#[schemars(extend("required" = ["ca"]))]
+pub struct ClientAuth {
+    /// PEM file with the authorities whose certificates are accepted; it is read again when it changes.
+    pub ca: Field<scalar::FilePath>,
+    /// Whether a client may come without one.
+    #[schemars(extend("default" = "required"))]
+    pub mode: Field<ClientAuthMode>,
+    /// Tells upstreams of the certificate: `Client-Cert` and `Client-Cert-Chain` (RFC 9440), `X-Client-Verify` (`SUCCESS` or
+    /// `NONE`), `X-Client-Subject`, `X-Client-Issuer`, `X-Client-Serial` and `X-Client-Fingerprint` (SHA-256).
+    #[schemars(extend("default" = false))]
+    pub forward: Field<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "mode", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum ClientAuthMode {
+    /// Who shows none is not served.
+    Required,
+    /// Who shows none is served, who shows a wrong one is not.
+    Optional,
 }
 
 /// The PROXY protocol, as load balancers in front speak it.

@@ -52,6 +52,8 @@ pub struct File {
     pub shutdown: Field<Shutdown>,
     /// DNS servers to ask. By default those of /etc/resolv.conf.
     pub resolvers: Field<List<scalar::ResolverAddress>>,
+    /// How TLS sessions are resumed, or `off`: then every connection begins with a whole handshake.
+    pub session_tickets: Field<Either<scalar::Off, SessionTickets>>,
     /// What is listened on, by name.
     pub listeners: Field<Table<Listener>>,
     /// Certificates; each TLS connection gets the one that fits the name it asks for.

@@ -50,6 +50,16 @@ pub struct Admin {
     pub address: Field<scalar::BindAddress>,
 }
 
+/// How TLS sessions are resumed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "off or a map with rotate")]
+pub struct SessionTickets {
+    /// How long a key seals tickets; it opens them for as long again. At most 7d.
+    #[schemars(extend("default" = format_duration(defaults::TICKET_ROTATION)))]
+    pub rotate: Field<scalar::Timeout>,
+}
+
 /// How the process ends on SIGTERM.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]

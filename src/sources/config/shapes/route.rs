@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Either, Field, Filter, List, Retry, Table, Timeouts, scalar};
+use super::{Either, Field, Filter, HostTls, List, Retry, Table, Timeouts, scalar};
 use crate::defaults;
 
 /// The names that are answered to, and the routes behind them.
@@ -15,6 +15,8 @@ pub struct Host {
     pub names: Field<List<scalar::HostPattern>>,
     /// The listeners it is served on. By default all.
     pub listeners: Field<List<String>>,
+    /// What this host asks of TLS connections, instead of what the listener asks.
+    pub tls: Field<HostTls>,
     /// Apply to every route of this host.
     pub filters: Field<List<Filter>>,
     /// The most specific match wins, wherever it stands.

@@ -81,6 +81,9 @@ fn keys_of_the_process_arrive() {
     assert_eq!(process.forwarded, ForwardedField::Send);
     assert_eq!(process.shutdown, Shutdown { delay: seconds(7), timeout: seconds(90) });
     assert_eq!(process.resolvers, [address("10.0.0.53:53"), address("10.0.0.54:5353")]);
+    assert_eq!(process.session_tickets, SessionTickets::Rotate { every: seconds(6 * 3600) });
+    let off = FULL.replace("session-tickets: { rotate: 6h }", "session-tickets: off");
+    assert_eq!(model(&off).process.session_tickets, SessionTickets::Off);
 }
 
 #[test]
@@ -102,8 +105,16 @@ fn keys_of_listeners_and_certificates_arrive() {
     assert_eq!(plain.limits, limits);
     let redirect = HttpsRedirect { status: RedirectStatus::MovedPermanently, port: 8443 };
     assert_eq!(plain.filters[0].kind, FilterKind::HttpsRedirect(redirect));
-    assert_eq!((&plain.tls, &plain.origin.line, plain.origin.column), (&None, &11, 3));
-    assert_eq!(secure.tls, Some(ListenerTls { min_version: TlsVersion::V1_3, http2: Http2::Off }));
+    assert_eq!((&plain.tls, &plain.origin.line, plain.origin.column), (&None, &12, 3));
+    let tls = secure.tls.as_ref().unwrap();
+    assert_eq!((tls.min_version, tls.http2), (TlsVersion::V1_3, Http2::Off));
+    let auth = json!({
+        "origin": { "file": "weir.yaml", "line": 27, "column": 44 },
+        "ca": "/etc/weir/certs/clients.pem",
+        "mode": "required",
+        "forward": "omit",
+    });
+    assert_eq!(shown(&tls.client_auth), auth);
     let source = CertificateSource::File { cert: "/etc/weir/certs/a.crt".into(), key: "/abs/a.key".into() };
     assert_eq!(model.certificates[0].source, source);
 }
@@ -197,10 +208,34 @@ fn what_is_not_said_of_a_certificate_is_said_under_acme_or_has_its_default() {
 }
 
 #[test]
+fn what_a_host_asks_of_its_connections_arrives() {
+    let tls = &model(FULL).hosts[0].tls;
+    assert_eq!(
+        shown(tls),
+        json!({
+            "min_version": "1.2",
+            "client_auth": { "own": {
+                "origin": { "file": "weir.yaml", "line": 86, "column": 30 },
+                "ca": "/abs/partners.pem",
+                "mode": "optional",
+                "forward": "send",
+            } },
+        })
+    );
+    let off = FULL.replace("client-auth: { ca: /abs/partners.pem, mode: optional, forward: true }", "client-auth: off");
+    assert_eq!(model(&off).hosts[0].tls.client_auth, HostClientAuth::Off);
+    let unsaid = FULL.replace(
+        "    tls: { min-version: 1.2, client-auth: { ca: /abs/partners.pem, mode: optional, forward: true } }\n",
+        "",
+    );
+    assert_eq!(model(&unsaid).hosts[0].tls, HostTls::default());
+}
+
+#[test]
 fn keys_of_an_upstream_arrive() {
     let mut upstream = shown(&model(FULL).upstreams[0]);
     let origin = upstream.as_object_mut().unwrap().remove("origin");
-    assert_eq!(origin, Some(json!({ "file": "weir.yaml", "line": 54, "column": 3 })));
+    assert_eq!(origin, Some(json!({ "file": "weir.yaml", "line": 55, "column": 3 })));
     assert_eq!(
         upstream,
         json!({
@@ -261,9 +296,9 @@ fn keys_of_a_host_and_its_routes_arrive() {
     let host = &model(FULL).hosts[0];
     assert_eq!(shown(&host.names), json!(["example.org", "*.example.org"]));
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
-    assert_eq!(host.origin.line, 83);
+    assert_eq!(host.origin.line, 84);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 97, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 99, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
