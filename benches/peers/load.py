@@ -1,12 +1,14 @@
-"""Load: wrk for HTTP/1.1, h2load for HTTP/2, plain sockets for connections that do nothing."""
+"""Load: wrk for HTTP/1.1, h2load for HTTP/2, Python for resumed sessions, plain sockets for connections that do nothing."""
 
 import contextlib
 import re
 import resource
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from processes import pin
@@ -51,6 +53,16 @@ def h2load(url, connections, streams, seconds):
     if not found:
         raise SystemExit(f"h2load says: {text}")
     return Result(int(found[1]), int(found[3]))
+
+
+def resumed(url, seconds):
+    parts = urlsplit(url)
+    script = str(Path(__file__).with_name("resume.py"))
+    text = run([sys.executable, script, str(parts.port), parts.hostname, str(seconds)])
+    found = re.search(r"(\d+) answered, (\d+) failed", text)
+    if not found:
+        raise SystemExit(f"resume.py says: {text}")
+    return Result(int(found[1]), int(found[2]))
 
 
 def request(host):

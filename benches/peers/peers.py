@@ -27,6 +27,7 @@ SCENARIOS = {
     "tls": ("HTTP/1.1 over TLS, 64 connections, 1 KB", lambda site, s: load.wrk(site.secure("/"), 64, s)),
     "h2": ("HTTP/2 over TLS, 8 connections of 32 streams, 1 KB", lambda site, s: load.h2load(site.secure("/"), 8, 32, s)),
     "handshake": ("a TLS connection for each request", lambda site, s: load.wrk(site.secure("/"), 32, s, close=True)),
+    "resumed": ("a TLS connection for each request, its session resumed", lambda site, s: load.resumed(site.secure("/"), s)),
     "download": ("10 MiB, 8 connections", lambda site, s: load.wrk(site.plain("/large"), 8, s)),
 }
 IDLE_CONNECTIONS = 2000

@@ -22,6 +22,7 @@ mod renewal;
 mod revocation;
 pub mod storage;
 mod suggestion;
+mod ticket_keys;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,8 +37,8 @@ use tokio::task::JoinHandle;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::http_client::HttpClient;
-use crate::model::{self, AcmeDomain, RevocationReason};
-use crate::tls::{CertificateResolver, Challenges, MAX_WAITING, OnDemand};
+use crate::model::{self, AcmeDomain, Process, RevocationReason, SessionTickets};
+use crate::tls::{CertificateResolver, Challenges, MAX_WAITING, OnDemand, Tickets};
 use authority::Authority;
 use challenge::{Dns, Publisher};
 use keeper::{Keeper, Surroundings};
@@ -67,6 +68,7 @@ pub struct Shown {
     pub resolver: Arc<CertificateResolver>,
     pub challenges: Arc<Challenges>,
     pub on_demand: Arc<OnDemand>,
+    pub tickets: Arc<Tickets>,
 }
 
 /// All certificates that are ordered. One for the life of the process.
@@ -80,7 +82,7 @@ pub struct Acme {
 /// The certificates of one authority. Dropped, nothing more is ordered.
 struct Running {
     surroundings: Arc<Surroundings>,
-    resolvers: Vec<SocketAddr>,
+    beside: Beside,
     keepers: SharedKeepers,
     followers: Vec<JoinHandle<()>>,
 }
@@ -96,10 +98,17 @@ impl SharedKeepers {
     }
 }
 
+/// What of the process's settings matters here.
+#[derive(Clone, PartialEq, Eq)]
+struct Beside {
+    resolvers: Vec<SocketAddr>,
+    session_tickets: SessionTickets,
+}
+
 /// An authority that can be used: its storage is open.
 pub struct Prepared {
     settings: Arc<model::Acme>,
-    resolvers: Vec<SocketAddr>,
+    beside: Beside,
     plans: Vec<Plan>,
     /// None: as before.
     surroundings: Option<Arc<Surroundings>>,
@@ -141,14 +150,16 @@ impl Acme {
     /// Opens what the model names; what runs goes on meanwhile. Nothing is changed.
     pub async fn prepare(&self, model: &model::Model) -> Result<Option<Prepared>, Diagnostic> {
         let Some(settings) = &model.acme else { return Ok(None) };
-        let (settings, resolvers) = (Arc::new(settings.clone()), model.process.resolvers.clone());
+        let settings = Arc::new(settings.clone());
+        let Process { resolvers, session_tickets, .. } = &model.process;
+        let beside = Beside { resolvers: resolvers.clone(), session_tickets: session_tickets.clone() };
         let plans = Plan::of_model(&model.certificates);
-        let same = |running: &Running| *running.surroundings.settings == *settings && running.resolvers == resolvers;
+        let same = |running: &Running| *running.surroundings.settings == *settings && running.beside == beside;
         let surroundings = match self.running.lock().await.as_ref() {
             Some(running) if same(running) => None,
-            Some(_) | None => Some(self.open(settings.clone(), resolvers.clone()).await?),
+            Some(_) | None => Some(self.open(settings.clone(), beside.resolvers.clone()).await?),
         };
-        Ok(Some(Prepared { settings, resolvers, plans, surroundings }))
+        Ok(Some(Prepared { settings, beside, plans, surroundings }))
     }
 
     async fn open(
@@ -205,7 +216,7 @@ impl Acme {
     /// under way for a certificate that stays as it was goes on.
     pub async fn apply(&self, prepared: Option<Prepared>) {
         let mut running = self.running.lock().await;
-        let Some(Prepared { settings, resolvers, plans, surroundings }) = prepared else {
+        let Some(Prepared { settings, beside, plans, surroundings }) = prepared else {
             if running.take().is_some() {
                 self.shown.resolver.replace_ordered(Vec::new());
                 self.shown.resolver.expect(Default::default());
@@ -216,12 +227,12 @@ impl Acme {
         if let Some(surroundings) = surroundings {
             // Those before end first: their locks are free for these.
             *running = None;
-            *running = Some(Running { surroundings, resolvers, keepers: self.keepers.clone(), followers: Vec::new() });
+            *running = Some(Running { surroundings, beside, keepers: self.keepers.clone(), followers: Vec::new() });
         }
         let Some(running) = running.as_mut() else { return };
         running.keep(plans).await;
         if running.followers.is_empty() {
-            running.follow(&settings, &self.shown.on_demand).await;
+            running.follow(&settings, &self.shown).await;
         }
         (self.observer)(Event::Changed);
     }
@@ -305,14 +316,18 @@ impl Running {
         plans
     }
 
-    /// Begins to watch the storage, and to take questions of handshakes.
-    async fn follow(&mut self, settings: &model::Acme, asked: &OnDemand) {
+    /// Begins to watch the storage, to share ticket keys, and to take questions of handshakes.
+    async fn follow(&mut self, settings: &model::Acme, shown: &Shown) {
         let (surroundings, keepers) = (self.surroundings.clone(), self.keepers.clone());
         let known = surroundings.storage.versions().await.unwrap_or_default();
         self.followers.push(tokio::spawn(follow_storage(surroundings, keepers, known)));
-        let Some(on_demand) = &settings.on_demand else { return asked.ask(None) };
+        if let SessionTickets::Rotate { every } = self.beside.session_tickets {
+            let storage = self.surroundings.storage.clone();
+            self.followers.push(tokio::spawn(ticket_keys::share(storage, shown.tickets.clone(), every)));
+        }
+        let Some(on_demand) = &settings.on_demand else { return shown.on_demand.ask(None) };
         let (sender, questions) = mpsc::channel(MAX_WAITING);
-        asked.ask(Some(sender));
+        shown.on_demand.ask(Some(sender));
         let (surroundings, keepers, url) = (self.surroundings.clone(), self.keepers.clone(), on_demand.ask.clone());
         let order = move |domain| order_on_demand(surroundings.clone(), keepers.clone(), domain, url.clone());
         self.followers.push(tokio::spawn(on_demand::serve(questions, on_demand.rate, order)));

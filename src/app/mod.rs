@@ -183,6 +183,7 @@ fn shown(tls: &ServerTls) -> acme::Shown {
         resolver: tls.certificates().clone(),
         challenges: tls.challenges().clone(),
         on_demand: tls.on_demand().clone(),
+        tickets: tls.tickets().clone(),
     }
 }
 
