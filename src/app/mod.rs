@@ -28,6 +28,7 @@ use crate::admin::{AdminServer, ReloadStatus};
 use crate::discovery::Discovery;
 use crate::health::{HealthChecks, Prober};
 use crate::model::{ListenerName, Model, Threads};
+use crate::ocsp::Stapler;
 use crate::proxy::{DataPlane, Shared};
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
@@ -111,6 +112,8 @@ struct Parts {
     watchers: Watchers,
     admin: Option<AdminServer>,
     access_log: Option<AccessLogWriter>,
+    /// None: off.
+    stapler: Option<Stapler>,
     in_force: InForce,
 }
 
@@ -158,6 +161,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
             watchers: Watchers::default(),
             admin: None,
             access_log: None,
+            stapler: None,
             in_force: candidate.in_force(),
         }),
         prober: Arc::new(Prober::new()),
