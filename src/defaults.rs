@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::model::{
     AccessLogFormat, ByteSize, ChallengeType, ClientAuthMode, ForwardCertificate, ForwardedField, Http2, KeyType,
-    LbPolicy, Percent, Rate, RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm,
+    LbPolicy, OcspStapling, Percent, Rate, RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm,
     UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
@@ -49,6 +49,10 @@ pub const TICKET_ROTATION: Duration = Duration::from_secs(12 * 3600);
 
 /// Clients may keep a ticket for no longer (RFC 8446 §4.6.1).
 pub const TICKET_ROTATION_LIMIT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Without it clients that ask do so themselves: slowly, and telling the authority whom they visit. Certificates that name no
+/// responder cost nothing.
+pub const OCSP_STAPLING: OcspStapling = OcspStapling::On;
 
 // Listeners.
 

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod health;
 pub mod http_client;
 pub mod model;
+pub mod ocsp;
 pub mod proxy;
 pub mod snapshot;
 pub mod sources;

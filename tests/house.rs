@@ -22,6 +22,8 @@ const DOORS: &[(&str, &[&str])] = &[
     // A door to the outside each. Nobody but `app` and `cli` may know of files.
     ("sources", &["defaults", "diagnostics", "model"]),
     ("tls", &["diagnostics", "model", "timestamp"]),
+    // `tls`: whose certificates are asked about, and where the answers go.
+    ("ocsp", &["http_client", "tls"]),
     // `tls`: what a handshake agreed on is logged. `snapshot`: endpoints' statuses are shown as metrics.
     ("telemetry", &["model", "snapshot", "timestamp", "tls"]),
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
@@ -51,6 +53,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "explain",
             "health",
             "model",
+            "ocsp",
             "proxy",
             "snapshot",
             "sources",

@@ -83,6 +83,7 @@ fn model() -> Model {
             shutdown: Shutdown { delay: Duration::ZERO, timeout: Duration::from_secs(30) },
             resolvers: Vec::new(),
             session_tickets: SessionTickets::Off,
+            ocsp_stapling: OcspStapling::Off,
         },
         listeners: Vec::new(),
         acme: None,

@@ -29,6 +29,7 @@ use crate::admin::{AdminServer, ReloadStatus};
 use crate::discovery::Discovery;
 use crate::health::{HealthChecks, Prober};
 use crate::model::{ListenerName, Model, Threads};
+use crate::ocsp::Stapler;
 use crate::proxy::{DataPlane, Shared};
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
@@ -113,6 +114,8 @@ struct Parts {
     watchers: Watchers,
     admin: Option<AdminServer>,
     access_log: Option<AccessLogWriter>,
+    /// None: off.
+    stapler: Option<Stapler>,
     in_force: InForce,
 }
 
@@ -162,6 +165,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
             watchers: Watchers::default(),
             admin: None,
             access_log: None,
+            stapler: None,
             in_force: candidate.in_force(),
         }),
         prober: Arc::new(Prober::new()),

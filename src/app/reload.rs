@@ -20,7 +20,8 @@ use crate::compile::hosts_of;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver};
 use crate::health::{HealthChecks, Observer};
-use crate::model::{AccessLog, Listener, ListenerTls, Model, VirtualHost};
+use crate::model::{AccessLog, Listener, ListenerTls, Model, OcspStapling, VirtualHost};
+use crate::ocsp::Stapler;
 use crate::proxy::Settings;
 use crate::snapshot::Snapshot;
 use crate::snapshot::table::Table;
@@ -71,6 +72,7 @@ impl App {
         if let Some((name, address, error)) = parts.plane.apply(settings).into_iter().next() {
             return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
+        self.staple(&mut parts, &snapshot.model);
         // Before anybody can ask.
         self.note_applied(&snapshot, candidate);
         if let Some(admin) = &snapshot.model.process.admin {
@@ -219,8 +221,17 @@ impl App {
             self.shared.access_log.store(writer.as_ref().map(|writer| writer.log().clone()));
             parts.access_log = writer;
         }
+        self.staple(parts, model);
         if model.process.threads != previous.model.process.threads {
             tracing::warn!("`threads` is fixed while the process lives; restart to change it");
+        }
+    }
+
+    fn staple(&self, parts: &mut Parts, model: &Model) {
+        match (model.process.ocsp_stapling, &parts.stapler) {
+            (OcspStapling::On, None) => parts.stapler = Some(Stapler::start(self.shared.tls.certificates().clone())),
+            (OcspStapling::On, Some(_)) => {}
+            (OcspStapling::Off, _) => parts.stapler = None,
         }
     }
 

@@ -24,6 +24,15 @@ pub struct Process {
     /// Where DNS questions go; empty: as /etc/resolv.conf says.
     pub resolvers: Vec<SocketAddr>,
     pub session_tickets: SessionTickets,
+    pub ocsp_stapling: OcspStapling,
+}
+
+/// Whether authorities are asked about the certificates that are served, and their answers shown with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OcspStapling {
+    On,
+    Off,
 }
 
 /// How TLS sessions are resumed. The state is in the ticket, at the client.

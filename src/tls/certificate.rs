@@ -174,6 +174,12 @@ impl LoadedCertificate {
         Ok(Self { leaf, about, key: Arc::new(certified) })
     }
 
+    /// The same, shown with an OCSP answer.
+    pub(super) fn with_staple(&self, staple: Vec<u8>) -> Self {
+        let key = CertifiedKey { ocsp: Some(staple), ..CertifiedKey::clone(&self.key) };
+        Self { leaf: self.leaf.clone(), about: self.about.clone(), key: Arc::new(key) }
+    }
+
     /// Whether clients are shown the same.
     pub fn shows_the_same_as(&self, other: &Self) -> bool {
         self.key.cert == other.key.cert

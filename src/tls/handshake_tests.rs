@@ -274,3 +274,24 @@ mod accept_any {
         }
     }
 }
+
+#[test]
+fn a_staple_stays_with_its_certificate_and_leaves_with_it() {
+    let scene = Scene::new(&[]);
+    let files = |leaves: &[&str]| -> Vec<_> {
+        leaves.iter().map(|name| scene.files.loaded(&scene.authority, name, &Leaf::for_names(&[name]))).collect()
+    };
+    let (resolver, loaded) = (scene.server.certificates(), files(&["a.test", "b.test"]));
+    let leaf = loaded[0].key().cert[0].clone();
+    let shown = |host: &str| resolver.store().covering(host).unwrap().key().ocsp.clone();
+    resolver.replace_files(loaded.clone());
+    resolver.staple([(leaf.clone(), vec![1, 2, 3])].into());
+    assert_eq!((shown("a.test"), shown("b.test")), (Some(vec![1, 2, 3]), None));
+    resolver.replace_files(loaded[..1].to_vec());
+    assert_eq!(shown("a.test"), Some(vec![1, 2, 3]), "a swap of the same certificate");
+    resolver.replace_files(files(&["a.test"]));
+    assert_eq!(shown("a.test"), None, "it is another one now");
+    resolver.replace_files(loaded);
+    resolver.staple(std::collections::HashMap::new());
+    assert_eq!(shown("a.test"), None);
+}

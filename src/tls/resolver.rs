@@ -1,21 +1,23 @@
 //! Which certificate a handshake is answered with.
 //!
 //! ```text
-//! ClientHello ──► CertificateResolver ──► CertificateStore (ArcSwap'd: from files, and ordered ones) ──► CertifiedKey
+//! ClientHello ──► CertificateResolver ──► CertificateStore (ArcSwap'd: from files, and ordered ones) ──► CertifiedKey, with its OCSP answer
 //!                                    └──► the self-signed fallback, named in the log
 //! ```
 //!
 //! A swap changes the next handshake; connections that are open keep what they agreed on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use rustls::SignatureScheme;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio::sync::Notify;
 
 use super::certificate::{LoadedCertificate, wildcard_parent};
 use super::fallback::{self, FALLBACK_NAME, FallbackError};
@@ -33,6 +35,7 @@ pub struct CertificateResolver {
     fallback: Arc<CertifiedKey>,
     /// Names that the log has seen. Locked only where no certificate fits.
     reported: Mutex<HashSet<Box<str>>>,
+    changed: Notify,
 }
 
 /// Who gives certificates.
@@ -40,6 +43,8 @@ pub struct CertificateResolver {
 struct Supplies {
     files: Vec<Arc<LoadedCertificate>>,
     ordered: Vec<Arc<LoadedCertificate>>,
+    /// By certificate: they stay with it, whoever gives it.
+    staples: HashMap<CertificateDer<'static>, Vec<u8>>,
 }
 
 impl CertificateResolver {
@@ -51,6 +56,7 @@ impl CertificateResolver {
             awaited: ArcSwap::default(),
             fallback: fallback::generate()?,
             reported: Mutex::default(),
+            changed: Notify::new(),
         };
         resolver.replace_files(files);
         Ok(resolver)
@@ -66,15 +72,36 @@ impl CertificateResolver {
         self.replace(|supplies| supplies.ordered = ordered);
     }
 
+    /// OCSP answers for the next handshakes: these, and no others.
+    pub fn staple(&self, staples: HashMap<CertificateDer<'static>, Vec<u8>>) {
+        self.rebuild(|supplies| supplies.staples = staples);
+    }
+
+    /// Resolves when other certificates are given; their staples are no reason.
+    pub fn changed(&self) -> impl Future<Output = ()> + '_ {
+        let mut changed = Box::pin(self.changed.notified());
+        // From now on, and not only when it is polled.
+        changed.as_mut().enable();
+        changed
+    }
+
     /// Names that miss are told of anew.
     fn replace(&self, change: impl FnOnce(&mut Supplies)) {
+        self.rebuild(change);
+        self.changed.notify_waiters();
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn rebuild(&self, change: impl FnOnce(&mut Supplies)) {
         let mut supplies = self.supplies.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut supplies);
-        let all = supplies.files.iter().chain(&supplies.ordered).cloned().collect();
+        let all = supplies.files.iter().chain(&supplies.ordered);
+        let stapled = all.map(|certificate| {
+            let staple = certificate.key().cert.first().and_then(|leaf| supplies.staples.get(leaf));
+            staple.map_or_else(|| certificate.clone(), |staple| Arc::new(certificate.with_staple(staple.clone())))
+        });
         // Stored under the lock: the later change stands.
-        self.store.store(Arc::new(CertificateStore::new(all)));
-        drop(supplies);
-        self.reported.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.store.store(Arc::new(CertificateStore::new(stapled.collect())));
     }
 
     /// The names whose first certificate is on its way.

@@ -34,6 +34,7 @@ fn model(routes: Vec<Route>) -> Model {
             shutdown: Shutdown { delay: Duration::ZERO, timeout: Duration::ZERO },
             resolvers: Vec::new(),
             session_tickets: SessionTickets::Off,
+            ocsp_stapling: OcspStapling::Off,
         },
         listeners: Vec::new(),
         acme: None,

@@ -109,7 +109,7 @@ impl TicketKeys {
 
     /// Whether [`rotated`](Self::rotated) would change anything.
     pub(super) fn are_due(&self, now: u64, period: u64) -> bool {
-        let has_next_in_time = self.keys.first().is_some_and(|newest| now < newest.starts + lead(period));
+        let has_next_in_time = self.keys.first().is_some_and(|newest| now < newest.starts.saturating_add(lead(period)));
         !has_next_in_time
             || self.sealing(now, period).is_none()
             || self.keys.last().is_some_and(|oldest| now >= oldest.ends(period))

@@ -7,8 +7,8 @@ use super::Lowering;
 use crate::defaults;
 use crate::diagnostics::Origin;
 use crate::model::{
-    AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, Process, SessionTickets, Shutdown, Threads,
-    format_duration,
+    AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, OcspStapling, Process, SessionTickets, Shutdown,
+    Threads, format_duration,
 };
 use crate::sources::config::decode::{Either, Field, List, Scalar};
 use crate::sources::config::shapes::{self, scalar};
@@ -32,6 +32,11 @@ pub fn process(cx: &Lowering, file: &mut shapes::File) -> Process {
         },
         resolvers: all(take(&mut file.resolvers)),
         session_tickets: session_tickets(cx, take(&mut file.session_tickets)),
+        ocsp_stapling: match take(&mut file.ocsp_stapling).value() {
+            Some(shapes::Switch::On) => OcspStapling::On,
+            Some(shapes::Switch::Off) => OcspStapling::Off,
+            None => defaults::OCSP_STAPLING,
+        },
     }
 }
 

@@ -54,6 +54,9 @@ pub struct File {
     pub resolvers: Field<List<scalar::ResolverAddress>>,
     /// How TLS sessions are resumed, or `off`: then every connection begins with a whole handshake.
     pub session_tickets: Field<Either<scalar::Off, SessionTickets>>,
+    /// Whether authorities are asked about certificates that name a responder, and their answers shown with them (OCSP).
+    #[schemars(extend("default" = "on"))]
+    pub ocsp_stapling: Field<Switch>,
     /// What is listened on, by name.
     pub listeners: Field<Table<Listener>>,
     /// Certificates; each TLS connection gets the one that fits the name it asks for.

@@ -50,6 +50,14 @@ pub struct Admin {
     pub address: Field<scalar::BindAddress>,
 }
 
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "state", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Switch {
+    On,
+    Off,
+}
+
 /// How TLS sessions are resumed.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]

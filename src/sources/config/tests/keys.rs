@@ -82,6 +82,7 @@ fn keys_of_the_process_arrive() {
     assert_eq!(process.shutdown, Shutdown { delay: seconds(7), timeout: seconds(90) });
     assert_eq!(process.resolvers, [address("10.0.0.53:53"), address("10.0.0.54:5353")]);
     assert_eq!(process.session_tickets, SessionTickets::Rotate { every: seconds(6 * 3600) });
+    assert_eq!(process.ocsp_stapling, OcspStapling::Off);
     let off = FULL.replace("session-tickets: { rotate: 6h }", "session-tickets: off");
     assert_eq!(model(&off).process.session_tickets, SessionTickets::Off);
 }
@@ -105,11 +106,11 @@ fn keys_of_listeners_and_certificates_arrive() {
     assert_eq!(plain.limits, limits);
     let redirect = HttpsRedirect { status: RedirectStatus::MovedPermanently, port: 8443 };
     assert_eq!(plain.filters[0].kind, FilterKind::HttpsRedirect(redirect));
-    assert_eq!((&plain.tls, &plain.origin.line, plain.origin.column), (&None, &12, 3));
+    assert_eq!((&plain.tls, &plain.origin.line, plain.origin.column), (&None, &13, 3));
     let tls = secure.tls.as_ref().unwrap();
     assert_eq!((tls.min_version, tls.http2), (TlsVersion::V1_3, Http2::Off));
     let auth = json!({
-        "origin": { "file": "weir.yaml", "line": 27, "column": 44 },
+        "origin": { "file": "weir.yaml", "line": 28, "column": 44 },
         "ca": "/etc/weir/certs/clients.pem",
         "mode": "required",
         "forward": "omit",
@@ -215,7 +216,7 @@ fn what_a_host_asks_of_its_connections_arrives() {
         json!({
             "min_version": "1.2",
             "client_auth": { "own": {
-                "origin": { "file": "weir.yaml", "line": 86, "column": 30 },
+                "origin": { "file": "weir.yaml", "line": 87, "column": 30 },
                 "ca": "/abs/partners.pem",
                 "mode": "optional",
                 "forward": "send",
@@ -235,7 +236,7 @@ fn what_a_host_asks_of_its_connections_arrives() {
 fn keys_of_an_upstream_arrive() {
     let mut upstream = shown(&model(FULL).upstreams[0]);
     let origin = upstream.as_object_mut().unwrap().remove("origin");
-    assert_eq!(origin, Some(json!({ "file": "weir.yaml", "line": 55, "column": 3 })));
+    assert_eq!(origin, Some(json!({ "file": "weir.yaml", "line": 56, "column": 3 })));
     assert_eq!(
         upstream,
         json!({
@@ -296,9 +297,9 @@ fn keys_of_a_host_and_its_routes_arrive() {
     let host = &model(FULL).hosts[0];
     assert_eq!(shown(&host.names), json!(["example.org", "*.example.org"]));
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
-    assert_eq!(host.origin.line, 84);
+    assert_eq!(host.origin.line, 85);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 99, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 100, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
