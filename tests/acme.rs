@@ -351,6 +351,10 @@ fn two_processes_on_one_folder_order_once_and_answer_for_each_other() {
         eventually("both serve it", || (client.certificate_for(elsewhere.https, name) == leaf).then_some(()));
     }
     assert_eq!(scene.pebble.issued(), 2, "one of them orders each: {}\n{}", one.log(), other.log());
+    // A session that one began, the other resumes.
+    let client = scene.pebble.client();
+    assert_eq!(client.visit(elsewhere.https, "s.test"), (false, Some(200)));
+    eventually("a session is resumed at the other one", || client.visit(scene.https, "s.test").0.then_some(()));
     // What one renews, the other serves.
     let before = scene.shown("s.test");
     assert!(certs(&one, &["renew", "s.test"]).0);

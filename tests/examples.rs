@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A copy of the examples with the certificates they name.
+/// A copy of the examples with the certificates and secrets they name.
 struct Examples {
     folder: TempDir,
 }
@@ -27,16 +27,13 @@ impl Examples {
             .output()
             .expect("bash is there");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        std::fs::write(certificates.join("tsig.key"), "c2VjcmV0").expect("the file can be written");
         Examples { folder }
     }
 
     /// Puts the example where the files it names are.
     fn place(&self, example: &Path) -> PathBuf {
         let text = std::fs::read_to_string(example).unwrap();
-        let live = "/etc/letsencrypt/live/sql-studio.app";
-        let text = text
-            .replace(&format!("{live}/fullchain.pem"), "../certs/dev.crt")
-            .replace(&format!("{live}/privkey.pem"), "../certs/dev.key");
         let copy = self.folder.path().join("config").join(example.file_name().unwrap());
         std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
         std::fs::write(&copy, text).unwrap();
@@ -83,6 +80,17 @@ fn the_first_file_of_the_readme_passes_the_check() {
     let output = weir_command().arg("check").arg(&file).output().expect("weir starts");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && !said.contains("warning"), "{said}");
+}
+
+#[test]
+fn the_alerts_fire_when_they_should() {
+    for arguments in [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts.test.yaml"]] {
+        let folder = Path::new(ROOT).join("config/prometheus");
+        let output = Command::new("promtool").args(arguments).current_dir(folder).output();
+        let output = output.unwrap_or_else(|error| panic!("promtool cannot be started ({error}): install prometheus"));
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success() && said.contains("SUCCESS"), "{said}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 install_tools() {
     local missing=() pair
     for pair in cc:build-essential cmake:cmake nginx:nginx-light curl:curl wrk:wrk h2load:nghttp2-client openssl:openssl \
-        pebble:pebble knotd:knot kdig:knot-dnsutils; do
+        pebble:pebble knotd:knot kdig:knot-dnsutils promtool:prometheus; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
     if [ "${#missing[@]}" -eq 0 ]; then

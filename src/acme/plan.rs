@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::renewal::{self, Validity};
+use super::renewal;
 use super::storage::Progress;
 use crate::diagnostics::Origin;
 use crate::model::{self, AcmeCertificate, AcmeDomain, CertificateSource, ChallengeType, Issuance};
@@ -64,7 +64,7 @@ impl Plan {
         let is_from_elsewhere = progress.directory.as_deref().is_some_and(|from| from != directory);
         let wanted = match current {
             Some(current) if self.is_for(current) && !is_from_elsewhere => renewal::due(
-                Validity { not_before: current.not_before(), not_after: current.not_after() },
+                current.validity(),
                 self.wanted.issuance.renew_before,
                 progress.suggested,
                 seed(current),

@@ -10,6 +10,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::model::AcmeRetry;
+use crate::tls::Validity;
 
 /// Of what a third of: the lifetime that is left when nobody says otherwise.
 const SHARE_LEFT: u32 = 3;
@@ -22,18 +23,6 @@ const KEPT_AT_LEAST: Duration = Duration::from_secs(3600);
 
 /// Renewals of one day's certificates spread over a twentieth of the time that is left.
 const SHARE_OF_JITTER: u32 = 20;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Validity {
-    pub not_before: SystemTime,
-    pub not_after: SystemTime,
-}
-
-impl Validity {
-    fn lifetime(self) -> Duration {
-        self.not_after.duration_since(self.not_before).unwrap_or_default()
-    }
-}
 
 /// `suggested`: within the authority's window. It decides alone where no `renew_before` is written; where one is, the
 /// earlier of both stands: an authority that is about to revoke asks for an early renewal.

@@ -196,7 +196,7 @@ fn certificate_observer(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> acme::O
     Arc::new(move |event| match event {
         acme::Event::Changed => {
             if let Some(shared) = shared.upgrade() {
-                metrics.set_certificates(shared.tls.certificates().store().expiries());
+                metrics.set_certificates(shared.tls.certificates().store().validities());
             }
         }
         acme::Event::Issued(name) => metrics.order(name, Order::Issued),

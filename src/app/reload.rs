@@ -304,7 +304,7 @@ impl App {
 
     /// When those that are served expire.
     fn note_certificates(&self) {
-        self.metrics.set_certificates(self.shared.tls.certificates().store().expiries());
+        self.metrics.set_certificates(self.shared.tls.certificates().store().validities());
     }
 
     /// Nothing is begun anew: neither health checks nor discovery.

@@ -87,13 +87,25 @@ impl Serialize for CertificateName {
     }
 }
 
+/// From when until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    pub not_before: SystemTime,
+    pub not_after: SystemTime,
+}
+
+impl Validity {
+    pub fn lifetime(self) -> Duration {
+        self.not_after.duration_since(self.not_before).unwrap_or_default()
+    }
+}
+
 /// What a leaf certificate says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Leaf {
     pub names: Vec<CertificateName>,
     pub named_by: NamedBy,
-    pub not_before: SystemTime,
-    pub not_after: SystemTime,
+    pub validity: Validity,
     pub issuer: Arc<str>,
 }
 
@@ -116,8 +128,10 @@ impl Leaf {
         Ok(Self {
             names,
             named_by,
-            not_before: system_time(certificate.validity().not_before),
-            not_after: system_time(certificate.validity().not_after),
+            validity: Validity {
+                not_before: system_time(certificate.validity().not_before),
+                not_after: system_time(certificate.validity().not_after),
+            },
             issuer: certificate.issuer().to_string().into(),
         })
     }
@@ -189,12 +203,16 @@ impl LoadedCertificate {
         &self.leaf.names
     }
 
+    pub fn validity(&self) -> Validity {
+        self.leaf.validity
+    }
+
     pub fn not_before(&self) -> SystemTime {
-        self.leaf.not_before
+        self.leaf.validity.not_before
     }
 
     pub fn not_after(&self) -> SystemTime {
-        self.leaf.not_after
+        self.leaf.validity.not_after
     }
 
     pub fn issuer(&self) -> &str {
@@ -230,7 +248,7 @@ impl LoadedCertificate {
     }
 
     pub fn is_valid_at(&self, now: SystemTime) -> bool {
-        (self.leaf.not_before..=self.leaf.not_after).contains(&now)
+        (self.not_before()..=self.not_after()).contains(&now)
     }
 
     pub(super) fn can_sign_with(&self, offered: &[SignatureScheme]) -> bool {

@@ -74,14 +74,14 @@ fn load(cert: &Path, key: &Path, about: About, now: SystemTime, report: &mut Rep
 }
 
 fn warn_of_validity(source: &str, leaf: &Leaf, now: SystemTime, report: &mut Report<'_>) {
-    let (from, to) = (Timestamp::from(leaf.not_before), Timestamp::from(leaf.not_after));
-    if now > leaf.not_after {
+    let (from, to) = (Timestamp::from(leaf.validity.not_before), Timestamp::from(leaf.validity.not_after));
+    if now > leaf.validity.not_after {
         let problem = Problem::new(format!("the certificate in {source} expired on {to}; it is served all the same"));
         report.warn(".cert", problem.help("renew it: clients refuse it"));
-    } else if now + EXPIRES_SOON > leaf.not_after {
+    } else if now + EXPIRES_SOON > leaf.validity.not_after {
         report
             .warn(".cert", Problem::new(format!("the certificate in {source} expires soon, on {to}")).help("renew it"));
-    } else if now < leaf.not_before {
+    } else if now < leaf.validity.not_before {
         let problem = Problem::new(format!("the certificate in {source} is not valid before {from}"));
         report.warn(".cert", problem.help("is this machine's clock right?"));
     }

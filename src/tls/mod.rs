@@ -35,7 +35,7 @@ mod handshake_tests;
 pub(crate) mod testing;
 
 pub use agreement::{Agreement, Disagreement, TlsFacts};
-pub use certificate::{About, CertificateName, LoadedCertificate};
+pub use certificate::{About, CertificateName, LoadedCertificate, Validity};
 pub use challenges::{ChallengeAnswer, Challenges};
 pub use client_certificate::ClientCertificate;
 pub use client_roots::{ClientRootFiles, load_client_roots};
@@ -45,7 +45,7 @@ pub use on_demand::{MAX_WAITING, OnDemand, Wanted};
 pub use policy::{Handshake, Policy, Site};
 pub use resolver::CertificateResolver;
 pub use server_config::ServerTls;
-pub use store::{CertificateStore, CertificateSummary, Validity};
+pub use store::{CertificateStore, CertificateSummary, Phase};
 pub use terms::{ClientTerms, Terms, Unmet};
 pub use tickets::{TicketKeys, Tickets};
 pub use upstream::{UpstreamTlsMaterial, load_upstreams};

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use serde::Serialize;
 
-use super::certificate::{CertificateName, LoadedCertificate, wildcard_parent};
+use super::certificate::{CertificateName, LoadedCertificate, Validity, wildcard_parent};
 use crate::diagnostics::Origin;
 use crate::timestamp;
 
@@ -82,9 +82,9 @@ impl CertificateStore {
         self.certificates.iter()
     }
 
-    /// Label and end of validity of each, for the expiry metric.
-    pub fn expiries(&self) -> Vec<(Arc<str>, SystemTime)> {
-        self.iter().map(|certificate| (certificate.label().clone(), certificate.not_after())).collect()
+    /// Label and validity of each, for metrics.
+    pub fn validities(&self) -> Vec<(Arc<str>, Validity)> {
+        self.iter().map(|certificate| (certificate.label().clone(), certificate.validity())).collect()
     }
 
     /// What `/certificates` shows.
@@ -142,13 +142,13 @@ pub struct CertificateSummary {
     pub not_before: SystemTime,
     #[serde(serialize_with = "timestamp::serialize")]
     pub not_after: SystemTime,
-    pub validity: Validity,
+    pub validity: Phase,
     pub origin: Origin,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Validity {
+pub enum Phase {
     NotYetValid,
     Valid,
     Expired,
@@ -157,9 +157,9 @@ pub enum Validity {
 impl CertificateSummary {
     fn of(certificate: &LoadedCertificate, now: SystemTime) -> Self {
         let validity = match () {
-            () if now < certificate.not_before() => Validity::NotYetValid,
-            () if now > certificate.not_after() => Validity::Expired,
-            () => Validity::Valid,
+            () if now < certificate.not_before() => Phase::NotYetValid,
+            () if now > certificate.not_after() => Phase::Expired,
+            () => Phase::Valid,
         };
         Self {
             certificate: certificate.source().clone(),

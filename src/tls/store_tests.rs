@@ -84,5 +84,5 @@ fn a_summary_tells_names_key_and_validity() {
     assert_eq!(json[0]["key"], "ECDSA");
     assert_eq!(json[0]["not_after"], "2026-01-01T00:00:00Z");
     assert_eq!(json[0]["validity"], "expired");
-    assert_eq!(store.expiries()[0].1, store.first().unwrap().not_after());
+    assert_eq!(store.validities()[0].1, store.first().unwrap().validity());
 }

@@ -18,6 +18,7 @@ use super::upstream::UpstreamMetrics;
 use super::{Metrics, Named, Orders, Reload, Reloads};
 use crate::model::{ListenerName, UpstreamName};
 use crate::snapshot::upstream::{EndpointStatus, Health, UpstreamStatus};
+use crate::tls::Validity;
 
 pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     // Copied, so that a slow scrape never holds up a reload.
@@ -248,12 +249,23 @@ fn reloads(out: &mut Exposition, reloads: &Reloads) {
     );
 }
 
-fn certificates(out: &mut Exposition, certificates: &BTreeMap<Arc<str>, SystemTime>) {
-    let samples = certificates.iter().map(|(file, not_after)| ([("certificate", &**file)], unix_seconds(*not_after)));
-    out.gauge(
+fn certificates(out: &mut Exposition, certificates: &BTreeMap<Arc<str>, Validity>) {
+    let mut times = |name, help, time: fn(&Validity) -> SystemTime| {
+        let samples = certificates.iter().map(|(label, validity)| {
+            let certificate = [("certificate", &**label)];
+            (certificate, unix_seconds(time(validity)))
+        });
+        out.gauge(name, help, samples.collect());
+    };
+    times(
+        "weir_certificate_not_before_seconds",
+        "When a certificate began to be valid, in seconds since 1970.",
+        |validity| validity.not_before,
+    );
+    times(
         "weir_certificate_not_after_seconds",
         "When a certificate expires, in seconds since 1970.",
-        samples.collect(),
+        |validity| validity.not_after,
     );
 }
 

@@ -30,6 +30,7 @@ use std::time::SystemTime;
 
 use crate::model::{Action, CertificateSource, ListenerName, Model, Route, RouteName, UpstreamName};
 use crate::snapshot::upstream::UpstreamStatus;
+use crate::tls::Validity;
 
 /// All numbers of the process. Shared by handle; its lock is taken by the control plane alone.
 #[derive(Debug)]
@@ -46,8 +47,8 @@ struct Named {
     routes: BTreeMap<(RouteName, Option<UpstreamName>), Arc<RouteMetrics>>,
     upstreams: BTreeMap<UpstreamName, Arc<UpstreamMetrics>>,
     listeners: BTreeMap<ListenerName, Arc<ListenerMetrics>>,
-    /// File and end of validity.
-    certificates: BTreeMap<Arc<str>, SystemTime>,
+    /// By file or name.
+    certificates: BTreeMap<Arc<str>, Validity>,
     /// By certificate.
     orders: BTreeMap<Arc<str>, Orders>,
     reloads: Reloads,
@@ -141,11 +142,14 @@ impl Metrics {
         }
     }
 
-    /// The certificates in force: file and end of validity. Of several under one label the first to end is shown.
-    pub fn set_certificates(&self, expiries: impl IntoIterator<Item = (Arc<str>, SystemTime)>) {
-        let mut certificates = BTreeMap::new();
-        for (label, end) in expiries {
-            certificates.entry(label).and_modify(|first: &mut SystemTime| *first = end.min(*first)).or_insert(end);
+    /// The certificates in force. Of several under one label the first to end is shown.
+    pub fn set_certificates(&self, validities: impl IntoIterator<Item = (Arc<str>, Validity)>) {
+        let mut certificates: BTreeMap<Arc<str>, Validity> = BTreeMap::new();
+        for (label, validity) in validities {
+            let shown = certificates.entry(label).or_insert(validity);
+            if validity.not_after < shown.not_after {
+                *shown = validity;
+            }
         }
         self.named().certificates = certificates;
     }

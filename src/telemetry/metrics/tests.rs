@@ -75,7 +75,12 @@ fn all_families() -> Metrics {
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000);
     metrics.reload(Reload::Applied { generation: 7, at });
     metrics.reload(Reload::Rejected);
-    metrics.set_certificates([("a.crt".into(), at)]);
+    let validity = |not_after| Validity { not_before: SystemTime::UNIX_EPOCH + Duration::from_secs(7), not_after };
+    let later = at + Duration::from_secs(1);
+    metrics.set_certificates([("a.crt".into(), validity(later)), ("a.crt".into(), validity(at))]);
+    metrics.order("a.test", Order::Issued);
+    metrics.order("a.test", Order::Failed);
+    metrics.order("a.test", Order::Failed);
     metrics.access_log_dropped().add(3);
     metrics
 }
@@ -139,6 +144,9 @@ fn every_family_is_exposed_with_its_labels() {
         "weir_config_generation 7",
         "weir_config_last_reload_success_timestamp_seconds 2000",
         r#"weir_certificate_not_after_seconds{certificate="a.crt"} 2000"#,
+        r#"weir_certificate_not_before_seconds{certificate="a.crt"} 7"#,
+        r#"weir_acme_orders_total{certificate="a.test",result="issued"} 1"#,
+        r#"weir_acme_orders_total{certificate="a.test",result="failed"} 2"#,
         concat!("weir_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         "process_start_time_seconds 1000",
     ] {
