@@ -89,7 +89,11 @@ struct Basic<'a> {
 
 impl<'a> Basic<'a> {
     fn parse(response: &'a [u8]) -> Result<Self, Unusable> {
-        let mut response = Reader(response).expect(SEQUENCE)?.reader();
+        let mut outer = Reader(response);
+        let mut response = outer.expect(SEQUENCE)?.reader();
+        if !outer.is_at_end() {
+            return Err(Malformed.into());
+        }
         match response.expect(ENUMERATED)?.content {
             [0] => {}
             [1] => return Err(Unusable::Refused("malformed request")),

@@ -6,7 +6,7 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -31,21 +31,39 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
 /// Staples for as long as it lives; then they are taken off.
 pub struct Stapler {
-    certificates: Arc<CertificateResolver>,
+    outlet: Arc<Outlet>,
     task: JoinHandle<()>,
+}
+
+/// What the task gives to handshakes. An aborted task may run on for a moment: closed, nothing comes out any more.
+struct Outlet {
+    certificates: Arc<CertificateResolver>,
+    closed: Mutex<bool>,
 }
 
 impl Stapler {
     pub fn start(certificates: Arc<CertificateResolver>) -> Self {
-        let task = tokio::spawn(run(certificates.clone()));
-        Self { certificates, task }
+        let outlet = Arc::new(Outlet { certificates, closed: Mutex::new(false) });
+        let task = tokio::spawn(run(outlet.clone()));
+        Self { outlet, task }
     }
 }
 
 impl Drop for Stapler {
     fn drop(&mut self) {
         self.task.abort();
-        self.certificates.staple(HashMap::new());
+        let mut closed = self.outlet.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        *closed = true;
+        self.outlet.certificates.staple(HashMap::new());
+    }
+}
+
+impl Outlet {
+    fn give(&self, staples: HashMap<CertificateDer<'static>, Vec<u8>>) {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*closed {
+            self.certificates.staple(staples);
+        }
     }
 }
 
@@ -73,13 +91,13 @@ enum Failure {
     Unusable(#[from] Unusable),
 }
 
-async fn run(certificates: Arc<CertificateResolver>) {
+async fn run(outlet: Arc<Outlet>) {
     let mut entries = Entries::new();
     let mut client = None;
     loop {
         // Before they are looked at: no change falls between.
-        let changed = certificates.changed();
-        follow(&mut entries, &certificates);
+        let changed = outlet.certificates.changed();
+        follow(&mut entries, &outlet.certificates);
         let mut news = false;
         for entry in entries.values_mut() {
             if entry.standing.expire(SystemTime::now()) {
@@ -89,7 +107,7 @@ async fn run(certificates: Arc<CertificateResolver>) {
         }
         news |= ask_where_due(&mut entries, &mut client).await;
         if news {
-            certificates.staple(staples(&entries));
+            outlet.give(staples(&entries));
         }
         let wakes = entries.values().map(|entry| entry.standing.wakes()).min();
         let pause = wakes.map_or(LONGEST_SLEEP, |at| at.duration_since(SystemTime::now()).unwrap_or_default());

@@ -56,6 +56,11 @@ impl Authority {
         self.certificate.pem()
     }
 
+    /// For a program that signs in its name.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     pub fn write_pem(&self, folder: &Path) -> PathBuf {
         let path = folder.join("ca.crt");
         std::fs::write(&path, self.pem()).expect("the file can be written");
