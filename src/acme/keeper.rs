@@ -196,7 +196,7 @@ impl Work {
     }
 
     fn due(&self, current: Option<&LoadedCertificate>, progress: &Progress) -> SystemTime {
-        self.plan.due(current, progress, &self.surroundings.settings.directory)
+        self.plan.due(current, progress, &self.surroundings.settings)
     }
 
     fn tell(&self, current: Option<&LoadedCertificate>, progress: &Progress, due: SystemTime) {
@@ -242,7 +242,8 @@ impl Work {
     }
 
     async fn order(&self, current: Option<&LoadedCertificate>) -> Result<Arc<LoadedCertificate>, Failure> {
-        if let Some(url) = &self.plan.ask {
+        // Of the first one that has been asked already.
+        if let (Some(url), Some(_)) = (&self.plan.ask, current) {
             on_demand::ask(&self.surroundings.http, url, &self.plan.name).await?;
         }
         let ordering = Ordering {
@@ -287,6 +288,7 @@ impl Work {
                 tracing::warn!(certificate = name, error = failure.words, failures = progress.failures, %again,
                     "a certificate could not be had; what is served is served on");
                 progress.not_before = Some(at);
+                progress.asked_for = Some(self.plan.fingerprint(settings));
                 progress.last_error = Some(failure.words);
                 (self.surroundings.observer)(Event::Failed(self.plan.label()));
             }

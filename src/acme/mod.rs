@@ -268,9 +268,10 @@ impl Acme {
         Ok(())
     }
 
-    /// Orders nothing more.
-    pub async fn stop(&self) {
-        *self.running.lock().await = None;
+    /// Orders nothing more. What others are asked is still answered here.
+    pub fn stop(&self) {
+        self.shown.on_demand.ask(None);
+        self.keepers.lock().clear();
     }
 }
 
@@ -328,9 +329,12 @@ impl Running {
         let Some(on_demand) = &settings.on_demand else { return shown.on_demand.ask(None) };
         let (sender, questions) = mpsc::channel(MAX_WAITING);
         shown.on_demand.ask(Some(sender));
-        let (surroundings, keepers, url) = (self.surroundings.clone(), self.keepers.clone(), on_demand.ask.clone());
-        let order = move |domain| order_on_demand(surroundings.clone(), keepers.clone(), domain, url.clone());
-        self.followers.push(tokio::spawn(on_demand::serve(questions, on_demand.rate, order)));
+        let orders = OnDemandOrders {
+            surroundings: self.surroundings.clone(),
+            keepers: self.keepers.clone(),
+            url: on_demand.ask.clone(),
+        };
+        self.followers.push(tokio::spawn(on_demand::serve(questions, on_demand.rate, orders)));
     }
 }
 
@@ -361,21 +365,31 @@ async fn follow_storage(surroundings: Arc<Surroundings>, keepers: SharedKeepers,
     }
 }
 
-async fn order_on_demand(
+struct OnDemandOrders {
     surroundings: Arc<Surroundings>,
     keepers: SharedKeepers,
-    domain: AcmeDomain,
-    ask: Arc<str>,
-) -> bool {
-    let plan = Plan::on_demand(domain, surroundings.settings.issuance.clone(), ask);
-    let name = plan.name.clone();
-    let start = || Keeper::start(plan, surroundings.clone());
-    let settled = keepers.lock().entry(name.clone()).or_insert_with(start).settled();
-    settled.await;
-    let has_one = surroundings.mirror.shown_for(&name).is_some();
-    if !has_one {
-        // Nobody wrote it down: it is tried again when it is asked for again.
-        keepers.lock().remove(&name);
+    url: Arc<str>,
+}
+
+impl on_demand::Orders for OnDemandOrders {
+    async fn ask(&self, domain: AcmeDomain) -> bool {
+        let Ok(_permit) = self.surroundings.permits.acquire().await else { return false };
+        let asked = on_demand::ask(&self.surroundings.http, &self.url, domain.as_str()).await;
+        asked.inspect_err(|error| tracing::info!(%domain, %error, "no certificate on demand")).is_ok()
     }
-    has_one
+
+    async fn order(&self, domain: AcmeDomain) -> bool {
+        let surroundings = &self.surroundings;
+        let plan = Plan::on_demand(domain, surroundings.settings.issuance.clone(), self.url.clone());
+        let name = plan.name.clone();
+        let start = || Keeper::start(plan, surroundings.clone());
+        let settled = self.keepers.lock().entry(name.clone()).or_insert_with(start).settled();
+        settled.await;
+        let has_one = surroundings.mirror.shown_for(&name).is_some();
+        if !has_one {
+            // Nobody wrote it down: it is tried again when it is asked for again.
+            self.keepers.lock().remove(&name);
+        }
+        has_one
+    }
 }

@@ -1,18 +1,20 @@
 //! Certificates for names that nobody wrote down.
 //!
 //! ```text
-//! handshake ──Wanted──► known already? refused lately? too many? ──► a keeper ──► asks, orders
+//! handshake ──Wanted──► refused lately? ──► the application: may it? ──► too many? ──► a keeper orders
 //! ```
 //!
 //! Everybody can point a name here and knock: the ask URL, the rate and bounded memory stand between them and the
 //! authority's limits.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::http_client::HttpClient;
 use crate::model::{AcmeDomain, Rate};
@@ -51,26 +53,16 @@ pub struct Gate {
     refused: HashMap<Box<str>, Instant>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub enum Decision {
-    Order(AcmeDomain),
-    /// Not now.
-    Refuse,
-}
-
 impl Gate {
     pub fn new(rate: Rate, now: Instant) -> Self {
         Self { rate, allowance: f64::from(rate.count.get()), counted: now, refused: HashMap::new() }
     }
 
-    pub fn decide(&mut self, name: &str, now: Instant) -> Decision {
-        let Some(domain) = AcmeDomain::parse(name).ok().filter(|domain| !domain.is_wildcard()) else {
-            return Decision::Refuse;
-        };
-        if self.refused.get(name).is_some_and(|until| *until > now) || !self.take(now) {
-            return Decision::Refuse;
-        }
-        Decision::Order(domain)
+    /// What may be asked for. None: no certificate can name it, or it was refused lately.
+    pub fn admit(&self, name: &str, now: Instant) -> Option<AcmeDomain> {
+        let domain = AcmeDomain::parse(name).ok().filter(|domain| !domain.is_wildcard())?;
+        let is_refused = self.refused.get(name).is_some_and(|until| *until > now);
+        (!is_refused).then_some(domain)
     }
 
     /// It was refused, or could not be had.
@@ -83,51 +75,71 @@ impl Gate {
         }
     }
 
-    /// A bucket of as many orders as the rate has, which fills up evenly.
-    fn take(&mut self, now: Instant) -> bool {
+    /// Whether another order may begin: a bucket of as many as the rate has, which fills up evenly.
+    pub fn take(&mut self, now: Instant) -> bool {
         let full = f64::from(self.rate.count.get());
         let passed = now.saturating_duration_since(self.counted).as_secs_f64() / self.rate.per.as_secs_f64();
         (self.allowance, self.counted) = ((self.allowance + passed * full).min(full), now);
         let has_one = self.allowance >= 1.0;
         if has_one {
             self.allowance -= 1.0;
-        } else {
-            tracing::warn!(rate = %self.rate, "more certificates are asked for on demand than acme.on-demand.rate allows");
         }
         has_one
     }
 }
 
-/// Takes questions for as long as it is polled. `order` begins one and ends with its outcome: whether there is a
-/// certificate now.
-pub async fn serve<F>(mut asked: mpsc::Receiver<Wanted>, rate: Rate, order: impl Fn(AcmeDomain) -> F)
-where
-    F: Future<Output = bool> + Send + 'static,
-{
+/// What is done for a name that may have a certificate.
+pub trait Orders: Send + Sync + 'static {
+    /// Whether the application allows it.
+    fn ask(&self, domain: AcmeDomain) -> impl Future<Output = bool> + Send;
+    /// Whether there is a certificate in the end.
+    fn order(&self, domain: AcmeDomain) -> impl Future<Output = bool> + Send;
+}
+
+/// How far a name has come.
+enum Step {
+    Asked { domain: AcmeDomain, allowed: bool },
+    Ended { domain: AcmeDomain, has_one: bool },
+}
+
+/// Takes questions for as long as it is polled. The application is asked before an order is counted: names that it does
+/// not know cannot use the rate up.
+pub async fn serve<O: Orders>(mut asked: mpsc::Receiver<Wanted>, rate: Rate, orders: O) {
+    let orders = Arc::new(orders);
     let mut gate = Gate::new(rate, Instant::now());
-    let mut under_way: HashMap<Box<str>, Vec<tokio::sync::oneshot::Sender<()>>> = HashMap::new();
-    let (ended, mut endings) = mpsc::unbounded_channel::<(Box<str>, bool)>();
+    // Dropped, the handshakes that wait go on.
+    let mut waiting: HashMap<Box<str>, Vec<oneshot::Sender<()>>> = HashMap::new();
+    let mut steps = JoinSet::new();
     loop {
         tokio::select! {
             wanted = asked.recv() => {
                 let Some(Wanted { name, decided }) = wanted else { return };
-                if let Some(waiting) = under_way.get_mut(&name) {
-                    waiting.push(decided);
-                    continue;
+                if let Some(others) = waiting.get_mut(&name) {
+                    others.push(decided);
+                } else if let Some(domain) = gate.admit(&name, Instant::now()) {
+                    waiting.insert(name, vec![decided]);
+                    let orders = orders.clone();
+                    steps.spawn(async move { Step::Asked { allowed: orders.ask(domain.clone()).await, domain } });
                 }
-                // Refused, `decided` is dropped, and the handshake goes on.
-                let Decision::Order(domain) = gate.decide(&name, Instant::now()) else { continue };
-                under_way.insert(name.clone(), vec![decided]);
-                let (outcome, ended) = (order(domain), ended.clone());
-                tokio::spawn(async move {
-                    // Whoever receives has ended with everything else.
-                    let _ = ended.send((name, outcome.await));
-                });
             }
-            Some((name, has_one)) = endings.recv() => {
-                under_way.remove(&name);
-                if !has_one {
-                    gate.note_refused(&name, Instant::now());
+            Some(Ok(step)) = steps.join_next() => match step {
+                Step::Asked { domain, allowed: true } if gate.take(Instant::now()) => {
+                    let orders = orders.clone();
+                    steps.spawn(async move { Step::Ended { has_one: orders.order(domain.clone()).await, domain } });
+                }
+                Step::Asked { domain, allowed } => {
+                    if allowed {
+                        let (domain, rate) = (domain.as_str(), gate.rate);
+                        tracing::warn!(domain, %rate, "more certificates are asked for than acme.on-demand.rate allows");
+                    }
+                    gate.note_refused(domain.as_str(), Instant::now());
+                    waiting.remove(domain.as_str());
+                }
+                Step::Ended { domain, has_one } => {
+                    if !has_one {
+                        gate.note_refused(domain.as_str(), Instant::now());
+                    }
+                    waiting.remove(domain.as_str());
                 }
             }
         }
@@ -147,29 +159,28 @@ mod tests {
     #[test]
     fn the_rate_bounds_orders_and_comes_back_evenly() {
         let (mut gate, now) = gate(2);
-        let order = |gate: &mut Gate, at| matches!(gate.decide("a.test", at), Decision::Order(_));
-        assert!(order(&mut gate, now) && order(&mut gate, now));
-        assert!(!order(&mut gate, now), "two an hour");
-        assert!(!order(&mut gate, now + Duration::from_secs(1700)));
-        assert!(order(&mut gate, now + Duration::from_secs(1801)));
-        assert!(!order(&mut gate, now + Duration::from_secs(1900)));
+        assert!(gate.take(now) && gate.take(now));
+        assert!(!gate.take(now), "two an hour");
+        assert!(!gate.take(now + Duration::from_secs(1700)));
+        assert!(gate.take(now + Duration::from_secs(1801)));
+        assert!(!gate.take(now + Duration::from_secs(1900)));
     }
 
     #[test]
-    fn what_no_certificate_can_name_costs_nothing() {
-        let (mut gate, now) = gate(1);
+    fn what_no_certificate_can_name_is_not_asked_for() {
+        let (gate, now) = gate(1);
         for name in ["127.0.0.1", "localhost", "*.a.test", "a..test", ""] {
-            assert_eq!(gate.decide(name, now), Decision::Refuse, "{name}");
+            assert_eq!(gate.admit(name, now), None, "{name}");
         }
-        assert!(matches!(gate.decide("a.test", now), Decision::Order(_)));
+        assert!(gate.admit("a.test", now).is_some());
     }
 
     #[test]
     fn a_refused_name_is_left_alone_for_a_while_and_memory_is_bounded() {
         let (mut gate, now) = gate(1000);
         gate.note_refused("a.test", now);
-        assert_eq!(gate.decide("a.test", now + Duration::from_secs(59)), Decision::Refuse);
-        assert!(matches!(gate.decide("a.test", now + Duration::from_secs(61)), Decision::Order(_)));
+        assert_eq!(gate.admit("a.test", now + Duration::from_secs(59)), None);
+        assert!(gate.admit("a.test", now + Duration::from_secs(61)).is_some());
         for number in 0..REFUSED_NAMES * 2 {
             gate.note_refused(&format!("{number}.test"), now);
         }

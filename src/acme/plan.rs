@@ -59,19 +59,27 @@ impl Plan {
         self.wanted.domains.iter().map(ToString::to_string).collect()
     }
 
-    /// When the next order is due. `current`: what is served; `directory`: whom it should be from.
-    pub fn due(&self, current: Option<&LoadedCertificate>, progress: &Progress, directory: &str) -> SystemTime {
-        let is_from_elsewhere = progress.directory.as_deref().is_some_and(|from| from != directory);
+    /// When the next order is due. `current`: what is served; `settings`: whom it should be from.
+    pub fn due(&self, current: Option<&LoadedCertificate>, progress: &Progress, settings: &model::Acme) -> SystemTime {
+        let is_from_elsewhere = progress.directory.as_deref().is_some_and(|from| from != &*settings.directory);
         let wanted = match current {
-            Some(current) if self.is_for(current) && !is_from_elsewhere => renewal::due(
-                current.validity(),
-                self.wanted.issuance.renew_before,
-                progress.suggested,
-                seed(current),
-            ),
+            Some(current) if self.is_for(current) && !is_from_elsewhere => {
+                renewal::due(current.validity(), self.wanted.issuance.renew_before, progress.suggested, seed(current))
+            }
             Some(_) | None => SystemTime::UNIX_EPOCH,
         };
-        progress.not_before.map_or(wanted, |not_before| wanted.max(not_before))
+        // Whoever mended the file need not wait for what failed before.
+        let backoff = progress.not_before.filter(|_| progress.asked_for == Some(self.fingerprint(settings)));
+        backoff.map_or(wanted, |not_before| wanted.max(not_before))
+    }
+
+    /// What is asked of whom, and how.
+    pub fn fingerprint(&self, settings: &model::Acme) -> String {
+        let Self { wanted, ask, .. } = self;
+        let model::Acme { email, directory, ca, external_account, dns, dns_propagation, .. } = settings;
+        let text = format!("{:?}", (wanted, ask, email, directory, ca, external_account, dns, dns_propagation));
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+        digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether it has the very names that are wanted.

@@ -236,8 +236,8 @@ impl Running {
 impl App {
     async fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        // Challenges are answered to the end; a successor may be ordering already.
-        self.acme.stop().await;
+        // A successor may be ordering already.
+        self.acme.stop();
         let shutdown = self.shared.snapshot.load().model.process.shutdown.clone();
         if !shutdown.delay.is_zero() {
             tracing::info!(delay_ms = shutdown.delay.as_millis() as u64, "not ready any more; still serving");

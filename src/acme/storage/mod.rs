@@ -121,9 +121,11 @@ pub struct Progress {
     pub last_error: Option<String>,
     #[serde(with = "moment")]
     pub last_attempt: Option<SystemTime>,
-    /// Nothing is tried before.
+    /// Nothing is tried before, while the same is asked for.
     #[serde(with = "moment")]
     pub not_before: Option<SystemTime>,
+    /// Fingerprint of what was asked for when it failed.
+    pub asked_for: Option<String>,
     /// When the authority suggests to renew.
     #[serde(with = "moment")]
     pub suggested: Option<SystemTime>,

@@ -262,11 +262,9 @@ fn certificates(out: &mut Exposition, certificates: &BTreeMap<Arc<str>, Validity
         "When a certificate began to be valid, in seconds since 1970.",
         |validity| validity.not_before,
     );
-    times(
-        "weir_certificate_not_after_seconds",
-        "When a certificate expires, in seconds since 1970.",
-        |validity| validity.not_after,
-    );
+    times("weir_certificate_not_after_seconds", "When a certificate expires, in seconds since 1970.", |validity| {
+        validity.not_after
+    });
 }
 
 fn orders(out: &mut Exposition, orders: &BTreeMap<Arc<str>, Orders>) {
