@@ -4,6 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::{
@@ -104,6 +105,8 @@ fn tls_alpn_01_is_answered_on_the_tls_listener() {
     let scene = Scene::new(PebbleSettings::default());
     let weir = scene.weir("challenge: tls-alpn-01, key: rsa-2048", &["domains: [b.test]"]);
     let leaf = scene.served("b.test");
+    assert!(certs(&weir, &["renew", "b.test"]).0);
+    assert_ne!(scene.shown("b.test"), leaf, "it is renewed by the same challenge");
     let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).unwrap();
     assert_eq!(parsed.public_key().algorithm.algorithm.to_id_string(), "1.2.840.113549.1.1.1", "the key is RSA's");
     // Who offers the protocol without being asked anything is let go.
@@ -283,6 +286,88 @@ fn a_certificate_is_renewed_when_the_authority_suggests() {
 }
 
 #[test]
+fn a_reload_of_acme_lets_no_handshake_find_less_than_there_was() {
+    let scene = Scene::new(PebbleSettings::default());
+    let weir = scene.weir("", &["domains: [www.r.test, r.test]"]);
+    let leaf = scene.served("r.test");
+    let (client, https) = (scene.pebble.client(), scene.https);
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = stop.clone();
+    let load = std::thread::spawn(move || {
+        let mut count = 0;
+        while !told.load(Ordering::Relaxed) {
+            client.connect(https, "r.test").expect("a certificate that the authority issued is shown");
+            count += 1;
+        }
+        count
+    });
+    // Other lines, other settings, another name first: what there is is shown until there is better.
+    for (round, entry) in ["www.r.test, r.test", "www.r.test, r.test", "r.test, www.r.test"].iter().enumerate() {
+        let retry = format!("retry: {{ first: {}s, longest: 1h }}", round + 1);
+        weir.reload(&format!("# a line\n{}", scene.file(&retry, &[&format!("domains: [{entry}]")])));
+    }
+    eventually("the certificate under its new name has come", || (scene.shown("r.test") != leaf).then_some(()));
+    stop.store(true, Ordering::Relaxed);
+    assert!(load.join().expect("no handshake failed") > 20);
+}
+
+#[test]
+fn a_forced_renewal_that_fails_is_tried_again_until_it_is_done() {
+    let scene = Scene::new(PebbleSettings::default());
+    let weir = scene.weir("retry: { first: 500ms, longest: 1s }", &["domains: [f.test]"]);
+    let first = scene.served("f.test");
+    scene.pebble.resolve("f.test", "127.9.9.9");
+    let (good, said) = certs(&weir, &["revoke", "f.test"]);
+    assert!(good, "{said}");
+    // The authority may take a proof for good that it has had lately.
+    let failed = || weir.metric("weir_acme_failures_in_a_row", &[]).is_some_and(|count| count >= 1.0);
+    eventually("it fails, or has been done already", || (failed() || scene.shown("f.test") != first).then_some(()));
+    scene.pebble.resolve("f.test", "127.0.0.1");
+    eventually("another takes the place of the revoked one", || (scene.shown("f.test") != first).then_some(()));
+    assert_eq!(scene.pebble.status_of(&first), "Revoked");
+}
+
+#[test]
+fn an_account_follows_its_mail_address() {
+    let scene = Scene::new(PebbleSettings::default());
+    let weir = scene.weir("", &["domains: [a.test]"]);
+    scene.served("a.test");
+    let account = || std::fs::read_dir(weir.folder().join("acme/accounts")).unwrap().next().unwrap().unwrap().path();
+    let stored = || std::fs::read_to_string(account()).unwrap();
+    assert!(stored().contains("ops@a.test"), "{}", stored());
+    let moved = scene.file("", &["domains: [a.test]", "domains: [b.test]"]).replace("ops@a.test", "new@a.test");
+    weir.reload(&moved);
+    scene.served("b.test");
+    assert!(stored().contains("new@a.test"), "{}", stored());
+    assert_eq!(scene.pebble.accounts(), 1, "it is the same one");
+}
+
+#[test]
+fn dns_01_by_a_program_of_the_operators() {
+    let knot = Knot::start("hmac-sha256", &[("p.test", "")]);
+    let scene = Scene::new(PebbleSettings { dns: Some(knot.address), ..PebbleSettings::default() });
+    let address = knot.address;
+    let script = format!(
+        "#!/bin/sh\ncase $1 in present) verb=add ;; *) verb=del ;; esac\n\
+         printf 'server {} {}\\nzone p.test.\\n%s %s. 60 TXT \"%s\"\\nsend\\n' $verb $2 $3 | knsupdate -v -y hmac-sha256:weir.:{SECRET}\n",
+        address.ip(),
+        address.port()
+    );
+    let dns = format!(
+        "challenge: dns-01, dns: {{ exec: {{ command: [sh, ./dns.sh], timeout: 20s }} }}, \
+         dns-propagation: {{ delay: 1s, servers: ['{address}'] }}"
+    );
+    let begun = Instant::now();
+    let weir = Weir::start_with(&scene.file(&dns, &["domains: ['*.p.test']"]), &[("dns.sh", &script)]);
+    scene.served("x.p.test");
+    assert!(begun.elapsed() > Duration::from_secs(1), "the delay was waited for");
+    eventually("the record is taken back", || knot.ask("_acme-challenge.p.test", "TXT").is_empty().then_some(()));
+    let (good, json) = certs(&weir, &["--format", "json"]);
+    let listed: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert!(good && listed[0]["order"]["challenge"] == "dns-01" && listed[0]["names"][0] == "*.p.test", "{json}");
+}
+
+#[test]
 fn an_operator_renews_and_revokes() {
     let scene = Scene::new(PebbleSettings::default());
     let weir = scene.weir("", &["domains: [a.test]"]);
@@ -298,6 +383,8 @@ fn an_operator_renews_and_revokes() {
     assert_eq!(scene.pebble.status_of(&second), "Revoked");
     eventually("another takes its place", || (scene.shown("a.test") != second).then_some(()));
 
+    let (good, said) = certs(&weir, &["renew", "a.test", "--wait", "0"]);
+    assert!(!good && said.contains("not done after 0 s; it goes on"), "{said}");
     let (good, said) = certs(&weir, &["renew", "b.test"]);
     assert!(!good && said.contains("no certificate \"b.test\" is ordered; there are: a.test"), "{said}");
     let (good, said) = certs(&weir, &["revoke", "a.test", "--reason", "spite"]);

@@ -9,7 +9,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use bytes::Bytes;
@@ -26,11 +26,14 @@ use super::storage::{CertificateStorage, Secret};
 use super::words;
 use crate::http_client::HttpClient;
 use crate::model::{self, ExternalAccount};
+use crate::timestamp::Timestamp;
 
 pub struct Authority {
     settings: Arc<model::Acme>,
     http: HttpClient,
     storage: Arc<dyn CertificateStorage>,
+    /// Nothing is ordered before, whatever the certificate.
+    paused_until: Mutex<Option<SystemTime>>,
 }
 
 /// One conversation.
@@ -63,17 +66,49 @@ struct StoredAccount {
     email: Option<String>,
 }
 
+/// Nobody means more.
+const LONGEST_WISH: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// How often, and how long, another process is waited for that makes the account.
 const LOOKS: u32 = 60;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Authority {
     pub fn new(settings: Arc<model::Acme>, http: HttpClient, storage: Arc<dyn CertificateStorage>) -> Self {
-        Self { settings, http, storage }
+        Self { settings, http, storage, paused_until: Mutex::default() }
     }
 
     pub fn directory(&self) -> &str {
         &self.settings.directory
+    }
+
+    /// The authority has had enough of this account, or of everybody.
+    pub fn paused_until(&self) -> Option<SystemTime> {
+        *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An error of the authority's, in words.
+    pub fn failure(&self, session: &Session, error: &Error) -> Failure {
+        self.in_words(error, &session.retry_after)
+    }
+
+    fn in_words(&self, error: &Error, retry_after: &RetryAfter) -> Failure {
+        let now = (SystemTime::now(), Instant::now());
+        let later = match error {
+            Error::Timeout(Some(at)) => Some(now.0 + at.saturating_duration_since(now.1)),
+            _ => retry_after.take(),
+        };
+        if words::concerns_all(error)
+            && let Some(at) = later
+        {
+            tracing::warn!(directory = self.directory(), until = %Timestamp::from(at), "the authority wants to be left alone");
+            *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+        }
+        Failure {
+            words: words::of_error(self.directory(), error),
+            retry_after: later,
+            is_bad_nonce: words::is_bad_nonce(error),
+        }
     }
 
     /// With the account that is stored, or a new one.
@@ -106,7 +141,8 @@ impl Authority {
     async fn resume(&self, stored: StoredAccount, retry_after: RetryAfter) -> Result<Session, Failure> {
         let builder = Account::builder_with_http(Box::new(self.http(&retry_after)));
         let credentials = serde_json::to_value(&stored.credentials).map_err(|error| error.to_string())?;
-        let account = builder.from_credentials(stored.credentials).await.map_err(|e| self.failure(&e, &retry_after))?;
+        let account =
+            builder.from_credentials(stored.credentials).await.map_err(|e| self.in_words(&e, &retry_after))?;
         if stored.email.as_deref() != self.settings.email.as_deref() {
             let contact = self.contact();
             let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
@@ -117,7 +153,7 @@ impl Authority {
                 }
                 // Whoever uses the account next is told.
                 Err(error) if words::is_unknown_account(&error) => {}
-                Err(error) => return Err(self.failure(&error, &retry_after)),
+                Err(error) => return Err(self.in_words(&error, &retry_after)),
             }
         }
         Ok(Session { account, retry_after })
@@ -147,7 +183,7 @@ impl Authority {
         let binding = self.settings.external_account.as_ref().map(external_account_key).transpose()?;
         let builder = Account::builder_with_http(Box::new(self.http(&retry_after)));
         let created = builder.create(&wanted, self.directory().to_owned(), binding.as_ref()).await;
-        let (account, credentials) = created.map_err(|error| self.failure(&error, &retry_after))?;
+        let (account, credentials) = created.map_err(|error| self.in_words(&error, &retry_after))?;
         self.store(credentials).await?;
         tracing::info!(directory = self.directory(), account = account.id(), "registered an ACME account");
         Ok(Session { account, retry_after })
@@ -166,29 +202,12 @@ impl Authority {
     fn http(&self, retry_after: &RetryAfter) -> Http {
         Http { client: self.http.clone(), retry_after: retry_after.clone() }
     }
-
-    fn failure(&self, error: &Error, retry_after: &RetryAfter) -> Failure {
-        failure(self.directory(), error, retry_after)
-    }
 }
 
 impl Session {
-    /// An error of the authority's, in words.
-    pub fn failure(&self, directory: &str, error: &Error) -> Failure {
-        failure(directory, error, &self.retry_after)
-    }
-
     /// What the authority wished since it was last asked.
     pub fn retry_after(&self) -> Option<SystemTime> {
         self.retry_after.take()
-    }
-}
-
-fn failure(directory: &str, error: &Error, retry_after: &RetryAfter) -> Failure {
-    Failure {
-        words: words::of_error(directory, error),
-        retry_after: retry_after.take(),
-        is_bad_nonce: words::is_bad_nonce(error),
     }
 }
 
@@ -241,11 +260,12 @@ impl AcmeHttp for Http {
             let (head, body) = request.into_parts();
             let Ok(body) = body.collect().await;
             let answer = client.send(Request::from_parts(head, body.to_bytes())).await;
-            let answer = answer.map_err(|error| Error::Other(Box::new(error)))?;
-            if !answer.status().is_success()
-                && let Some(at) = retry_after_of(&answer, SystemTime::now())
-            {
-                retry_after.note(at);
+            let mut answer = answer.map_err(|error| Error::Other(Box::new(error)))?;
+            match retry_after_of(&answer, SystemTime::now()) {
+                Some(at) if !answer.status().is_success() => retry_after.note(at),
+                Some(_) => {}
+                // A number of seconds without end stops instant-acme with a panic.
+                None => drop(answer.headers_mut().remove(RETRY_AFTER)),
             }
             Ok(BytesResponse::from(answer.map(Full::new)))
         })
@@ -255,8 +275,9 @@ impl AcmeHttp for Http {
 /// Seconds or a date (RFC 9110 §10.2.3).
 fn retry_after_of(answer: &Response<Bytes>, now: SystemTime) -> Option<SystemTime> {
     let value = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
-    match value.parse() {
-        Ok(seconds) => now.checked_add(Duration::from_secs(seconds)),
+    match value.parse::<u64>() {
+        Ok(seconds) if seconds <= LONGEST_WISH.as_secs() => Some(now + Duration::from_secs(seconds)),
+        Ok(_) => None,
         Err(_) => httpdate::parse_http_date(value).ok(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! http-01, tls-alpn-01 ──► storage ──► mirror of every process ──► tls::Challenges ◄── the authority asks
-//! dns-01               ──► Solver  ──► TXT record              ◄── the authority asks the DNS
+//! dns-01 ──► storage (to be taken back) ──► Solver ──► TXT record                  ◄── the authority asks the DNS
 //! ```
 
 use std::net::SocketAddr;
@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::KeyAuthorization;
-use tokio::sync::Mutex;
 
 use super::dns::{self, Solver};
 use super::mirror::Mirror;
-use super::storage::{CertificateStorage, StoredChallenge};
+use super::storage::{CertificateStorage, StorageError, StoredChallenge};
 use crate::model::{ChallengeType, DnsPropagation};
 
 /// The authority may ask another process of those that share the storage: they are told within milliseconds.
@@ -27,19 +26,12 @@ pub struct Publisher {
     dns: Option<Dns>,
 }
 
-/// Where records are written, and those that stand there now.
+/// Where records are written.
 pub struct Dns {
     pub solver: Box<dyn Solver>,
     pub propagation: DnsPropagation,
     /// Who is asked where a record belongs; empty: the system's.
     pub resolvers: Vec<SocketAddr>,
-    pub written: Mutex<Vec<Record>>,
-}
-
-pub struct Record {
-    certificate: String,
-    name: String,
-    value: String,
 }
 
 pub fn acme_type(kind: ChallengeType) -> instant_acme::ChallengeType {
@@ -64,73 +56,70 @@ impl Publisher {
         token: &str,
         key_authorization: &KeyAuthorization,
     ) -> Result<(), String> {
-        if kind == ChallengeType::Dns01 {
-            return self.write_record(certificate, domain, key_authorization.dns_value()).await;
-        }
         // It becomes a file's name, and a part of a path.
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
             return Err("the authority's token is not base64url (RFC 8555 §8.3)".into());
         }
-        let challenge = StoredChallenge {
-            certificate: certificate.into(),
-            kind,
-            domain: domain.into(),
-            token: token.into(),
-            key_authorization: key_authorization.as_str().into(),
+        let (domain, answer) = match kind {
+            ChallengeType::Http01 | ChallengeType::TlsAlpn01 => (domain.into(), key_authorization.as_str().into()),
+            ChallengeType::Dns01 => {
+                let name = dns::target(&format!("_acme-challenge.{domain}"), &self.dns()?.resolvers).await;
+                (name, key_authorization.dns_value())
+            }
         };
-        self.storage.put_challenge(&challenge).await.map_err(|error| error.to_string())
+        let challenge = StoredChallenge { certificate: certificate.into(), kind, domain, token: token.into(), answer };
+        // Noted first: what is half written is taken back, too, by whoever comes after.
+        self.storage.put_challenge(&challenge).await.map_err(|error| error.to_string())?;
+        match kind {
+            ChallengeType::Http01 | ChallengeType::TlsAlpn01 => Ok(()),
+            ChallengeType::Dns01 => self.dns()?.solver.present(&challenge.domain, &challenge.answer).await,
+        }
     }
 
-    async fn write_record(&self, certificate: &str, domain: &str, value: String) -> Result<(), String> {
-        let Some(dns) = &self.dns else { return Err("dns-01 has nowhere to write its records: write acme.dns".into()) };
-        let name = dns::target(&format!("_acme-challenge.{domain}"), &dns.resolvers).await;
-        // Noted first: what is half written is taken back, too.
-        let record = Record { certificate: certificate.into(), name: name.clone(), value: value.clone() };
-        dns.written.lock().await.push(record);
-        dns.solver.present(&name, &value).await
+    fn dns(&self) -> Result<&Dns, String> {
+        self.dns.as_ref().ok_or_else(|| "dns-01 has nowhere to write its records: write acme.dns".into())
     }
 
     /// Returns when whoever looks finds the answers.
     pub async fn settle(&self, certificate: &str, kind: ChallengeType) -> Result<(), String> {
-        if kind != ChallengeType::Dns01 {
-            self.mirror.refresh_challenges().await.map_err(|error| error.to_string())?;
-            tokio::time::sleep(OTHERS_LOOK).await;
-        }
-        let Some(dns) = &self.dns else { return Ok(()) };
-        let written = dns.written.lock().await;
-        let ours = written.iter().filter(|record| record.certificate == certificate);
-        let records: Vec<(String, String)> = ours.map(|record| (record.name.clone(), record.value.clone())).collect();
-        drop(written);
-        for (name, value) in records {
-            dns::wait(&name, &value, &dns.propagation, &dns.resolvers).await?;
+        match kind {
+            ChallengeType::Http01 | ChallengeType::TlsAlpn01 => {
+                self.mirror.refresh_challenges().await.map_err(|error| error.to_string())?;
+                tokio::time::sleep(OTHERS_LOOK).await;
+            }
+            ChallengeType::Dns01 => {
+                let dns = self.dns()?;
+                for record in self.published(certificate).await.map_err(|error| error.to_string())? {
+                    dns::wait(&record.domain, &record.answer, &dns.propagation, &dns.resolvers).await?;
+                }
+            }
         }
         Ok(())
     }
 
+    async fn published(&self, certificate: &str) -> Result<Vec<StoredChallenge>, StorageError> {
+        let mut all = self.storage.challenges().await?;
+        all.retain(|challenge| challenge.certificate == certificate);
+        Ok(all)
+    }
+
     /// Takes back what was published for this certificate, by this process or by one that died.
     pub async fn sweep(&self, certificate: &str) {
-        if let Err(error) = self.sweep_stored(certificate).await {
-            tracing::warn!(certificate, %error, "cannot take out challenges that are over");
-        }
-        let Some(dns) = &self.dns else { return };
-        let records: Vec<Record> =
-            dns.written.lock().await.extract_if(.., |record| record.certificate == certificate).collect();
-        for Record { name, value, .. } in records {
-            if let Err(error) = dns.solver.cleanup(&name, &value).await {
-                tracing::warn!(certificate, name, %error, "cannot take back a record");
-            }
+        if let Err(error) = self.try_to_sweep(certificate).await {
+            tracing::warn!(certificate, %error, "cannot take back challenges that are over");
         }
     }
 
-    async fn sweep_stored(&self, certificate: &str) -> Result<(), super::storage::StorageError> {
-        let stored = self.storage.challenges().await?;
-        let ours: Vec<_> = stored.iter().filter(|challenge| challenge.certificate == certificate).collect();
-        for challenge in &ours {
+    async fn try_to_sweep(&self, certificate: &str) -> Result<(), StorageError> {
+        let published = self.published(certificate).await?;
+        for challenge in &published {
+            if let (ChallengeType::Dns01, Some(dns)) = (challenge.kind, &self.dns)
+                && let Err(error) = dns.solver.cleanup(&challenge.domain, &challenge.answer).await
+            {
+                tracing::warn!(certificate, name = challenge.domain, %error, "cannot take back a record");
+            }
             self.storage.remove_challenge(&challenge.token).await?;
         }
-        match ours.is_empty() {
-            true => Ok(()),
-            false => self.mirror.refresh_challenges().await,
-        }
+        if published.is_empty() { Ok(()) } else { self.mirror.refresh_challenges().await }
     }
 }

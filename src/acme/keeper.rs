@@ -2,53 +2,39 @@
 //!
 //! ```text
 //!            ┌──────────────────────── stored by whoever was faster ─────────────┐
-//! look ──► wait until it is due, or forced, or changed ──► lock ──► look again ──► order ──► serve
-//!   ▲                                                                                │ failed: said in words,
-//!   └────────────────────────────────────────────────────────────────────────────────┘ tried again later
+//! look ──► wait until it is due, or changed ──► lock ──► look again ──► order ──► serve
+//!   ▲                                                                   │ failed: said in words,
+//!   └───────────────────────────────────────────────────────────────────┘ tried again later
 //! ```
 //!
-//! What is served stays served, whatever happens here.
+//! What is served stays served, whatever happens here. What happened stands in the storage before anything else begins.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use arc_swap::ArcSwap;
+use futures::FutureExt;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::authority::{Authority, Failure};
-use super::challenge::Publisher;
-use super::mirror::{self, Mirror};
+use super::authority::Failure;
 use super::order::Ordering;
-use super::plan::{Plan, State, Status, seed};
-use super::storage::{CertificateStorage, Progress, StorageError};
-use super::suggestion;
-use super::{Event, Observer, on_demand, renewal};
-use crate::http_client::HttpClient;
-use crate::model;
+use super::plan::{Plan, State, Status, fingerprint, seed_of};
+use super::storage::{CertificateNotes, Lease, Progress, StorageError};
+use super::surroundings::Surroundings;
+use super::{Event, mirror, on_demand, renewal, suggestion};
+use crate::timestamp::Timestamp;
 use crate::tls::LoadedCertificate;
-
-/// What all certificates of one authority have in common.
-pub struct Surroundings {
-    pub settings: Arc<model::Acme>,
-    pub storage: Arc<dyn CertificateStorage>,
-    pub mirror: Arc<Mirror>,
-    pub authority: Authority,
-    pub publisher: Publisher,
-    pub http: HttpClient,
-    pub observer: Observer,
-    /// Orders under way at one time.
-    pub permits: Semaphore,
-}
 
 /// Ends its work when it is dropped.
 pub struct Keeper {
-    pub plan: Plan,
     signals: Arc<Signals>,
     task: JoinHandle<()>,
 }
 
 struct Signals {
-    force: Notify,
+    plan: ArcSwap<Plan>,
     look: Notify,
     status: Mutex<Status>,
     /// Whether there is a certificate, or an attempt to get one has ended.
@@ -61,24 +47,28 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 /// Another process is at it.
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
-/// The storage could not be read or written.
-const STORAGE_PAUSE: Duration = Duration::from_secs(30);
+/// The storage could not be read or written, or something broke.
+const BROKEN_PAUSE: Duration = Duration::from_secs(30);
 
 impl Keeper {
     pub fn start(plan: Plan, surroundings: Arc<Surroundings>) -> Self {
         let signals = Arc::new(Signals {
-            force: Notify::new(),
-            look: Notify::new(),
             status: Mutex::new(begin_status(&plan, &surroundings)),
+            plan: ArcSwap::from_pointee(plan),
+            look: Notify::new(),
             settled: watch::Sender::new(false),
         });
-        let work = Work { plan: plan.clone(), surroundings, signals: signals.clone() };
-        Self { plan, signals, task: tokio::spawn(work.run()) }
+        let work = Work { surroundings, signals: signals.clone() };
+        Self { signals, task: tokio::spawn(work.run()) }
     }
 
-    /// Orders now, due or not.
-    pub fn force(&self) {
-        self.signals.force.notify_one();
+    pub fn plan(&self) -> Arc<Plan> {
+        self.signals.plan.load_full()
+    }
+
+    /// It stands elsewhere in the file, and is the same otherwise.
+    pub fn move_to(&self, plan: Plan) {
+        self.signals.plan.store(Arc::new(plan));
     }
 
     /// Something may have changed in the storage.
@@ -90,6 +80,19 @@ impl Keeper {
         self.signals.status().clone()
     }
 
+    /// It was given up: nobody wrote it down, and nobody wants it any more.
+    pub fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    pub fn is(&self, other: &KeeperId) -> bool {
+        Arc::ptr_eq(&self.signals, &other.0)
+    }
+
+    pub fn id(&self) -> KeeperId {
+        KeeperId(self.signals.clone())
+    }
+
     /// Ends when there is a certificate, or the first attempt to get one has failed.
     pub fn settled(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut settled = self.signals.settled.subscribe();
@@ -98,6 +101,9 @@ impl Keeper {
     }
 }
 
+/// Tells a keeper from a later one of the same name.
+pub struct KeeperId(Arc<Signals>);
+
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.task.abort();
@@ -105,14 +111,14 @@ impl Drop for Keeper {
 }
 
 impl Signals {
-    fn status(&self) -> std::sync::MutexGuard<'_, Status> {
+    fn status(&self) -> MutexGuard<'_, Status> {
         // Fields are set one by one, and each stands alone.
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn begin_status(plan: &Plan, surroundings: &Surroundings) -> Status {
-    let is_served = surroundings.mirror.shown_for(&plan.name).is_some();
+    let is_served = surroundings.display.shown_for(&plan.name).is_some();
     Status {
         name: plan.name.clone(),
         domains: plan.names(),
@@ -128,173 +134,213 @@ fn begin_status(plan: &Plan, surroundings: &Surroundings) -> Status {
 }
 
 struct Work {
-    plan: Plan,
     surroundings: Arc<Surroundings>,
     signals: Arc<Signals>,
 }
 
+/// What is stored of a certificate.
+struct Found {
+    plan: Arc<Plan>,
+    current: Option<Arc<LoadedCertificate>>,
+    progress: Progress,
+    due: SystemTime,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Why {
-    Due,
-    Forced,
+enum Then {
+    GoOn,
+    /// An expired certificate that nobody wrote down, and that may not be had any more.
+    GiveUp,
 }
 
 impl Work {
     async fn run(self) {
         loop {
-            if let Err(error) = self.turn().await {
-                tracing::error!(certificate = self.plan.name, %error, "the ACME storage does not work");
-                self.signals.status().last_error = Some(format!("the storage does not work: {error}"));
-                tokio::time::sleep(STORAGE_PAUSE).await;
-            }
+            // What breaks here must not leave a certificate to its end without a word.
+            let problem = match AssertUnwindSafe(self.turn()).catch_unwind().await {
+                Ok(Ok(Then::GoOn)) => continue,
+                Ok(Ok(Then::GiveUp)) => return,
+                Ok(Err(error)) => format!("the storage does not work: {error}"),
+                Err(_) => "ordering it broke: this is a defect of Weir's; the log has more".into(),
+            };
+            let name = &self.signals.plan.load().name;
+            tracing::error!(certificate = name, error = problem, "a certificate cannot be looked after");
+            self.signals.status().last_error = Some(problem);
+            tokio::time::sleep(BROKEN_PAUSE).await;
         }
     }
 
-    async fn turn(&self) -> Result<(), StorageError> {
-        let (current, progress) = self.look().await?;
-        let due = self.due(current.as_deref(), &progress);
-        self.tell(current.as_deref(), &progress, due);
-        if let Some(current) = &current
-            && progress.ask_again.is_none_or(|at| at <= SystemTime::now())
-        {
-            return self.ask_for_suggestion(current, progress).await;
+    async fn turn(&self) -> Result<Then, StorageError> {
+        let found = self.look().await?;
+        self.tell(&found);
+        let now = SystemTime::now();
+        if found.is_given_up(now) {
+            self.give_up(&found.plan).await?;
+            return Ok(Then::GiveUp);
         }
-        let wake = progress.ask_again.filter(|_| current.is_some()).map_or(due, |ask| ask.min(due));
+        let ask_again = found.ask_again();
+        if ask_again.is_some_and(|at| at <= now) {
+            return self.ask_for_suggestion().await.map(|()| Then::GoOn);
+        }
+        let due = found.due.max(self.surroundings.authority.paused_until().unwrap_or(SystemTime::UNIX_EPOCH));
         tokio::select! {
-            () = sleep_until(wake) => {}
-            () = self.signals.look.notified() => return Ok(()),
-            () = self.signals.force.notified() => return self.attempt(Why::Forced).await,
+            () = sleep_until(ask_again.map_or(due, |ask| ask.min(due))) => {}
+            () = self.signals.look.notified() => return Ok(Then::GoOn),
         }
-        match due <= SystemTime::now() {
-            true => self.attempt(Why::Due).await,
-            false => Ok(()),
+        if due <= SystemTime::now() {
+            self.attempt().await?;
         }
+        Ok(Then::GoOn)
     }
 
     /// What is stored, which is shown from then on where it is new.
-    async fn look(&self) -> Result<(Option<Arc<LoadedCertificate>>, Progress), StorageError> {
-        let progress = self.surroundings.storage.progress(&self.plan.name).await?;
-        let current = self.surroundings.mirror.load(&self.plan).await;
-        self.show(current.clone());
-        if current.is_some() {
+    async fn look(&self) -> Result<Found, StorageError> {
+        let (surroundings, plan) = (&self.surroundings, self.signals.plan.load_full());
+        let progress = surroundings.storage.progress(&plan.name).await?;
+        let current = surroundings.mirror.load(&plan).await?;
+        if let Some(current) = &current {
+            self.show(&plan, current);
             self.signals.settled.send_replace(true);
         }
-        Ok((current, progress))
+        let due = plan.due(current.as_deref(), &progress, &surroundings.settings);
+        Ok(Found { plan, current, progress, due })
     }
 
-    fn show(&self, current: Option<Arc<LoadedCertificate>>) {
-        let mirror = &self.surroundings.mirror;
-        let is_shown = match (&current, mirror.shown_for(&self.plan.name)) {
-            (Some(new), Some(old)) => new.shows_the_same_as(&old),
-            (None, _) => true,
-            (Some(_), None) => false,
-        };
-        if !is_shown {
-            mirror.show([(&self.plan, current)]);
+    fn show(&self, plan: &Plan, current: &Arc<LoadedCertificate>) {
+        let display = &self.surroundings.display;
+        if !display.shown_for(&plan.name).is_some_and(|shown| shown.shows_the_same_as(current)) {
+            display.show(plan, current.clone());
             (self.surroundings.observer)(Event::Changed);
         }
     }
 
-    fn due(&self, current: Option<&LoadedCertificate>, progress: &Progress) -> SystemTime {
-        self.plan.due(current, progress, &self.surroundings.settings)
-    }
-
-    fn tell(&self, current: Option<&LoadedCertificate>, progress: &Progress, due: SystemTime) {
+    fn tell(&self, found: &Found) {
         let mut status = self.signals.status();
-        status.state = if current.is_some() { State::Held } else { State::Awaited };
-        status.next_order = due;
-        (status.failures, status.last_attempt) = (progress.failures, progress.last_attempt);
-        status.last_error = progress.last_error.clone();
+        status.state = if found.current.is_some() { State::Held } else { State::Awaited };
+        status.next_order = found.due;
+        (status.failures, status.last_attempt) = (found.progress.failures, found.progress.last_attempt);
+        status.last_error = found.progress.last_error.clone();
     }
 
-    async fn ask_for_suggestion(
-        &self,
-        current: &LoadedCertificate,
-        mut progress: Progress,
-    ) -> Result<(), StorageError> {
-        let Ok(_permit) = self.surroundings.permits.acquire().await else { return Ok(()) };
-        let asked = suggestion::ask(&self.surroundings.authority, current, SystemTime::now()).await;
-        (progress.suggested, progress.ask_again) = (asked.suggested.or(progress.suggested), Some(asked.ask_again));
-        if asked.is_certain {
-            progress.suggested = asked.suggested;
-        }
-        self.surroundings.storage.put_progress(&self.plan.name, &progress).await
+    async fn give_up(&self, plan: &Plan) -> Result<(), StorageError> {
+        tracing::info!(certificate = plan.name, "a certificate on demand has expired, and may not be had any more");
+        self.surroundings.display.forget(&plan.name);
+        self.surroundings.storage.remove_certificate(&plan.name).await?;
+        (self.surroundings.observer)(Event::Changed);
+        Ok(())
     }
 
-    async fn attempt(&self, why: Why) -> Result<(), StorageError> {
-        let name = &self.plan.name;
+    async fn ask_for_suggestion(&self) -> Result<(), StorageError> {
         let Ok(_permit) = self.surroundings.permits.acquire().await else { return Ok(()) };
-        let Some(_lease) = self.surroundings.storage.lock(name).await? else {
+        let Some(_lease) = self.lock().await? else { return Ok(()) };
+        // Read under the lock: what another process wrote is not written over.
+        let Found { plan, current, mut progress, .. } = self.look().await?;
+        let Some(current) = current else { return Ok(()) };
+        let asked = suggestion::ask(&self.surroundings.authority, &current, SystemTime::now()).await;
+        let before = progress.notes_about(&current).cloned().unwrap_or_else(|| notes(&current));
+        let suggested = if asked.is_certain { asked.suggested } else { before.suggested };
+        progress.notes = Some(CertificateNotes { suggested, ask_again: Some(asked.ask_again), ..before });
+        self.surroundings.storage.put_progress(&plan.name, &progress).await
+    }
+
+    async fn lock(&self) -> Result<Option<Lease>, StorageError> {
+        let lease = self.surroundings.storage.lock(&self.signals.plan.load().name).await?;
+        if lease.is_none() {
             tokio::time::sleep(LOCKED_PAUSE).await;
-            return Ok(());
-        };
-        // Another process may have been faster.
-        let (current, progress) = self.look().await?;
-        if why == Why::Due && self.due(current.as_deref(), &progress) > SystemTime::now() {
+        }
+        Ok(lease)
+    }
+
+    async fn attempt(&self) -> Result<(), StorageError> {
+        let Ok(_permit) = self.surroundings.permits.acquire().await else { return Ok(()) };
+        let Some(mut lease) = self.lock().await? else { return Ok(()) };
+        let found = self.look().await?;
+        if found.due > SystemTime::now() {
+            // Another process was faster.
             return Ok(());
         }
         self.signals.status().state = State::Ordering;
-        tracing::info!(certificate = name, domains = self.plan.names().join(" "), "ordering a certificate");
-        let outcome = self.order(current.as_deref()).await;
-        let noted = self.note(outcome, current.as_deref(), progress).await;
+        let domains = found.plan.names().join(" ");
+        tracing::info!(certificate = found.plan.name, domains, "ordering a certificate");
+        let outcome = tokio::select! {
+            outcome = self.order(&found) => outcome,
+            () = lease.lost() => Err("another process has taken over".to_owned().into()),
+        };
+        let noted = self.note(outcome, found).await;
         self.signals.settled.send_replace(true);
         noted
     }
 
-    async fn order(&self, current: Option<&LoadedCertificate>) -> Result<Arc<LoadedCertificate>, Failure> {
-        // Of the first one that has been asked already.
-        if let (Some(url), Some(_)) = (&self.plan.ask, current) {
-            on_demand::ask(&self.surroundings.http, url, &self.plan.name).await?;
+    async fn order(&self, found: &Found) -> Result<Arc<LoadedCertificate>, Failure> {
+        let (plan, surroundings) = (&found.plan, &self.surroundings);
+        // The first one has been asked for already.
+        if let (Some(url), Some(_)) = (&plan.ask, &found.current) {
+            on_demand::ask(&surroundings.http, url, &plan.name).await?;
         }
         let ordering = Ordering {
-            name: &self.plan.name,
-            wanted: &self.plan.wanted,
-            authority: &self.surroundings.authority,
-            storage: &*self.surroundings.storage,
-            publisher: &self.surroundings.publisher,
+            name: &plan.name,
+            wanted: &plan.wanted,
+            authority: &surroundings.authority,
+            storage: &*surroundings.storage,
+            publisher: &surroundings.publisher,
         };
-        let stored = ordering.run(current.map(|current| &current.key().cert[0])).await?;
-        Ok(mirror::parse(&self.plan, &stored)
-            .map_err(|error| format!("what the authority sent cannot be used: {error}"))?)
+        let stored = ordering.run(found.replaced(&surroundings.settings.directory)).await?;
+        let parsed = mirror::parse(plan, &stored);
+        Ok(parsed.map_err(|error| format!("what the authority sent cannot be used: {error}"))?)
     }
 
-    async fn note(
-        &self,
-        outcome: Result<Arc<LoadedCertificate>, Failure>,
-        current: Option<&LoadedCertificate>,
-        before: Progress,
-    ) -> Result<(), StorageError> {
-        let (name, now) = (&self.plan.name, SystemTime::now());
-        let settings = &self.surroundings.settings;
-        let mut progress = Progress { last_attempt: Some(now), on_demand: self.plan.ask.is_some(), ..before };
+    async fn note(&self, outcome: Result<Arc<LoadedCertificate>, Failure>, found: Found) -> Result<(), StorageError> {
+        let Found { plan, mut progress, .. } = found;
+        let (settings, now) = (&self.surroundings.settings, SystemTime::now());
+        (progress.last_attempt, progress.on_demand) = (Some(now), plan.ask.is_some());
         match outcome {
             Ok(certificate) => {
-                progress = Progress {
-                    last_attempt: progress.last_attempt,
-                    on_demand: progress.on_demand,
-                    directory: Some(settings.directory.to_string()),
-                    ..Progress::default()
-                };
-                let until = crate::timestamp::Timestamp::from(certificate.not_after());
-                tracing::info!(certificate = name, %until, "a certificate was issued");
-                self.show(Some(certificate));
-                (self.surroundings.observer)(Event::Issued(self.plan.label()));
+                let until = Timestamp::from(certificate.not_after());
+                tracing::info!(certificate = plan.name, %until, "a certificate was issued");
+                let directory = Some(settings.directory.to_string());
+                let notes = CertificateNotes { directory, issued: Some(now), ..notes(&certificate) };
+                let Progress { last_attempt, on_demand, .. } = progress;
+                progress = Progress { last_attempt, on_demand, notes: Some(notes), ..Progress::default() };
+                self.show(&plan, &certificate);
+                (self.surroundings.observer)(Event::Issued(plan.label()));
             }
             Err(failure) => {
                 progress.failures += 1;
-                let seed = current.map_or(u64::from(std::process::id()), seed) ^ u64::from(progress.failures);
+                let seed = seed_of(plan.name.as_bytes()) ^ u64::from(progress.failures);
                 let at = renewal::retry_at(now, progress.failures, &settings.retry, failure.retry_after, seed);
-                let again = crate::timestamp::Timestamp::from(at);
-                tracing::warn!(certificate = name, error = failure.words, failures = progress.failures, %again,
+                let (failures, again) = (progress.failures, Timestamp::from(at));
+                tracing::warn!(certificate = plan.name, error = failure.words, failures, %again,
                     "a certificate could not be had; what is served is served on");
-                progress.not_before = Some(at);
-                progress.asked_for = Some(self.plan.fingerprint(settings));
+                (progress.not_before, progress.asked_for) = (Some(at), Some(plan.fingerprint(settings)));
                 progress.last_error = Some(failure.words);
-                (self.surroundings.observer)(Event::Failed(self.plan.label()));
+                (self.surroundings.observer)(Event::Failed { name: plan.label(), in_a_row: failures });
             }
         }
-        self.surroundings.storage.put_progress(name, &progress).await
+        self.surroundings.storage.put_progress(&plan.name, &progress).await
     }
+}
+
+impl Found {
+    fn is_given_up(&self, now: SystemTime) -> bool {
+        let has_expired = self.current.as_ref().is_some_and(|current| current.not_after() < now);
+        self.plan.ask.is_some() && has_expired && self.progress.failures > 0
+    }
+
+    fn ask_again(&self) -> Option<SystemTime> {
+        let notes = self.progress.notes_about(self.current.as_deref()?);
+        Some(notes.and_then(|notes| notes.ask_again).unwrap_or(SystemTime::UNIX_EPOCH))
+    }
+
+    /// The leaf that the authority is told of: one of its own.
+    fn replaced(&self, directory: &str) -> Option<&rustls::pki_types::CertificateDer<'static>> {
+        let current = self.current.as_ref()?;
+        let from = self.progress.notes_about(current)?.directory.as_deref();
+        (from == Some(directory)).then(|| &current.key().cert[0])
+    }
+}
+
+fn notes(certificate: &LoadedCertificate) -> CertificateNotes {
+    CertificateNotes { leaf: fingerprint(&certificate.key().cert[0]), ..CertificateNotes::default() }
 }
 
 async fn sleep_until(at: SystemTime) {

@@ -6,12 +6,13 @@
 //!      └► invalid: which name, and why, in words
 //! ```
 //!
-//! The order and its key are stored before anything is asked for: whoever is killed in the middle goes on there.
+//! The order and its key are stored before anything is proven: whoever is killed in the middle goes on there.
 
 use std::time::Duration;
 
 use instant_acme::{
-    AuthorizationStatus, CertificateIdentifier, Error, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
+    AuthorizationStatus, CertificateIdentifier, ChallengeStatus, Error, Identifier, NewOrder, Order, OrderStatus,
+    RetryPolicy,
 };
 use rcgen::{
     CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
@@ -21,7 +22,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::authority::{Authority, Failure, Session};
 use super::challenge::{Publisher, acme_type};
-use super::storage::{CertificateStorage, PendingOrder, Secret, StoredCertificate};
+use super::storage::{CertificateStorage, PendingOrder, Secret, StorageError, StoredCertificate};
 use super::words;
 use crate::model::{AcmeCertificate, AcmeDomain, KeyType};
 
@@ -44,84 +45,88 @@ pub struct Ordering<'a> {
 impl Ordering<'_> {
     /// `replaces`: the leaf that the new certificate takes the place of.
     pub async fn run(&self, replaces: Option<&CertificateDer<'_>>) -> Result<StoredCertificate, Failure> {
+        self.publisher.sweep(self.name).await;
         let mut rejected = 0;
-        loop {
+        let outcome = loop {
             match self.attempt(replaces).await {
                 // It has been sent three times by then; the order is gone on with where it stands.
                 Err(failure) if failure.is_bad_nonce && rejected < REJECTED_NONCES => rejected += 1,
-                outcome => return outcome,
+                outcome => break outcome,
             }
-        }
-    }
-
-    async fn attempt(&self, replaces: Option<&CertificateDer<'_>>) -> Result<StoredCertificate, Failure> {
-        self.publisher.sweep(self.name).await;
-        let session = self.authority.connect().await?;
-        let outcome = match self.begin(&session, replaces).await {
-            Err(error) if words::is_unknown_account(&error) => {
-                let session = self.authority.connect_anew(&session).await?;
-                let begun = self.begin(&session, None).await.map_err(|error| self.failure(&session, &error))?;
-                self.complete(begun, &session).await
-            }
-            Err(error) => Err(self.failure(&session, &error)),
-            Ok(begun) => self.complete(begun, &session).await,
         };
         self.publisher.sweep(self.name).await;
         outcome
     }
 
-    /// Goes on with an order that was begun, or begins one.
-    async fn begin(&self, session: &Session, replaces: Option<&CertificateDer<'_>>) -> Result<Begun, Error> {
-        if let Some(pending) = self.stored_order().await?
-            && let Ok(mut order) = session.account.order(pending.url.clone()).await
-            && order.state().status != OrderStatus::Invalid
-        {
-            tracing::info!(certificate = self.name, "going on with an order that was begun before");
-            return Ok(Begun { order, key: pending.key });
+    async fn attempt(&self, replaces: Option<&CertificateDer<'_>>) -> Result<StoredCertificate, Failure> {
+        let session = self.authority.connect().await?;
+        match self.begin(&session, replaces).await {
+            Err(Trouble::Acme(error)) if words::is_unknown_account(&error) => {
+                let session = self.authority.connect_anew(&session).await?;
+                let begun = self.begin(&session, None).await.map_err(|trouble| self.failure(&session, trouble))?;
+                self.complete(begun, &session).await
+            }
+            Err(trouble) => Err(self.failure(&session, trouble)),
+            Ok(begun) => self.complete(begun, &session).await,
         }
-        let identifiers: Vec<_> =
-            self.wanted.domains.iter().map(|domain| Identifier::Dns(domain.as_str().to_owned())).collect();
-        let order = self.new_order(session, &identifiers, replaces).await?;
+    }
+
+    /// Goes on with an order that was begun, or begins one.
+    async fn begin(&self, session: &Session, replaces: Option<&CertificateDer<'_>>) -> Result<Begun, Trouble> {
+        if let Some(pending) = self.stored_order().await? {
+            match session.account.order(pending.url.clone()).await {
+                Ok(mut order) => {
+                    if order.state().status != OrderStatus::Invalid {
+                        tracing::info!(certificate = self.name, "going on with an order that was begun before");
+                        return Ok(Begun { order, key: pending.key });
+                    }
+                }
+                // The authority does not know it any more.
+                Err(error) if words::is_final(&error) && !words::is_unknown_account(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         let key_type = self.wanted.issuance.key;
         // An RSA key takes a second.
-        let key = tokio::task::spawn_blocking(move || generate_key(key_type)).await.map_err(other)?.map_err(other)?;
-        let key = Secret::new(key.serialize_pem());
+        let key = tokio::task::spawn_blocking(move || generate_key(key_type)).await;
+        let key = key.map_err(|error| error.to_string())?.map_err(|error| format!("cannot make a key: {error}"))?;
+        let order = self.new_order(session, replaces).await?;
         let pending = PendingOrder {
             directory: self.authority.directory().to_owned(),
             url: order.url().to_owned(),
             domains: self.names(),
-            key: key.clone(),
+            key: Secret::new(key.serialize_pem()),
         };
-        self.storage.put_order(self.name, &pending).await.map_err(other)?;
-        Ok(Begun { order, key })
+        self.storage.put_order(self.name, &pending).await?;
+        Ok(Begun { order, key: pending.key })
     }
 
-    /// One of this directory and for these names.
-    async fn stored_order(&self) -> Result<Option<PendingOrder>, Error> {
-        let stored = self.storage.order(self.name).await.map_err(other)?;
-        Ok(stored.filter(|order| order.directory == self.authority.directory() && order.domains == self.names()))
+    /// One of this directory, for these names, that has not become the certificate which is stored.
+    async fn stored_order(&self) -> Result<Option<PendingOrder>, Trouble> {
+        let Some(order) = self.storage.order(self.name).await? else { return Ok(None) };
+        let stored = self.storage.certificate(self.name).await?;
+        let is_over = stored.is_some_and(|certificate| certificate.key == order.key);
+        let fits = order.directory == self.authority.directory() && order.domains == self.names();
+        Ok(Some(order).filter(|_| fits && !is_over))
     }
 
     fn names(&self) -> Vec<String> {
         self.wanted.domains.iter().map(ToString::to_string).collect()
     }
 
-    async fn new_order(
-        &self,
-        session: &Session,
-        identifiers: &[Identifier],
-        replaces: Option<&CertificateDer<'_>>,
-    ) -> Result<Order, Error> {
+    async fn new_order(&self, session: &Session, replaces: Option<&CertificateDer<'_>>) -> Result<Order, Error> {
+        let domain = |domain: &AcmeDomain| Identifier::Dns(domain.as_str().to_owned());
+        let identifiers: Vec<_> = self.wanted.domains.iter().map(domain).collect();
         let wanted = || match &self.wanted.issuance.profile {
-            Some(profile) => NewOrder::new(identifiers).profile(profile),
-            None => NewOrder::new(identifiers),
+            Some(profile) => NewOrder::new(&identifiers).profile(profile),
+            None => NewOrder::new(&identifiers),
         };
         if let Some(replaced) = replaces.and_then(|leaf| CertificateIdentifier::try_from(leaf).ok()) {
             match session.account.new_order(&wanted().replaces(replaced)).await {
-                Err(error @ Error::Api(_)) if !words::is_already_replaced(&error) => return Err(error),
-                // It knows no renewal information, or takes the field and does not say so: to be asked without it.
-                Err(error) => tracing::debug!(%error, "the authority is not told what is replaced"),
                 Ok(order) => return Ok(order),
+                Err(error @ Error::Api(_)) if !words::is_final(&error) => return Err(error),
+                // It knows no renewal information, or not this certificate: to be asked without it.
+                Err(error) => tracing::debug!(%error, "the authority is not told what is replaced"),
             }
         }
         session.account.new_order(&wanted()).await
@@ -132,7 +137,8 @@ impl Ordering<'_> {
         let is_over = begun.order.state().status == OrderStatus::Invalid;
         match &outcome {
             Ok(certificate) => {
-                self.storage.put_certificate(self.name, certificate).await.map_err(|error| error.to_string())?;
+                let stored = self.storage.put_certificate(self.name, certificate).await;
+                stored.map_err(|error| error.to_string())?;
                 self.forget_order().await;
             }
             // What cannot become a certificate is not gone on with.
@@ -155,9 +161,10 @@ impl Ordering<'_> {
         }
         if order.state().status == OrderStatus::Ready {
             let request = signing_request(&self.wanted.domains, key)?;
-            order.finalize_csr(&request).await.map_err(|error| self.failure(session, &error))?;
+            order.finalize_csr(&request).await.map_err(|error| self.authority.failure(session, &error))?;
         }
-        let chain = order.poll_certificate(&POLLING).await.map_err(|error| self.failure(session, &error))?;
+        let chain = order.poll_certificate(&POLLING).await;
+        let chain = chain.map_err(|error| self.authority.failure(session, &error))?;
         Ok(StoredCertificate { chain, key: key.clone() })
     }
 
@@ -167,18 +174,22 @@ impl Ordering<'_> {
         self.publish(order, session).await?;
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.map_err(|error| self.failure(session, &error))?;
+            let mut authorization = authorization.map_err(|error| self.authority.failure(session, &error))?;
             if authorization.status != AuthorizationStatus::Pending {
                 continue;
             }
-            if let Some(mut challenge) = authorization.challenge(acme_type(kind)) {
-                challenge.set_ready().await.map_err(|error| self.failure(session, &error))?;
+            // One that is looked at already is not to be told again.
+            if let Some(mut challenge) = authorization.challenge(acme_type(kind))
+                && challenge.status == ChallengeStatus::Pending
+            {
+                challenge.set_ready().await.map_err(|error| self.authority.failure(session, &error))?;
             }
         }
         match order.poll_ready(&POLLING).await {
-            Ok(OrderStatus::Invalid) | Err(Error::Api(_)) => Err(self.verdict(order, session).await),
+            Ok(OrderStatus::Invalid) => Err(self.verdict(order, session).await),
             Ok(_) => Ok(()),
-            Err(error) => Err(self.failure(session, &error)),
+            Err(_) if order.state().status == OrderStatus::Invalid => Err(self.verdict(order, session).await),
+            Err(error) => Err(self.authority.failure(session, &error)),
         }
     }
 
@@ -186,7 +197,7 @@ impl Ordering<'_> {
         let kind = self.wanted.issuance.challenge;
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization.map_err(|error| self.failure(session, &error))?;
+            let mut authorization = authorization.map_err(|error| self.authority.failure(session, &error))?;
             if authorization.status != AuthorizationStatus::Pending {
                 continue;
             }
@@ -219,18 +230,42 @@ impl Ordering<'_> {
         Failure { retry_after: session.retry_after(), ..Failure::from(reasons.join("; ")) }
     }
 
-    fn failure(&self, session: &Session, error: &Error) -> Failure {
-        session.failure(self.authority.directory(), error)
+    fn failure(&self, session: &Session, trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::Acme(error) => self.authority.failure(session, &error),
+            Trouble::Own(words) => words.into(),
+        }
+    }
+}
+
+/// Why an order could not be begun.
+enum Trouble {
+    Acme(Error),
+    /// The authority has no part in it.
+    Own(String),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Acme(error)
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(words: String) -> Self {
+        Self::Own(words)
+    }
+}
+
+impl From<StorageError> for Trouble {
+    fn from(error: StorageError) -> Self {
+        Self::Own(format!("the storage does not work: {error}"))
     }
 }
 
 struct Begun {
     order: Order,
     key: Secret,
-}
-
-fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Other(Box::new(error))
 }
 
 fn base_of(identifier: &Identifier) -> String {

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
-use super::renewal;
-use super::storage::Progress;
+use super::renewal::{self, Wishes};
+use super::storage::{CertificateNotes, Progress};
 use crate::diagnostics::Origin;
 use crate::model::{self, AcmeCertificate, AcmeDomain, CertificateSource, ChallengeType, Issuance};
 use crate::timestamp;
-use crate::tls::LoadedCertificate;
+use crate::tls::{About, CertificateName, LoadedCertificate};
 
 /// One certificate that is kept up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// The first domain: what the certificate is called by, everywhere.
     pub name: String,
@@ -50,6 +51,23 @@ impl Plan {
         }
     }
 
+    /// Whether the same is to be had. Where it stands in the file is no difference.
+    pub fn is_as(&self, other: &Self) -> bool {
+        (&self.name, &self.wanted, &self.ask) == (&other.name, &other.wanted, &other.ask)
+    }
+
+    /// Whether it is written down, and would have this name.
+    pub fn is_written_for(&self, domain: &AcmeDomain) -> bool {
+        let covers = |wanted: &AcmeDomain| CertificateName::of_domain(wanted).covers(domain.as_str());
+        self.ask.is_none() && self.wanted.domains.iter().any(covers)
+    }
+
+    /// What its certificates are known by.
+    pub fn about(&self) -> About {
+        let (source, label) = (format!("acme/{}", self.name), format!("acme/{}", self.label()));
+        About { origin: self.origin.clone(), source: source.into(), label: label.into(), position: self.position }
+    }
+
     /// What it is counted under.
     pub fn label(&self) -> &str {
         if self.ask.is_some() { "on-demand" } else { &self.name }
@@ -61,13 +79,18 @@ impl Plan {
 
     /// When the next order is due. `current`: what is served; `settings`: whom it should be from.
     pub fn due(&self, current: Option<&LoadedCertificate>, progress: &Progress, settings: &model::Acme) -> SystemTime {
-        let is_from_elsewhere = progress.directory.as_deref().is_some_and(|from| from != &*settings.directory);
-        let wanted = match current {
-            Some(current) if self.is_for(current) && !is_from_elsewhere => {
-                renewal::due(current.validity(), self.wanted.issuance.renew_before, progress.suggested, seed(current))
+        let planned = |current: &LoadedCertificate| {
+            let notes = progress.notes_about(current);
+            let from = notes.and_then(|notes| notes.directory.as_deref());
+            let is_from_elsewhere = from.is_some_and(|from| from != &*settings.directory);
+            if progress.forced || is_from_elsewhere || !self.is_for(current) {
+                return SystemTime::UNIX_EPOCH;
             }
-            Some(_) | None => SystemTime::UNIX_EPOCH,
+            let (suggested, issued) = notes.map_or((None, None), |notes| (notes.suggested, notes.issued));
+            let wishes = Wishes { renew_before: self.wanted.issuance.renew_before, suggested };
+            renewal::due(current.validity(), wishes, issued, seed(current))
         };
+        let wanted = current.map_or(SystemTime::UNIX_EPOCH, planned);
         // Whoever mended the file need not wait for what failed before.
         let backoff = progress.not_before.filter(|_| progress.asked_for == Some(self.fingerprint(settings)));
         backoff.map_or(wanted, |not_before| wanted.max(not_before))
@@ -78,8 +101,7 @@ impl Plan {
         let Self { wanted, ask, .. } = self;
         let model::Acme { email, directory, ca, external_account, dns, dns_propagation, .. } = settings;
         let text = format!("{:?}", (wanted, ask, email, directory, ca, external_account, dns, dns_propagation));
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-        digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        self::fingerprint(text.as_bytes())
     }
 
     /// Whether it has the very names that are wanted.
@@ -89,10 +111,25 @@ impl Plan {
     }
 }
 
+impl Progress {
+    /// What is known of this very certificate.
+    pub fn notes_about(&self, certificate: &LoadedCertificate) -> Option<&CertificateNotes> {
+        self.notes.as_ref().filter(|notes| notes.leaf == fingerprint(&certificate.key().cert[0]))
+    }
+}
+
+/// SHA-256, in hexadecimal.
+pub fn fingerprint(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The same for the same certificate, wherever it is served.
 pub fn seed(certificate: &LoadedCertificate) -> u64 {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate.key().cert[0]);
-    digest.as_ref().iter().take(8).fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
+    seed_of(&certificate.key().cert[0])
+}
+
+pub fn seed_of(bytes: &[u8]) -> u64 {
+    digest(&SHA256, bytes).as_ref().iter().take(8).fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
 }
 
 /// What `weir certs` shows of a certificate that is ordered.

@@ -18,22 +18,32 @@ const SHARE_LEFT: u32 = 3;
 /// A certificate is not renewed in the first tenth of its life, whatever is written.
 const SHARE_KEPT: u32 = 10;
 
-/// So long a certificate is used, even where its authority wants it replaced at once: they write an earlier beginning into it.
+/// So long a certificate is used, even where its authority wants it replaced at once.
 const KEPT_AT_LEAST: Duration = Duration::from_secs(3600);
 
 /// Renewals of one day's certificates spread over a twentieth of the time that is left.
 const SHARE_OF_JITTER: u32 = 20;
 
-/// `suggested`: within the authority's window. It decides alone where no `renew_before` is written; where one is, the
-/// earlier of both stands: an authority that is about to revoke asks for an early renewal.
-pub fn due(validity: Validity, renew_before: Option<Duration>, suggested: Option<SystemTime>, seed: u64) -> SystemTime {
+/// What is written in the file, and what the authority suggests. It decides alone where nothing is written; where something
+/// is, the earlier of both stands: an authority that is about to revoke asks for an early renewal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    pub renew_before: Option<Duration>,
+    /// Within the authority's window.
+    pub suggested: Option<SystemTime>,
+}
+
+/// `issued`: when we got it, where that is known: authorities write an earlier beginning into it.
+pub fn due(validity: Validity, wishes: Wishes, issued: Option<SystemTime>, seed: u64) -> SystemTime {
+    let Wishes { renew_before, suggested } = wishes;
     let lifetime = validity.lifetime();
+    let begun = issued.unwrap_or(validity.not_before);
     // More than the whole lifetime was meant for certificates that live longer.
     let left = renew_before.filter(|left| *left < lifetime).unwrap_or(lifetime / SHARE_LEFT);
     let planned = validity.not_after - left - fraction(left / SHARE_OF_JITTER, seed);
-    let planned = planned.max(validity.not_before + lifetime / SHARE_KEPT);
+    let planned = planned.max(begun + lifetime / SHARE_KEPT);
     // An authority that suggests the past for whatever it issues must not make us order without end.
-    let suggested = suggested.map(|at| at.max(validity.not_before + (lifetime / SHARE_KEPT).min(KEPT_AT_LEAST)));
+    let suggested = suggested.map(|at| at.max(begun + (lifetime / SHARE_KEPT).min(KEPT_AT_LEAST)));
     match (renew_before, suggested) {
         (_, None) => planned,
         (None, Some(suggested)) => suggested,
@@ -85,6 +95,18 @@ mod tests {
         Validity { not_before: start(), not_after: start() + lifetime * DAY }
     }
 
+    fn written(renew_before: Duration) -> Wishes {
+        Wishes { renew_before: Some(renew_before), suggested: None }
+    }
+
+    fn suggesting(at: SystemTime) -> Wishes {
+        Wishes { renew_before: None, suggested: Some(at) }
+    }
+
+    fn both(at: SystemTime) -> Wishes {
+        Wishes { renew_before: Some(15 * DAY), suggested: Some(at) }
+    }
+
     fn left(validity: Validity, at: SystemTime) -> f64 {
         validity.not_after.duration_since(at).unwrap().as_secs_f64() / DAY.as_secs_f64()
     }
@@ -93,7 +115,7 @@ mod tests {
     fn a_third_of_the_lifetime_is_left_give_or_take_a_little() {
         for (lifetime, third) in [(90, 30.0), (6, 2.0)] {
             for seed in 0..100 {
-                let left = left(days(lifetime), due(days(lifetime), None, None, seed));
+                let left = left(days(lifetime), due(days(lifetime), Wishes::default(), None, seed));
                 assert!((third..=third * 1.05 + 0.001).contains(&left), "{left} of {lifetime} days");
             }
         }
@@ -101,32 +123,35 @@ mod tests {
 
     #[test]
     fn renew_before_counts_in_days_before_the_end() {
-        let left = left(days(90), due(days(90), Some(15 * DAY), None, 7));
+        let left = left(days(90), due(days(90), written(15 * DAY), None, 7));
         assert!((15.0..=15.76).contains(&left), "{left}");
     }
 
     #[test]
     fn renew_before_of_more_than_the_lifetime_does_not_renew_for_ever() {
-        let at = due(days(6), Some(15 * DAY), None, 7);
+        let at = due(days(6), written(15 * DAY), None, 7);
         assert!((2.0..=2.2).contains(&left(days(6), at)));
-        let nearly_all = due(days(6), Some(6 * DAY - DAY / 100), None, 7);
+        let nearly_all = due(days(6), written(6 * DAY - DAY / 100), None, 7);
         assert!(nearly_all >= start() + 6 * DAY / 10, "a tenth is waited in any case");
     }
 
     #[test]
     fn the_authority_decides_and_is_never_later_than_what_is_written() {
         let (early, late) = (start() + DAY, start() + 80 * DAY);
-        assert_eq!(due(days(90), None, Some(late), 1), late);
-        assert_eq!(due(days(90), None, Some(early), 1), early);
-        assert_eq!(due(days(90), Some(15 * DAY), Some(early), 1), early);
-        assert!(due(days(90), Some(15 * DAY), Some(late), 1) < late);
+        assert_eq!(due(days(90), suggesting(late), None, 1), late);
+        assert_eq!(due(days(90), suggesting(early), None, 1), early);
+        assert_eq!(due(days(90), both(early), None, 1), early);
+        assert!(due(days(90), both(late), None, 1) < late);
     }
 
     #[test]
     fn an_authority_that_suggests_the_past_is_not_asked_for_certificates_without_end() {
-        assert_eq!(due(days(90), None, Some(start() - DAY), 1), start() + KEPT_AT_LEAST);
+        assert_eq!(due(days(90), suggesting(start() - DAY), None, 1), start() + KEPT_AT_LEAST);
+        // Let's Encrypt writes a beginning that was an hour ago.
+        let issued = Some(start() + KEPT_AT_LEAST);
+        assert_eq!(due(days(90), suggesting(start() - DAY), issued, 1), start() + 2 * KEPT_AT_LEAST);
         let short = Validity { not_before: start(), not_after: start() + Duration::from_secs(20) };
-        assert_eq!(due(short, None, Some(start() - DAY), 1), start() + Duration::from_secs(2));
+        assert_eq!(due(short, suggesting(start() - DAY), None, 1), start() + Duration::from_secs(2));
     }
 
     #[test]

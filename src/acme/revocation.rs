@@ -4,7 +4,8 @@ use instant_acme::RevocationRequest;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::keeper::Surroundings;
+use super::surroundings::Surroundings;
+use super::words;
 use crate::model::RevocationReason;
 
 fn to_acme(reason: RevocationReason) -> instant_acme::RevocationReason {
@@ -24,8 +25,11 @@ pub async fn revoke(surroundings: &Surroundings, name: &str, reason: RevocationR
         .map_err(|error| format!("the stored certificate cannot be read: {error}"))?;
     let session = surroundings.authority.connect().await.map_err(|failure| failure.words)?;
     let request = RevocationRequest { certificate: &leaf, reason: Some(to_acme(reason)) };
-    let directory = surroundings.authority.directory();
-    session.account.revoke(&request).await.map_err(|error| session.failure(directory, &error).words)?;
+    match session.account.revoke(&request).await {
+        Ok(()) => {}
+        Err(error) if words::is_revoked_already(&error) => {}
+        Err(error) => return Err(surroundings.authority.failure(&session, &error).words),
+    }
     tracing::warn!(certificate = name, ?reason, "a certificate was revoked");
     Ok(())
 }

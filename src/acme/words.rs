@@ -94,12 +94,27 @@ pub fn is_unknown_account(error: &Error) -> bool {
         || problem.detail.as_deref().is_some_and(|detail| detail.contains("unable to find existing account")))
 }
 
-pub fn is_bad_nonce(error: &Error) -> bool {
-    matches!(error, Error::Api(problem) if kind(problem) == "badNonce")
+/// Whether no other certificate would fare better now.
+pub fn concerns_all(error: &Error) -> bool {
+    let Error::Api(problem) = error else { return false };
+    let detail = problem.detail.as_deref().unwrap_or_default();
+    // Other limits are those of a name. Let's Encrypt tells them apart in its text only.
+    let is_of_the_account = detail.contains("new orders") || detail.contains("new registrations");
+    problem.status == Some(503) || kind(problem) == "rateLimited" && is_of_the_account
 }
 
-pub fn is_already_replaced(error: &Error) -> bool {
-    matches!(error, Error::Api(problem) if kind(problem) == "alreadyReplaced")
+/// Whether the order that was asked for can never become a certificate.
+pub fn is_final(error: &Error) -> bool {
+    let Error::Api(problem) = error else { return false };
+    !matches!(kind(problem), "badNonce" | "rateLimited" | "serverInternal") && problem.status != Some(503)
+}
+
+pub fn is_revoked_already(error: &Error) -> bool {
+    matches!(error, Error::Api(problem) if kind(problem) == "alreadyRevoked")
+}
+
+pub fn is_bad_nonce(error: &Error) -> bool {
+    matches!(error, Error::Api(problem) if kind(problem) == "badNonce")
 }
 
 /// The last part of the problem's type (RFC 8555 §6.7).

@@ -97,7 +97,10 @@ pub(super) struct Asked<'a> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
+    /// On this machine, or in this container.
     Program,
+    /// Probes and scrapes come from there, and who else can reach the port.
+    Elsewhere,
     /// Any page that is open in an operator's browser can have it ask for something.
     Browser,
 }
@@ -115,8 +118,13 @@ pub(super) async fn answer(inspect: &dyn Inspect, asked: &Asked<'_>) -> Answer {
 }
 
 async fn operate(inspect: &dyn Inspect, operation: &OperationAt, asked: &Asked<'_>) -> Answer {
-    if asked.from == From::Browser {
-        return Answer::text(StatusCode::FORBIDDEN, "nothing is changed for a browser; ask with weir or curl");
+    let refusal = match asked.from {
+        From::Program => None,
+        From::Browser => Some("nothing is changed for a browser; ask with weir or curl"),
+        From::Elsewhere => Some("nothing is changed for other machines; ask on this one, by the loopback"),
+    };
+    if let Some(refusal) = refusal {
+        return Answer::text(StatusCode::FORBIDDEN, refusal);
     }
     let operation = match Parameters::parse(asked.query).and_then(|parameters| (operation.read)(&parameters)) {
         Ok(operation) => operation,

@@ -131,8 +131,8 @@ async fn accept(listener: TcpListener, inspect: Arc<dyn Inspect>, mut stopped: o
             _ = &mut stopped => return connections,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((socket, _)) => {
-                    let serve = serve(socket, inspect.clone());
+                Ok((socket, peer)) => {
+                    let serve = serve(socket, peer, inspect.clone());
                     connections.spawn(async move {
                         if let Err(error) = tokio::time::timeout(CONNECTION_LIFETIME, serve).await {
                             tracing::debug!(%error, "an admin connection was too slow");
@@ -148,11 +148,11 @@ async fn accept(listener: TcpListener, inspect: Arc<dyn Inspect>, mut stopped: o
     }
 }
 
-async fn serve(socket: TcpStream, inspect: Arc<dyn Inspect>) {
+async fn serve(socket: TcpStream, peer: SocketAddr, inspect: Arc<dyn Inspect>) {
     let mut session = ServerSession::new_http1(Box::new(Stream::from(socket)));
     // One request each: nothing idles, and no limit for keep-alive is needed.
     session.set_keepalive(None);
-    if let Err(error) = exchange(&mut session, &*inspect).await {
+    if let Err(error) = exchange(&mut session, peer, &*inspect).await {
         tracing::debug!(%error, "an admin request failed");
         return;
     }
@@ -160,7 +160,7 @@ async fn serve(socket: TcpStream, inspect: Arc<dyn Inspect>) {
     let _ = session.finish().await;
 }
 
-async fn exchange(session: &mut ServerSession, inspect: &dyn Inspect) -> pingora::Result<()> {
+async fn exchange(session: &mut ServerSession, peer: SocketAddr, inspect: &dyn Inspect) -> pingora::Result<()> {
     if !session.read_request().await? {
         return Ok(());
     }
@@ -171,7 +171,11 @@ async fn exchange(session: &mut ServerSession, inspect: &dyn Inspect) -> pingora
         method: &request.method,
         path: request.uri.path(),
         query: request.uri.query().unwrap_or(""),
-        from: if is_browser { From::Browser } else { From::Program },
+        from: match peer.ip().to_canonical().is_loopback() {
+            false => From::Elsewhere,
+            true if is_browser => From::Browser,
+            true => From::Program,
+        },
     };
     let answer = answer(inspect, &asked).await;
     session.write_response_header(Box::new(head_of(&answer)?)).await?;

@@ -98,11 +98,14 @@ impl Inspect for Inspector {
         let app = self.app();
         match operation {
             Operation::RenewCertificate { name } => {
-                app.acme.renew(&name)?;
+                app.acme.renew(&name).await?;
                 Ok(format!("the certificate \"{name}\" is being ordered"))
             }
             Operation::RevokeCertificate { name, reason } => {
-                app.acme.revoke(&name, reason).await?;
+                let revoked = name.clone();
+                // A task of its own: who asked may lose patience, and it must not stop half way.
+                let revoking = tokio::spawn(async move { app.acme.revoke(&revoked, reason).await });
+                revoking.await.map_err(|error| error.to_string())??;
                 Ok(format!("the certificate \"{name}\" was revoked; another is being ordered where the file names it"))
             }
         }

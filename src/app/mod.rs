@@ -200,7 +200,7 @@ fn certificate_observer(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> acme::O
             }
         }
         acme::Event::Issued(name) => metrics.order(name, Order::Issued),
-        acme::Event::Failed(name) => metrics.order(name, Order::Failed),
+        acme::Event::Failed { name, in_a_row } => metrics.order(name, Order::Failed { in_a_row }),
     })
 }
 

@@ -33,6 +33,11 @@ pub struct Acme {
 }
 
 impl Acme {
+    /// Whether the same is said, wherever it stands in the file.
+    pub fn is_as(&self, other: &Self) -> bool {
+        Self { origin: other.origin.clone(), ..self.clone() } == *other
+    }
+
     /// The files that hold secrets, each with its key in the file.
     pub fn secret_files(&self) -> Vec<(&'static str, &Path)> {
         let account = self.external_account.as_ref();

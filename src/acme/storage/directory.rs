@@ -165,7 +165,15 @@ impl CertificateStorage for Directory {
     }
 
     async fn progress(&self, name: &str) -> Result<Progress, StorageError> {
-        Ok(self.read_json(self.path("progress", name, ".json")).await?.unwrap_or_default())
+        let path = self.path("progress", name, ".json");
+        let Some(text) = self.blocking(path.clone(), |_, path| file::read(path)).await? else {
+            return Ok(Progress::default());
+        };
+        // Nothing is lost with it but when to try again.
+        Ok(serde_json::from_str(&text).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "how far a certificate is cannot be read, and is begun anew");
+            Progress::default()
+        }))
     }
 
     async fn put_progress(&self, name: &str, progress: &Progress) -> Result<(), StorageError> {
@@ -206,7 +214,8 @@ impl CertificateStorage for Directory {
         self.blocking(self.path("locks", what, ".lock"), |_, path| {
             let file = File::options().create(true).append(true).open(path)?;
             match file.try_lock() {
-                Ok(()) => Ok(Some(Lease::new(file))),
+                // The kernel takes it from no process that lives.
+                Ok(()) => Ok(Some(Lease::new(file, std::future::pending()))),
                 Err(TryLockError::WouldBlock) => Ok(None),
                 Err(TryLockError::Error(error)) => Err(error),
             }

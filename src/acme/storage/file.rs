@@ -1,17 +1,17 @@
 //! Files that are whole or not there, whatever happens while they are written.
 //!
 //! ```text
-//! bytes ──► .NAME.PID.N.new (0600, synced) ──rename──► NAME ──► folder synced
+//! bytes ──► .NAME.RANDOM.new (0600, synced) ──rename──► NAME ──► folder synced
 //! ```
 //!
 //! Blocks: for threads that may.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How the name of a file that is being written begins and ends.
 const STAGED: (&str, &str) = (".", ".new");
@@ -34,9 +34,9 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     result.and_then(|()| sync_parent(path))
 }
 
-/// Writes a file that nobody looks at yet.
+/// Writes a new file that nobody looks at yet.
 pub fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -93,10 +93,10 @@ pub fn is_staged(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with(STAGED.0) && name.ends_with(STAGED.1))
 }
 
-/// Unlike that of any other write, in this process or another.
+/// Unlike that of any other write, in this process or another: containers all have the same number.
 pub fn staged_name(path: &Path) -> PathBuf {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    // The standard library's seeds are random.
+    let number = RandomState::new().hash_one(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{}{name}.{}.{number}{}", STAGED.0, std::process::id(), STAGED.1))
+    path.with_file_name(format!("{}{name}.{number:016x}{}", STAGED.0, STAGED.1))
 }

@@ -23,6 +23,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ChallengeType;
@@ -66,11 +67,19 @@ pub trait CertificateStorage: Send + Sync + 'static {
 }
 
 /// Dropped, it is given back.
-pub struct Lease(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
+pub struct Lease {
+    _held: Box<dyn Send + Sync>,
+    lost: BoxFuture<'static, ()>,
+}
 
 impl Lease {
-    pub fn new(held: impl Send + Sync + 'static) -> Self {
-        Self(Box::new(held))
+    /// `lost`: ends when another process may have it, too; whoever works on stops then.
+    pub fn new(held: impl Send + Sync + 'static, lost: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { _held: Box::new(held), lost: Box::pin(lost) }
+    }
+
+    pub async fn lost(&mut self) {
+        (&mut self.lost).await;
     }
 }
 
@@ -116,6 +125,8 @@ pub struct PendingOrder {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Progress {
+    /// An operator, or a revocation, wants another one whether it is due or not.
+    pub forced: bool,
     /// Failures since the last success.
     pub failures: u32,
     pub last_error: Option<String>,
@@ -126,16 +137,28 @@ pub struct Progress {
     pub not_before: Option<SystemTime>,
     /// Fingerprint of what was asked for when it failed.
     pub asked_for: Option<String>,
-    /// When the authority suggests to renew.
+    /// Nobody wrote it down: a client asked for it.
+    pub on_demand: bool,
+    /// Of the certificate with this fingerprint; of another one it says nothing.
+    pub notes: Option<CertificateNotes>,
+}
+
+/// What is known of one certificate beside itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct CertificateNotes {
+    /// SHA-256 of the leaf, in hexadecimal.
+    pub leaf: String,
+    /// Who issued it; none where it came from elsewhere.
+    pub directory: Option<String>,
+    #[serde(with = "moment")]
+    pub issued: Option<SystemTime>,
+    /// When the authority suggests to renew it.
     #[serde(with = "moment")]
     pub suggested: Option<SystemTime>,
     /// When it is to be asked for that again.
     #[serde(with = "moment")]
     pub ask_again: Option<SystemTime>,
-    /// Who issued the certificate that is stored.
-    pub directory: Option<String>,
-    /// Nobody wrote it down: a client asked for it.
-    pub on_demand: bool,
 }
 
 /// What an authority will ask for.
@@ -143,11 +166,12 @@ pub struct Progress {
 pub struct StoredChallenge {
     /// The certificate that is ordered.
     pub certificate: String,
-    /// http-01 or tls-alpn-01: dns-01 is answered by the DNS.
     pub kind: ChallengeType,
+    /// Of dns-01: the record's name.
     pub domain: String,
     pub token: String,
-    pub key_authorization: String,
+    /// Of dns-01: the record's value.
+    pub answer: String,
 }
 
 /// RFC 3339, so that people can read it.

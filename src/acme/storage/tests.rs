@@ -102,7 +102,7 @@ async fn what_one_process_is_asked_the_other_is_told_of() {
         kind: ChallengeType::Http01,
         domain: "a.test".into(),
         token: "tok-en_1".into(),
-        key_authorization: "tok-en_1.thumb".into(),
+        answer: "tok-en_1.thumb".into(),
     };
     one.put_challenge(&challenge).await.unwrap();
     let told = async {
@@ -136,6 +136,12 @@ async fn progress_and_orders_outlive_the_process() {
         key: Secret::new("key"),
     };
     storage.put_order("a.test", &order).await.unwrap();
+    std::fs::write(folder.path().join("acme/progress/b.test.json"), "{ half").unwrap();
+    assert_eq!(
+        storage.progress("b.test").await.unwrap(),
+        Progress::default(),
+        "what cannot be read is no reason to stop"
+    );
     let again = open(&folder);
     assert_eq!(again.progress("a.test").await.unwrap(), progress);
     assert_eq!(again.order("a.test").await.unwrap(), Some(order));

@@ -275,6 +275,12 @@ fn orders(out: &mut Exposition, orders: &BTreeMap<Arc<str>, Orders>) {
         samples.push(([certificate, ("result", "failed")], orders.failed as f64));
     }
     out.counter("weir_acme_orders_total", "Attempts to have a certificate issued, by how they ended.", samples);
+    let failing = orders.iter().map(|(certificate, orders)| {
+        let certificate = [("certificate", &**certificate)];
+        (certificate, f64::from(orders.failed_in_a_row))
+    });
+    let help = "Attempts that have failed since a certificate was issued last.";
+    out.gauge("weir_acme_failures_in_a_row", help, failing.collect());
 }
 
 fn process(out: &mut Exposition, started: SystemTime) {

@@ -58,13 +58,14 @@ struct Named {
 struct Orders {
     issued: u64,
     failed: u64,
+    failed_in_a_row: u32,
 }
 
 /// How an order of a certificate ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     Issued,
-    Failed,
+    Failed { in_a_row: u32 },
 }
 
 #[derive(Clone, Debug, Default)]
@@ -159,8 +160,8 @@ impl Metrics {
         let mut named = self.named();
         let orders = named.orders.entry(certificate.into()).or_default();
         match order {
-            Order::Issued => orders.issued += 1,
-            Order::Failed => orders.failed += 1,
+            Order::Issued => (orders.issued, orders.failed_in_a_row) = (orders.issued + 1, 0),
+            Order::Failed { in_a_row } => (orders.failed, orders.failed_in_a_row) = (orders.failed + 1, in_a_row),
         }
     }
 

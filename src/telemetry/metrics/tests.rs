@@ -79,8 +79,8 @@ fn all_families() -> Metrics {
     let later = at + Duration::from_secs(1);
     metrics.set_certificates([("a.crt".into(), validity(later)), ("a.crt".into(), validity(at))]);
     metrics.order("a.test", Order::Issued);
-    metrics.order("a.test", Order::Failed);
-    metrics.order("a.test", Order::Failed);
+    metrics.order("a.test", Order::Failed { in_a_row: 1 });
+    metrics.order("a.test", Order::Failed { in_a_row: 2 });
     metrics.access_log_dropped().add(3);
     metrics
 }
@@ -147,6 +147,7 @@ fn every_family_is_exposed_with_its_labels() {
         r#"weir_certificate_not_before_seconds{certificate="a.crt"} 7"#,
         r#"weir_acme_orders_total{certificate="a.test",result="issued"} 1"#,
         r#"weir_acme_orders_total{certificate="a.test",result="failed"} 2"#,
+        r#"weir_acme_failures_in_a_row{certificate="a.test"} 2"#,
         concat!("weir_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         "process_start_time_seconds 1000",
     ] {

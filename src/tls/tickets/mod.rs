@@ -70,6 +70,12 @@ impl Tickets {
         self.set.store(Arc::new(Set::new(keys, Whose::Shared)));
     }
 
+    /// Nobody shares them any more: this process rotates them itself from now on.
+    pub fn release(&self) {
+        let keys = self.keys();
+        self.set.store(Arc::new(Set::new(keys, Whose::Own)));
+    }
+
     pub fn keys(&self) -> TicketKeys {
         self.set.load().keys.clone()
     }

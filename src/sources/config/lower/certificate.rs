@@ -1,11 +1,12 @@
 //! Certificates. Their bytes are read by `tls`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::{Lowering, acme};
-use crate::model::{Acme, Certificate, CertificateSource, Extent, Listener};
+use crate::model::{Acme, AcmeCertificate, Certificate, CertificateSource, Extent, Listener};
 use crate::sources::config::decode::{Field, List};
-use crate::sources::config::findings::Findings;
+use crate::sources::config::findings::{Findings, Place};
 use crate::sources::config::shapes;
 use crate::sources::config::tree::{Document, NodeId};
 
@@ -74,13 +75,30 @@ pub fn certificates(
     listeners: Challengeable,
 ) -> Vec<Certificate> {
     let mut certificates = Vec::new();
+    let mut names: HashMap<String, u32> = HashMap::new();
     for field in written.value().unwrap_or_default() {
+        let place = field.key();
         match field.given().and_then(|(at, written)| certificate(cx, at, written, authority, listeners)) {
-            Some(certificate) => certificates.push(certificate),
+            Some(certificate) => {
+                if let (Some(place), CertificateSource::Acme(ordered)) = (place, &certificate.source) {
+                    check_called(cx, &mut names, place, ordered);
+                }
+                certificates.push(certificate);
+            }
             None => cx.certificates.set(Extent::Partial),
         }
     }
     certificates
+}
+
+/// One that is ordered is called by its first name, in the storage and by operators.
+fn check_called(cx: &Lowering, names: &mut HashMap<String, u32>, place: Place, ordered: &AcmeCertificate) {
+    let Some(name) = ordered.domains.first() else { return };
+    if let Some(line) = names.insert(name.to_string(), cx.findings.line(place)) {
+        let message =
+            format!("a certificate is called by its first name, and \"{name}\" is one at line {line} already");
+        cx.error_with(place, message, "put the names of both into one, or write another name first");
+    }
 }
 
 fn certificate(
