@@ -251,30 +251,119 @@ fn a_process_killed_in_the_middle_of_an_order_goes_on_with_it() {
     eventually("the order is over", || (!order.exists()).then_some(()));
 }
 
-/// Pebble itself suggests nothing: a front with a directory of its own answers what it does not know.
-fn front_that_suggests(pebble: &Pebble, front: SocketAddr, start: &str, end: &str) -> Weir {
-    let mut directory = pebble.directory_object();
-    directory["renewalInfo"] = format!("https://localhost:{}/renewal-info", front.port()).into();
-    let window = serde_json::json!({ "suggestedWindow": { "start": start, "end": end } });
-    let identity = pebble.identity_for_a_front();
-    let file = format!(
-        "listeners: {{ front: {{ address: \"{front}\", tls: {{}} }} }}\n\
-         certificates: [{{ file: {{ cert: front.crt, key: front.key }} }}]\n\
-         hosts: [{{ names: [localhost], routes: [ \
-           {{ exact: /dir, respond: {{ headers: {{ content-type: application/json }}, body: '{directory}' }} }}, \
-           {{ path: /renewal-info, respond: {{ headers: {{ retry-after: \"3600\" }}, body: '{window}' }} }} ] }}]\n"
-    );
-    Weir::start_with(&file, &[("front.crt", &identity.cert), ("front.key", &identity.key)])
+/// A directory of its own in front of Pebble, for what Pebble does not do.
+struct Front {
+    address: SocketAddr,
+    /// What the directory says otherwise.
+    changes: Vec<(&'static str, String)>,
+    /// The answer to /renewal-info.
+    window: &'static str,
+    /// Where /order is answered.
+    orders: SocketAddr,
+}
+
+impl Front {
+    fn new() -> Front {
+        Front { address: free_address(), changes: Vec::new(), window: "{}", orders: free_address() }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.address.port())
+    }
+
+    fn file(&self, pebble: &Pebble) -> String {
+        let mut directory = pebble.directory_object();
+        for (key, url) in &self.changes {
+            directory[key] = url.as_str().into();
+        }
+        let (address, window, orders) = (self.address, self.window, self.orders);
+        format!(
+            "listeners: {{ front: {{ address: \"{address}\", tls: {{}} }} }}\n\
+             certificates: [{{ file: {{ cert: front.crt, key: front.key }} }}]\n\
+             upstreams: {{ orders: {{ endpoints: [ \"{orders}\" ] }} }}\n\
+             hosts: [{{ names: [localhost], routes: [ \
+               {{ exact: /dir, respond: {{ headers: {{ content-type: application/json }}, body: '{directory}' }} }}, \
+               {{ path: /renewal-info, respond: {{ headers: {{ retry-after: \"3600\" }}, body: '{window}' }} }}, \
+               {{ exact: /order, upstream: orders }} ] }}]\n"
+        )
+    }
+
+    fn start(&self, pebble: &Pebble) -> Weir {
+        let identity = pebble.identity_for_a_front();
+        Weir::start_with(&self.file(pebble), &[("front.crt", &identity.cert), ("front.key", &identity.key)])
+    }
+}
+
+/// An origin that is asked for orders, and refuses with this kind of problem.
+fn refusing(kind: &'static str) -> Origin {
+    Origin::start(move |_| {
+        let body = format!("{{\"type\":\"urn:ietf:params:acme:error:{kind}\",\"detail\":\"no, {kind}\"}}");
+        let head = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n", body.len());
+        Answer::Send(format!("{head}{body}").into_bytes())
+    })
+}
+
+/// What was signed: the payload of a JWS.
+fn payload(body: &[u8]) -> String {
+    let jws: serde_json::Value = serde_json::from_slice(body).expect("a JWS");
+    let text = jws["payload"].as_str().expect("a payload");
+    let mut command = std::process::Command::new("openssl");
+    command.args(["base64", "-d", "-A"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("openssl is installed");
+    let padded = text.replace('-', "+").replace('_', "/") + &"=".repeat(text.len().wrapping_neg() % 4);
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), padded.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).expect("text")
+}
+
+#[test]
+fn a_profile_is_asked_for_and_one_that_is_not_there_is_named() {
+    let scene = Scene::new(PebbleSettings::default());
+    let authority = refusing("invalidProfile");
+    let mut front = Front { orders: authority.address, ..Front::new() };
+    front.changes = vec![("newOrder", front.url("/order"))];
+    let _front = front.start(&scene.pebble);
+    let file = scene.file("profile: shortlived", &["domains: [a.test]", "domains: [b.test], profile: tlsserver"]);
+    let weir = Weir::start(&file.replace(&scene.pebble.directory(), &front.url("/dir")));
+    eventually("the reason is told", || {
+        certs(&weir, &[]).1.contains("does not have this profile: no, invalidProfile; mend acme.profile").then_some(())
+    });
+    authority.wait_for_requests(2);
+    let asked: Vec<_> = authority.received().iter().map(|request| payload(&request.body)).collect();
+    for (name, profile) in [("a.test", "shortlived"), ("b.test", "tlsserver")] {
+        let wanted = format!("\"profile\":\"{profile}\"");
+        assert!(asked.iter().any(|order| order.contains(name) && order.contains(&wanted)), "{asked:?}");
+    }
+}
+
+#[test]
+fn an_authority_that_does_not_know_what_is_replaced_is_asked_without_it() {
+    let scene = Scene::new(PebbleSettings::default());
+    let authority = refusing("malformed");
+    let mut front = Front { orders: authority.address, ..Front::new() };
+    front.changes = vec![("renewalInfo", front.url("/renewal-info"))];
+    let front_weir = front.start(&scene.pebble);
+    let file = scene.file("", &["domains: [a.test]"]).replace(&scene.pebble.directory(), &front.url("/dir"));
+    let weir = Weir::start(&file);
+    scene.served("a.test");
+    front.changes.push(("newOrder", front.url("/order")));
+    front_weir.reload(&front.file(&scene.pebble));
+    let (good, said) = certs(&weir, &["renew", "a.test"]);
+    assert!(!good && said.contains("refused (malformed): no, malformed"), "{said}");
+    let asked: Vec<_> = authority.received().iter().map(|request| payload(&request.body)).collect();
+    assert!(asked.len() >= 2 && asked[0].contains("\"replaces\":\""), "{asked:?}");
+    assert!(!asked[1].contains("replaces"), "{asked:?}");
 }
 
 #[test]
 fn a_certificate_is_renewed_when_the_authority_suggests() {
     let scene = Scene::new(PebbleSettings { lifetime: Duration::from_secs(60), ..PebbleSettings::default() });
-    let front = free_address();
     // By itself it would be renewed after 38 s at the earliest; a tenth of its life is waited in any case.
-    let front_weir = front_that_suggests(&scene.pebble, front, "2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z");
-    let directory = format!("https://localhost:{}/dir", front.port());
-    let weir = Weir::start(&scene.file("", &["domains: [a.test]"]).replace(&scene.pebble.directory(), &directory));
+    let window = r#"{"suggestedWindow":{"start":"2020-01-01T00:00:00Z","end":"2020-01-02T00:00:00Z"}}"#;
+    let mut front = Front { window, ..Front::new() };
+    front.changes = vec![("renewalInfo", front.url("/renewal-info"))];
+    let front_weir = front.start(&scene.pebble);
+    let file = scene.file("", &["domains: [a.test]"]).replace(&scene.pebble.directory(), &front.url("/dir"));
+    let weir = Weir::start(&file);
     let first = scene.served("a.test");
     eventually("it is renewed within ten seconds", || (scene.shown("a.test") != first).then_some(()));
     let asked = front_weir.metric("weir_requests_total", &["renewal-info", "code=\"200\""]);

@@ -26,6 +26,8 @@ use crate::tls::CertificateResolver;
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Responders that hang must not keep others waiting.
 const AT_ONE_TIME: usize = 8;
+/// Then what came of it is shown, and changes are looked at.
+const AT_ONE_TURN: usize = 64;
 /// The task looks at the clock this often at least: machines sleep, and clocks are set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
@@ -138,7 +140,8 @@ fn follow(entries: &mut Entries, certificates: &CertificateResolver) {
 /// Whether anything came of it. The client is made when the first question is asked: it reads the system's roots.
 async fn ask_where_due(entries: &mut Entries, client: &mut Option<HttpClient>) -> bool {
     let now = SystemTime::now();
-    let due: Vec<&mut Entry> = entries.values_mut().filter(|entry| entry.standing.is_due(now)).collect();
+    let due = entries.values_mut().filter(|entry| entry.standing.is_due(now));
+    let due: Vec<&mut Entry> = due.take(AT_ONE_TURN).collect();
     if due.is_empty() {
         return false;
     }
