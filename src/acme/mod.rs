@@ -99,7 +99,7 @@ impl Acme {
     pub async fn prepare(&self, model: &model::Model) -> Result<Option<Prepared>, Diagnostic> {
         let Some(settings) = &model.acme else { return Ok(None) };
         let Process { resolvers, session_tickets, .. } = &model.process;
-        let beside = Beside { resolvers: resolvers.clone(), session_tickets: session_tickets.clone() };
+        let beside = Beside { resolvers: resolvers.clone(), session_tickets: *session_tickets };
         let plans = Plan::of_model(&model.certificates);
         let same = |running: &Running| running.surroundings.settings.is_as(settings) && running.beside == beside;
         let surroundings = match self.running.lock().await.as_ref() {
