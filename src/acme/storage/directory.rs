@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -212,7 +213,7 @@ impl CertificateStorage for Directory {
 
     async fn lock(&self, what: &str) -> Result<Option<Lease>, StorageError> {
         self.blocking(self.path("locks", what, ".lock"), |_, path| {
-            let file = File::options().create(true).append(true).open(path)?;
+            let file = File::options().create(true).append(true).mode(file::FILE_MODE).open(path)?;
             match file.try_lock() {
                 // The kernel takes it from no process that lives.
                 Ok(()) => Ok(Some(Lease::new(file, std::future::pending()))),

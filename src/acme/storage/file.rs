@@ -18,7 +18,7 @@ const STAGED: (&str, &str) = (".", ".new");
 
 /// Secrets are here: for the owner alone.
 const FOLDER_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
+pub const FILE_MODE: u32 = 0o600;
 
 pub fn make_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
