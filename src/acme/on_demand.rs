@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::http_client::HttpClient;
 use crate::model::{AcmeDomain, Rate};
-use crate::tls::Wanted;
+use crate::tls::{MAX_WAITING, Wanted};
 
 /// The application that is asked is a neighbour.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
@@ -105,44 +105,66 @@ enum Step {
 /// Takes questions for as long as it is polled. The application is asked before an order is counted: names that it does
 /// not know cannot use the rate up.
 pub async fn serve<O: Orders>(mut asked: mpsc::Receiver<Wanted>, rate: Rate, orders: O) {
-    let orders = Arc::new(orders);
-    let mut gate = Gate::new(rate, Instant::now());
-    // Dropped, the handshakes that wait go on.
-    let mut waiting: HashMap<Box<str>, Vec<oneshot::Sender<()>>> = HashMap::new();
-    let mut steps = JoinSet::new();
+    let gate = Gate::new(rate, Instant::now());
+    let mut desk = Desk { gate, orders: Arc::new(orders), waiting: HashMap::new(), steps: JoinSet::new() };
     loop {
         tokio::select! {
-            wanted = asked.recv() => {
-                let Some(Wanted { name, decided }) = wanted else { return };
-                if let Some(others) = waiting.get_mut(&name) {
-                    others.push(decided);
-                } else if let Some(domain) = gate.admit(&name, Instant::now()) {
-                    waiting.insert(name, vec![decided]);
-                    let orders = orders.clone();
-                    steps.spawn(async move { Step::Asked { allowed: orders.ask(domain.clone()).await, domain } });
-                }
-            }
-            Some(Ok(step)) = steps.join_next() => match step {
-                Step::Asked { domain, allowed: true } if gate.take(Instant::now()) => {
-                    let orders = orders.clone();
-                    steps.spawn(async move { Step::Ended { has_one: orders.order(domain.clone()).await, domain } });
-                }
-                Step::Asked { domain, allowed } => {
-                    if allowed {
-                        let (domain, rate) = (domain.as_str(), gate.rate);
-                        tracing::warn!(domain, %rate, "more certificates are asked for than acme.on-demand.rate allows");
-                    }
-                    gate.note_refused(domain.as_str(), Instant::now());
-                    waiting.remove(domain.as_str());
-                }
-                Step::Ended { domain, has_one } => {
-                    if !has_one {
-                        gate.note_refused(domain.as_str(), Instant::now());
-                    }
-                    waiting.remove(domain.as_str());
-                }
-            }
+            wanted = asked.recv() => match wanted {
+                Some(wanted) => desk.take_question(wanted),
+                None => return,
+            },
+            Some(Ok(step)) = desk.steps.join_next() => desk.take_step(step),
         }
+    }
+}
+
+struct Desk<O> {
+    gate: Gate,
+    orders: Arc<O>,
+    /// Names that are asked for or ordered, and who waits for them. Dropped, their handshakes go on.
+    waiting: HashMap<Box<str>, Vec<oneshot::Sender<()>>>,
+    steps: JoinSet<Step>,
+}
+
+impl<O: Orders> Desk<O> {
+    fn take_question(&mut self, Wanted { name, decided }: Wanted) {
+        // Handshakes that gave up make room; beyond the bound nobody waits.
+        self.waiting.values_mut().for_each(|others| others.retain(|other| !other.is_closed()));
+        let held: usize = self.waiting.values().map(|others| others.len().max(1)).sum();
+        if held >= MAX_WAITING {
+            return;
+        }
+        if let Some(others) = self.waiting.get_mut(&name) {
+            others.push(decided);
+        } else if let Some(domain) = self.gate.admit(&name, Instant::now()) {
+            self.waiting.insert(name, vec![decided]);
+            let orders = self.orders.clone();
+            self.steps.spawn(async move { Step::Asked { allowed: orders.ask(domain.clone()).await, domain } });
+        }
+    }
+
+    fn take_step(&mut self, step: Step) {
+        let now = Instant::now();
+        match step {
+            Step::Asked { domain, allowed: true } if self.gate.take(now) => {
+                let orders = self.orders.clone();
+                self.steps.spawn(async move { Step::Ended { has_one: orders.order(domain.clone()).await, domain } });
+            }
+            Step::Asked { domain, allowed } => {
+                if allowed {
+                    let rate = self.gate.rate;
+                    tracing::warn!(%domain, %rate, "more certificates are asked for than acme.on-demand.rate allows");
+                }
+                self.refuse(&domain, now);
+            }
+            Step::Ended { domain, has_one: true } => drop(self.waiting.remove(domain.as_str())),
+            Step::Ended { domain, has_one: false } => self.refuse(&domain, now),
+        }
+    }
+
+    fn refuse(&mut self, domain: &AcmeDomain, now: Instant) {
+        self.gate.note_refused(domain.as_str(), now);
+        self.waiting.remove(domain.as_str());
     }
 }
 

@@ -193,7 +193,8 @@ async fn establish(
     let (transport, tls) = match &settings.tls {
         None => (Transport::Plain(stream), None),
         Some(policy) => {
-            let patience = settings.listener.limits.header_timeout;
+            // The other half is for the handshake itself.
+            let patience = settings.listener.limits.header_timeout / 2;
             let Ok(handshaken) = Box::pin(handshake(stream, policy, patience, worker.tls())).await else {
                 reject(Rejection::Handshake);
                 return None;

@@ -16,7 +16,8 @@ pub struct Wanted {
     pub decided: oneshot::Sender<()>,
 }
 
-/// So many handshakes may wait at one time; more are shown the self-signed certificate at once.
+/// So many handshakes may wait at one time, and so many names be asked for; more are shown the self-signed certificate at
+/// once.
 pub const MAX_WAITING: usize = 256;
 
 /// Off until somebody takes the questions.
