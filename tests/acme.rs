@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::{
-    Answer, Knot, Origin, Pebble, PebbleSettings, SECRET, Signal, TlsClient, Weir, eventually, free_address, request,
-    weir_command,
+    Answer, Authority, Knot, Origin, Pebble, PebbleSettings, SECRET, Signal, TlsClient, Weir, eventually, free_address,
+    request, weir_command,
 };
 
 /// An authority, and the ports where it looks.
@@ -564,6 +564,23 @@ fn who_mends_the_file_need_not_wait_for_what_failed_before() {
     let weir = scene.weir("retry: { first: 1h, longest: 1h }", &["domains: [a.test, lost.test]"]);
     eventually("it has failed", || certs(&weir, &[]).1.contains("1 in a row").then_some(()));
     weir.reload(&scene.file("retry: { first: 1h, longest: 1h }", &["domains: [a.test]"]));
+    scene.served("a.test");
+}
+
+#[test]
+fn a_replaced_root_of_the_authority_is_taken_up() {
+    let scene = Scene::new(PebbleSettings::default());
+    let ca = std::fs::read_to_string(scene.pebble.ca()).unwrap();
+    let file = scene.file("retry: { first: 1h, longest: 1h }", &["domains: [a.test]"]);
+    let file = file.replace(&scene.pebble.ca().display().to_string(), "authority.crt");
+    let other = Authority::new("another").pem();
+    let weir = Weir::start_with(&file, &[("authority.crt", &other)]);
+    eventually("it is not believed", || {
+        certs(&weir, &[]).1.contains("does its certificate need acme.ca?").then_some(())
+    });
+    std::fs::write(weir.folder().join("authority.crt"), ca).unwrap();
+    weir.wait_for_generation_after(1);
+    assert!(certs(&weir, &["renew", "a.test"]).0);
     scene.served("a.test");
 }
 

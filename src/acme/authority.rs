@@ -18,7 +18,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use instant_acme::{
     Account, AccountCredentials, BodyWrapper, BytesResponse, Error, ExternalAccountKey, HttpClient as AcmeHttp,
-    NewAccount,
+    NewAccount, Problem,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ struct StoredAccount {
     email: Option<String>,
 }
 
+/// Longer than a week nobody is left alone with all certificates.
+const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 86_400);
+
 /// Nobody means more.
 const LONGEST_WISH: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -102,7 +105,8 @@ impl Authority {
             && let Some(at) = later
         {
             tracing::warn!(directory = self.directory(), until = %Timestamp::from(at), "the authority wants to be left alone");
-            *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+            let mut paused = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+            *paused = (*paused).max(Some(at.min(now.0 + LONGEST_PAUSE)));
         }
         Failure {
             words: words::of_error(self.directory(), error),
@@ -258,6 +262,7 @@ impl AcmeHttp for Http {
         let (client, retry_after) = (self.client.clone(), self.retry_after.clone());
         Box::pin(async move {
             let (head, body) = request.into_parts();
+            let method = head.method.clone();
             let Ok(body) = body.collect().await;
             let answer = client.send(Request::from_parts(head, body.to_bytes())).await;
             let mut answer = answer.map_err(|error| Error::Other(Box::new(error)))?;
@@ -267,9 +272,26 @@ impl AcmeHttp for Http {
                 // A number of seconds without end stops instant-acme with a panic.
                 None => drop(answer.headers_mut().remove(RETRY_AFTER)),
             }
-            Ok(BytesResponse::from(answer.map(Full::new)))
+            match outage(&answer, &method) {
+                Some(problem) => Err(problem.into()),
+                None => Ok(BytesResponse::from(answer.map(Full::new))),
+            }
         })
     }
+}
+
+/// What is no answer of an authority's: of a server in front of it, or of one that is something else.
+fn outage(answer: &Response<Bytes>, method: &http::Method) -> Option<Problem> {
+    let status = answer.status();
+    let is_problem = serde_json::from_slice::<Problem>(answer.body()).is_ok();
+    let is_answer = status.is_success() || method == http::Method::POST && is_problem;
+    let problem = || Problem {
+        r#type: None,
+        detail: Some(format!("it answers with status {}", status.as_u16())),
+        status: Some(status.as_u16()),
+        subproblems: Vec::new(),
+    };
+    (!is_answer).then(problem)
 }
 
 /// Seconds or a date (RFC 9110 §10.2.3).

@@ -10,7 +10,7 @@
 //! What is served stays served, whatever happens here. What happened stands in the storage before anything else begins.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -68,7 +68,8 @@ impl Keeper {
 
     /// It stands elsewhere in the file, and is the same otherwise.
     pub fn move_to(&self, plan: Plan) {
-        self.signals.plan.store(Arc::new(plan));
+        let since = self.signals.plan.load().since;
+        self.signals.plan.store(Arc::new(Plan { since, ..plan }));
     }
 
     /// Something may have changed in the storage.
@@ -86,11 +87,11 @@ impl Keeper {
     }
 
     pub fn is(&self, other: &KeeperId) -> bool {
-        Arc::ptr_eq(&self.signals, &other.0)
+        std::ptr::eq(Arc::as_ptr(&self.signals), other.0.as_ptr())
     }
 
     pub fn id(&self) -> KeeperId {
-        KeeperId(self.signals.clone())
+        KeeperId(Arc::downgrade(&self.signals))
     }
 
     /// Ends when there is a certificate, or the first attempt to get one has failed.
@@ -101,8 +102,8 @@ impl Keeper {
     }
 }
 
-/// Tells a keeper from a later one of the same name.
-pub struct KeeperId(Arc<Signals>);
+/// Tells a keeper from a later one of the same name, and keeps none alive.
+pub struct KeeperId(Weak<Signals>);
 
 impl Drop for Keeper {
     fn drop(&mut self) {
@@ -128,6 +129,7 @@ fn begin_status(plan: &Plan, surroundings: &Surroundings) -> Status {
         state: if is_served { State::Held } else { State::Awaited },
         next_order: SystemTime::UNIX_EPOCH,
         last_attempt: None,
+        attempts: 0,
         failures: 0,
         last_error: None,
     }
@@ -155,10 +157,14 @@ enum Then {
 
 impl Work {
     async fn run(self) {
+        let mut in_a_row = 0;
         loop {
             // What breaks here must not leave a certificate to its end without a word.
             let problem = match AssertUnwindSafe(self.turn()).catch_unwind().await {
-                Ok(Ok(Then::GoOn)) => continue,
+                Ok(Ok(Then::GoOn)) => {
+                    in_a_row = 0;
+                    continue;
+                }
                 Ok(Ok(Then::GiveUp)) => return,
                 Ok(Err(error)) => format!("the storage does not work: {error}"),
                 Err(_) => "ordering it broke: this is a defect of Weir's; the log has more".into(),
@@ -166,7 +172,10 @@ impl Work {
             let name = &self.signals.plan.load().name;
             tracing::error!(certificate = name, error = problem, "a certificate cannot be looked after");
             self.signals.status().last_error = Some(problem);
-            tokio::time::sleep(BROKEN_PAUSE).await;
+            self.signals.settled.send_replace(true);
+            in_a_row += 1;
+            let pause = BROKEN_PAUSE.saturating_mul(3u32.saturating_pow(in_a_row - 1));
+            tokio::time::sleep(pause.min(self.surroundings.settings.retry.longest.max(BROKEN_PAUSE))).await;
         }
     }
 
@@ -182,7 +191,11 @@ impl Work {
         if ask_again.is_some_and(|at| at <= now) {
             return self.ask_for_suggestion().await.map(|()| Then::GoOn);
         }
-        let due = found.due.max(self.surroundings.authority.paused_until().unwrap_or(SystemTime::UNIX_EPOCH));
+        let due = self.not_before(found.due);
+        if found.current.is_none() && due > now {
+            // There will be none soon: nobody is to wait for it.
+            self.signals.settled.send_replace(true);
+        }
         tokio::select! {
             () = sleep_until(ask_again.map_or(due, |ask| ask.min(due))) => {}
             () = self.signals.look.notified() => return Ok(Then::GoOn),
@@ -193,10 +206,16 @@ impl Work {
         Ok(Then::GoOn)
     }
 
+    /// No sooner than the authority wants.
+    fn not_before(&self, due: SystemTime) -> SystemTime {
+        self.surroundings.authority.paused_until().map_or(due, |paused| paused.max(due))
+    }
+
     /// What is stored, which is shown from then on where it is new.
     async fn look(&self) -> Result<Found, StorageError> {
         let (surroundings, plan) = (&self.surroundings, self.signals.plan.load_full());
-        let progress = surroundings.storage.progress(&plan.name).await?;
+        let mut progress = surroundings.storage.progress(&plan.name).await?;
+        progress.forget_the_future(SystemTime::now());
         let current = surroundings.mirror.load(&plan).await?;
         if let Some(current) = &current {
             self.show(&plan, current);
@@ -217,8 +236,9 @@ impl Work {
     fn tell(&self, found: &Found) {
         let mut status = self.signals.status();
         status.state = if found.current.is_some() { State::Held } else { State::Awaited };
-        status.next_order = found.due;
+        status.next_order = self.not_before(found.due);
         (status.failures, status.last_attempt) = (found.progress.failures, found.progress.last_attempt);
+        status.attempts = found.progress.attempts;
         status.last_error = found.progress.last_error.clone();
     }
 
@@ -254,11 +274,15 @@ impl Work {
     async fn attempt(&self) -> Result<(), StorageError> {
         let Ok(_permit) = self.surroundings.permits.acquire().await else { return Ok(()) };
         let Some(mut lease) = self.lock().await? else { return Ok(()) };
-        let found = self.look().await?;
-        if found.due > SystemTime::now() {
-            // Another process was faster.
+        let mut found = self.look().await?;
+        let now = SystemTime::now();
+        if self.not_before(found.due) > now {
+            // Another process was faster, or the authority has had enough meanwhile.
             return Ok(());
         }
+        // Who cannot write down how it ends does not begin.
+        (found.progress.last_attempt, found.progress.on_demand) = (Some(now), found.plan.ask.is_some());
+        self.surroundings.storage.put_progress(&found.plan.name, &found.progress).await?;
         self.signals.status().state = State::Ordering;
         let domains = found.plan.names().join(" ");
         tracing::info!(certificate = found.plan.name, domains, "ordering a certificate");
@@ -280,6 +304,7 @@ impl Work {
         let ordering = Ordering {
             name: &plan.name,
             wanted: &plan.wanted,
+            usable: &|stored| mirror::parse(plan, stored).and_then(|parsed| is_fresh(&parsed, SystemTime::now())),
             authority: &surroundings.authority,
             storage: &*surroundings.storage,
             publisher: &surroundings.publisher,
@@ -292,15 +317,15 @@ impl Work {
     async fn note(&self, outcome: Result<Arc<LoadedCertificate>, Failure>, found: Found) -> Result<(), StorageError> {
         let Found { plan, mut progress, .. } = found;
         let (settings, now) = (&self.surroundings.settings, SystemTime::now());
-        (progress.last_attempt, progress.on_demand) = (Some(now), plan.ask.is_some());
+        (progress.last_attempt, progress.attempts) = (Some(now), progress.attempts + 1);
         match outcome {
             Ok(certificate) => {
                 let until = Timestamp::from(certificate.not_after());
                 tracing::info!(certificate = plan.name, %until, "a certificate was issued");
                 let directory = Some(settings.directory.to_string());
                 let notes = CertificateNotes { directory, issued: Some(now), ..notes(&certificate) };
-                let Progress { last_attempt, on_demand, .. } = progress;
-                progress = Progress { last_attempt, on_demand, notes: Some(notes), ..Progress::default() };
+                let Progress { last_attempt, attempts, on_demand, .. } = progress;
+                progress = Progress { last_attempt, attempts, on_demand, notes: Some(notes), ..Progress::default() };
                 self.show(&plan, &certificate);
                 (self.surroundings.observer)(Event::Issued(plan.label()));
             }
@@ -336,6 +361,15 @@ impl Found {
         let current = self.current.as_ref()?;
         let from = self.progress.notes_about(current)?.directory.as_deref();
         (from == Some(directory)).then(|| &current.key().cert[0])
+    }
+}
+
+/// An order that was gone on with may have become a certificate long ago.
+fn is_fresh(certificate: &LoadedCertificate, now: SystemTime) -> Result<(), String> {
+    let validity = certificate.validity();
+    match validity.not_after - validity.lifetime() / 3 > now {
+        true => Ok(()),
+        false => Err(format!("it is old already: it expires on {}", Timestamp::from(validity.not_after))),
     }
 }
 

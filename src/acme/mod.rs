@@ -30,6 +30,7 @@ mod words;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::Mutex;
 
@@ -42,7 +43,7 @@ use plan::Plan;
 pub use plan::Status;
 use running::{Running, SharedKeepers};
 use surroundings::Surroundings;
-pub use surroundings::check;
+pub use surroundings::{Roots, check, roots};
 
 /// What happens to certificates.
 pub enum Event<'a> {
@@ -100,8 +101,16 @@ impl Acme {
         let Some(settings) = &model.acme else { return Ok(None) };
         let Process { resolvers, session_tickets, .. } = &model.process;
         let beside = Beside { resolvers: resolvers.clone(), session_tickets: *session_tickets };
-        let plans = Plan::of_model(&model.certificates);
-        let same = |running: &Running| running.surroundings.settings.is_as(settings) && running.beside == beside;
+        let plans = Plan::of_model(&model.certificates, SystemTime::now());
+        let reading = settings.clone();
+        let roots = tokio::task::spawn_blocking(move || surroundings::roots(&reading)).await;
+        let roots = roots.map_err(|error| {
+            Diagnostic::error(settings.origin.clone(), "acme.ca", format!("reading it was cut short: {error}"))
+        })??;
+        let same = |running: &Running| {
+            let Running { surroundings, beside: before, .. } = running;
+            surroundings.settings.is_as(settings) && surroundings.roots == roots && *before == beside
+        };
         let surroundings = match self.running.lock().await.as_ref() {
             Some(running) if same(running) => None,
             Some(_) | None => Some(self.open(Arc::new(settings.clone()), beside.resolvers.clone()).await?),

@@ -61,7 +61,7 @@ impl Gate {
     /// What may be asked for. None: no certificate can name it, or it was refused lately.
     pub fn admit(&self, name: &str, now: Instant) -> Option<AcmeDomain> {
         let domain = AcmeDomain::parse(name).ok().filter(|domain| !domain.is_wildcard())?;
-        let is_refused = self.refused.get(name).is_some_and(|until| *until > now);
+        let is_refused = self.refused.get(domain.as_str()).is_some_and(|until| *until > now);
         (!is_refused).then_some(domain)
     }
 
@@ -134,13 +134,15 @@ impl<O: Orders> Desk<O> {
         if held >= MAX_WAITING {
             return;
         }
-        if let Some(others) = self.waiting.get_mut(&name) {
+        let Some(domain) = self.gate.admit(&name, Instant::now()) else { return };
+        // By the name that the certificate will have: one SNI may be written in several ways.
+        if let Some(others) = self.waiting.get_mut(domain.as_str()) {
             others.push(decided);
-        } else if let Some(domain) = self.gate.admit(&name, Instant::now()) {
-            self.waiting.insert(name, vec![decided]);
-            let orders = self.orders.clone();
-            self.steps.spawn(async move { Step::Asked { allowed: orders.ask(domain.clone()).await, domain } });
+            return;
         }
+        self.waiting.insert(domain.as_str().into(), vec![decided]);
+        let orders = self.orders.clone();
+        self.steps.spawn(async move { Step::Asked { allowed: orders.ask(domain.clone()).await, domain } });
     }
 
     fn take_step(&mut self, step: Step) {
@@ -202,6 +204,7 @@ mod tests {
         let (mut gate, now) = gate(1000);
         gate.note_refused("a.test", now);
         assert_eq!(gate.admit("a.test", now + Duration::from_secs(59)), None);
+        assert_eq!(gate.admit("A.test.", now + Duration::from_secs(59)), None, "it is the same name");
         assert!(gate.admit("a.test", now + Duration::from_secs(61)).is_some());
         for number in 0..REFUSED_NAMES * 2 {
             gate.note_refused(&format!("{number}.test"), now);

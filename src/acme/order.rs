@@ -37,6 +37,8 @@ const REJECTED_NONCES: u32 = 20;
 pub struct Ordering<'a> {
     pub name: &'a str,
     pub wanted: &'a AcmeCertificate,
+    /// Whether what the authority sends can be served; the error says why not.
+    pub usable: &'a (dyn Fn(&StoredCertificate) -> Result<(), String> + Sync),
     pub authority: &'a Authority,
     pub storage: &'a dyn CertificateStorage,
     pub publisher: &'a Publisher,
@@ -95,6 +97,7 @@ impl Ordering<'_> {
             directory: self.authority.directory().to_owned(),
             url: order.url().to_owned(),
             domains: self.names(),
+            issuance: self.issuance(),
             key: Secret::new(key.serialize_pem()),
         };
         self.storage.put_order(self.name, &pending).await?;
@@ -106,8 +109,14 @@ impl Ordering<'_> {
         let Some(order) = self.storage.order(self.name).await? else { return Ok(None) };
         let stored = self.storage.certificate(self.name).await?;
         let is_over = stored.is_some_and(|certificate| certificate.key == order.key);
-        let fits = order.directory == self.authority.directory() && order.domains == self.names();
+        let (directory, names) = (self.authority.directory(), self.names());
+        let fits = order.directory == directory && order.domains == names && order.issuance == self.issuance();
         Ok(Some(order).filter(|_| fits && !is_over))
+    }
+
+    /// What an order was made with, and cannot be changed in it.
+    fn issuance(&self) -> String {
+        format!("{:?}", (self.wanted.issuance.key, &self.wanted.issuance.profile))
     }
 
     fn names(&self) -> Vec<String> {
@@ -137,6 +146,10 @@ impl Ordering<'_> {
         let is_over = begun.order.state().status == OrderStatus::Invalid;
         match &outcome {
             Ok(certificate) => {
+                if let Err(reason) = (self.usable)(certificate) {
+                    self.forget_order().await;
+                    return Err(format!("what the authority sent cannot be used: {reason}").into());
+                }
                 let stored = self.storage.put_certificate(self.name, certificate).await;
                 stored.map_err(|error| error.to_string())?;
                 self.forget_order().await;
@@ -178,11 +191,18 @@ impl Ordering<'_> {
             if authorization.status != AuthorizationStatus::Pending {
                 continue;
             }
+            let domain = base_of(authorization.identifier().identifier);
             // One that is looked at already is not to be told again.
             if let Some(mut challenge) = authorization.challenge(acme_type(kind))
                 && challenge.status == ChallengeStatus::Pending
             {
-                challenge.set_ready().await.map_err(|error| self.authority.failure(session, &error))?;
+                match challenge.set_ready().await {
+                    // Some authorities look at once.
+                    Err(Error::Api(problem)) if words::is_about_a_challenge(&problem) => {
+                        return Err(words::of_challenge(&domain, kind, &problem).into());
+                    }
+                    outcome => outcome.map_err(|error| self.authority.failure(session, &error))?,
+                }
             }
         }
         match order.poll_ready(&POLLING).await {

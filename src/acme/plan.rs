@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
@@ -25,29 +25,42 @@ pub struct Plan {
     pub wanted: AcmeCertificate,
     /// Present for a certificate that nobody wrote down: whom to ask whether it may be had.
     pub ask: Option<Arc<str>>,
+    /// When somebody began to look after it: at the start, or when the file came to say so.
+    pub since: SystemTime,
 }
+
+/// Two processes that want different certificates under one name must not take turns faster.
+const TURN: Duration = Duration::from_secs(86_400);
 
 impl Plan {
     /// Those that the model names, the first of a name only.
-    pub fn of_model(certificates: &[model::Certificate]) -> Vec<Self> {
+    pub fn of_model(certificates: &[model::Certificate], since: SystemTime) -> Vec<Self> {
         let mut names = BTreeSet::new();
         let plans = certificates.iter().enumerate().filter_map(|(position, certificate)| {
             let CertificateSource::Acme(wanted) = &certificate.source else { return None };
             let name = wanted.domains.first()?.to_string();
             let origin = certificate.origin.clone();
-            names.insert(name.clone()).then(|| Self { name, origin, position, wanted: wanted.clone(), ask: None })
+            names.insert(name.clone()).then(|| Self {
+                name,
+                origin,
+                position,
+                wanted: wanted.clone(),
+                ask: None,
+                since,
+            })
         });
         plans.collect()
     }
 
     /// After all that are written down.
-    pub fn on_demand(domain: AcmeDomain, issuance: Issuance, ask: Arc<str>) -> Self {
+    pub fn on_demand(domain: AcmeDomain, issuance: Issuance, ask: Arc<str>, since: SystemTime) -> Self {
         Self {
             name: domain.to_string(),
             origin: Origin::builtin(),
             position: usize::MAX,
             wanted: AcmeCertificate { domains: vec![domain], issuance },
             ask: Some(ask),
+            since,
         }
     }
 
@@ -83,16 +96,22 @@ impl Plan {
             let notes = progress.notes_about(current);
             let from = notes.and_then(|notes| notes.directory.as_deref());
             let is_from_elsewhere = from.is_some_and(|from| from != &*settings.directory);
-            if progress.forced || is_from_elsewhere || !self.is_for(current) {
+            let (suggested, issued) = notes.map_or((None, None), |notes| (notes.suggested, notes.issued));
+            if progress.forced {
                 return SystemTime::UNIX_EPOCH;
             }
-            let (suggested, issued) = notes.map_or((None, None), |notes| (notes.suggested, notes.issued));
+            if is_from_elsewhere || !self.is_for(current) {
+                let turn = issued.filter(|issued| *issued >= self.since).map(|issued| issued + TURN);
+                return turn.unwrap_or(SystemTime::UNIX_EPOCH);
+            }
             let wishes = Wishes { renew_before: self.wanted.issuance.renew_before, suggested };
             renewal::due(current.validity(), wishes, issued, seed(current))
         };
         let wanted = current.map_or(SystemTime::UNIX_EPOCH, planned);
         // Whoever mended the file need not wait for what failed before.
-        let backoff = progress.not_before.filter(|_| progress.asked_for == Some(self.fingerprint(settings)));
+        let is_ours = progress.asked_for == Some(self.fingerprint(settings));
+        let is_fresh = progress.last_attempt.is_some_and(|at| at >= self.since);
+        let backoff = progress.not_before.filter(|_| is_ours || is_fresh);
         backoff.map_or(wanted, |not_before| wanted.max(not_before))
     }
 
@@ -146,6 +165,8 @@ pub struct Status {
     pub next_order: SystemTime,
     #[serde(serialize_with = "timestamp::serialize_optional")]
     pub last_attempt: Option<SystemTime>,
+    /// How many attempts have ended, well or badly.
+    pub attempts: u64,
     /// Since the last success.
     pub failures: u32,
     pub last_error: Option<String>,

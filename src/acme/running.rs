@@ -4,8 +4,9 @@
 //! plans ──keep──► Keepers, by name ◄── follow: the storage changes · handshakes ask for names on demand
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use futures::StreamExt;
 use tokio::sync::mpsc;
@@ -76,14 +77,23 @@ impl Running {
             tracing::error!(%error, "the ACME storage cannot be listed; certificates on demand are ordered anew");
             BTreeMap::new()
         });
-        let mut plans = Vec::new();
-        for name in stored.into_keys().filter(|name| written.iter().all(|plan| plan.name != *name)) {
-            let is_on_demand = storage.progress(&name).await.is_ok_and(|progress| progress.on_demand);
-            if let (true, Ok(domain)) = (is_on_demand, AcmeDomain::parse(&name)) {
-                plans.push(Plan::on_demand(domain, self.surroundings.settings.issuance.clone(), on_demand.ask.clone()));
+        // What runs goes on, stored or not.
+        let mut names = self.running_on_demand();
+        for name in stored.into_keys().filter(|name| !names.contains(name)).collect::<Vec<_>>() {
+            if storage.progress(&name).await.is_ok_and(|progress| progress.on_demand) {
+                names.insert(name);
             }
         }
-        plans
+        let (issuance, now) = (&self.surroundings.settings.issuance, SystemTime::now());
+        let unwritten = names.iter().filter(|name| written.iter().all(|plan| plan.name != **name));
+        let domains = unwritten.filter_map(|name| AcmeDomain::parse(name).ok());
+        domains.map(|domain| Plan::on_demand(domain, issuance.clone(), on_demand.ask.clone(), now)).collect()
+    }
+
+    fn running_on_demand(&self) -> BTreeSet<String> {
+        let keepers = self.keepers.lock();
+        let running = keepers.values().filter(|keeper| !keeper.has_ended()).map(Keeper::plan);
+        running.filter(|plan| plan.ask.is_some()).map(|plan| plan.name.clone()).collect()
     }
 
     /// Begins to watch the storage, to share ticket keys, and to take questions of handshakes. Once is enough.
@@ -149,10 +159,28 @@ struct OnDemandOrders {
     url: Arc<str>,
 }
 
+impl OnDemandOrders {
+    fn plan(&self, domain: AcmeDomain) -> Plan {
+        Plan::on_demand(domain, self.surroundings.settings.issuance.clone(), self.url.clone(), SystemTime::now())
+    }
+
+    /// Then it is neither asked for nor counted.
+    async fn has_failed_lately(&self, domain: &AcmeDomain) -> bool {
+        let Surroundings { storage, settings, .. } = &*self.surroundings;
+        let Ok(mut progress) = storage.progress(domain.as_str()).await else { return true };
+        let now = SystemTime::now();
+        progress.forget_the_future(now);
+        self.plan(domain.clone()).due(None, &progress, settings) > now
+    }
+}
+
 impl on_demand::Orders for OnDemandOrders {
     async fn ask(&self, domain: AcmeDomain) -> bool {
         // What is written down is on its way without being asked for.
         if self.keepers.lock().values().any(|keeper| keeper.plan().is_written_for(&domain)) {
+            return false;
+        }
+        if self.has_failed_lately(&domain).await {
             return false;
         }
         let Ok(_permit) = self.surroundings.ask_permits.acquire().await else { return false };
@@ -162,7 +190,7 @@ impl on_demand::Orders for OnDemandOrders {
 
     async fn order(&self, domain: AcmeDomain) -> bool {
         let surroundings = &self.surroundings;
-        let plan = Plan::on_demand(domain, surroundings.settings.issuance.clone(), self.url.clone());
+        let plan = self.plan(domain);
         let name = plan.name.clone();
         let (settled, id) = {
             let mut keepers = self.keepers.lock();

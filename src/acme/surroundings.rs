@@ -27,6 +27,8 @@ const ASKS_AT_ONCE: usize = 8;
 
 pub struct Surroundings {
     pub settings: Arc<model::Acme>,
+    /// Those of `settings.ca`, as they were read.
+    pub roots: Roots,
     pub storage: Arc<dyn CertificateStorage>,
     pub mirror: Arc<Mirror>,
     pub display: Arc<Display>,
@@ -41,10 +43,8 @@ pub struct Surroundings {
 /// What can be found wrong with an authority's settings without asking anybody. Blocks on files.
 pub fn check(settings: &model::Acme) -> Diagnostics {
     let mut found = Diagnostics::default();
-    if let Some(path) = &settings.ca
-        && let Err(reason) = read_roots(path)
-    {
-        found.push(Diagnostic::error(settings.origin.clone(), "acme.ca", reason));
+    if let Err(error) = roots(settings) {
+        found.push(error);
     }
     for (key, path) in settings.secret_files() {
         if let Err(error) = std::fs::read(path) {
@@ -55,7 +55,15 @@ pub fn check(settings: &model::Acme) -> Diagnostics {
     found
 }
 
-fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub type Roots = Vec<CertificateDer<'static>>;
+
+/// The roots that the settings name, none where they name none. Blocks on files.
+pub fn roots(settings: &model::Acme) -> Result<Roots, Diagnostic> {
+    let wrong = |reason| Diagnostic::error(settings.origin.clone(), "acme.ca", reason);
+    settings.ca.as_deref().map_or(Ok(Roots::new()), |path| read_roots(path).map_err(wrong))
+}
+
+fn read_roots(path: &Path) -> Result<Roots, String> {
     let wrong = |error: String| format!("cannot read roots from {}: {error}", path.display());
     let roots: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?.collect();
@@ -76,9 +84,8 @@ impl Surroundings {
         observer: Observer,
     ) -> Result<Self, Diagnostic> {
         let wrong = |key: &str, reason: String| Diagnostic::error(settings.origin.clone(), key, reason);
-        let roots = settings.ca.as_deref().map(read_roots).transpose().map_err(|reason| wrong("acme.ca", reason))?;
-        let http = HttpClient::new(&roots.unwrap_or_default())
-            .map_err(|error| wrong("acme", format!("cannot set TLS up: {error}")))?;
+        let roots = roots(&settings)?;
+        let http = HttpClient::new(&roots).map_err(|error| wrong("acme", format!("cannot set TLS up: {error}")))?;
         let storage: Arc<dyn CertificateStorage> = Arc::new(Directory::open(&settings.storage).map_err(|error| {
             wrong("acme.storage", format!("cannot be used: {error}"))
                 .help("name a folder that the user Weir runs as may write to")
@@ -93,6 +100,7 @@ impl Surroundings {
             authority: Authority::new(settings.clone(), http.clone(), storage.clone()),
             publisher: Publisher::new(storage.clone(), mirror.clone(), dns),
             settings,
+            roots,
             storage,
             mirror,
             display,

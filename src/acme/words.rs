@@ -106,7 +106,13 @@ pub fn concerns_all(error: &Error) -> bool {
 /// Whether the order that was asked for can never become a certificate.
 pub fn is_final(error: &Error) -> bool {
     let Error::Api(problem) = error else { return false };
-    !matches!(kind(problem), "badNonce" | "rateLimited" | "serverInternal") && problem.status != Some(503)
+    let is_passing = matches!(kind(problem), "badNonce" | "rateLimited" | "serverInternal");
+    !is_passing && problem.status.is_none_or(|status| status < 500)
+}
+
+/// Whether the authority has looked, and found something else than it should.
+pub fn is_about_a_challenge(problem: &Problem) -> bool {
+    ["connection", "dns", "tls", "incorrectResponse", "caa"].contains(&kind(problem))
 }
 
 pub fn is_revoked_already(error: &Error) -> bool {

@@ -28,6 +28,8 @@ pub struct Candidate {
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
     client_roots: Arc<ClientRootFiles>,
+    /// Whom an ACME authority's own certificate is verified against, beside the system's.
+    acme_roots: acme::Roots,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -39,6 +41,7 @@ pub struct InForce {
     text: Box<str>,
     upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
     client_roots: Arc<ClientRootFiles>,
+    acme_roots: acme::Roots,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -52,6 +55,7 @@ impl Candidate {
             certificates: Vec::new(),
             upstream_tls: Arc::default(),
             client_roots: Arc::default(),
+            acme_roots: acme::Roots::new(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -71,6 +75,7 @@ impl Candidate {
         let (upstream_tls, found) = tls::load_upstreams(&model.upstreams);
         self.diagnostics.extend(found);
         self.diagnostics.extend(model.acme.as_ref().map(acme::check).unwrap_or_default());
+        self.acme_roots = model.acme.as_ref().and_then(|acme| acme::roots(acme).ok()).unwrap_or_default();
         let (client_roots, found) = tls::load_client_roots(model);
         self.diagnostics.extend(found);
         let store = tls::CertificateStore::new(certificates.clone());
@@ -117,6 +122,7 @@ impl Candidate {
             certificates: self.certificates.clone(),
             upstream_tls: self.upstream_tls.clone(),
             client_roots: self.client_roots.clone(),
+            acme_roots: self.acme_roots.clone(),
             files: self.files.clone(),
         }
     }
@@ -131,6 +137,7 @@ impl Candidate {
             && self.certificates.iter().zip(&in_force.certificates).all(shows_the_same)
             && self.upstream_tls == in_force.upstream_tls
             && self.client_roots == in_force.client_roots
+            && self.acme_roots == in_force.acme_roots
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

@@ -38,6 +38,7 @@ struct Order {
     state: String,
     next_order: String,
     last_attempt: Option<String>,
+    attempts: u64,
     failures: u32,
     last_error: Option<String>,
 }
@@ -86,13 +87,13 @@ fn table(listed: &[Listed]) -> String {
 
 /// Has a certificate ordered anew, and waits until that has ended.
 pub fn renew(address: SocketAddr, name: &str, wait: Duration) -> anyhow::Result<ExitCode> {
-    let before = find(address, name)?.and_then(|order| order.last_attempt);
+    let before = find(address, name)?.map(|order| order.attempts);
     println!("{}", ask(address, "POST", &format!("/certificates/renew?name={}", encoded(name)))?.trim());
     let deadline = Instant::now() + wait;
     while Instant::now() < deadline {
         std::thread::sleep(LOOK_EVERY);
         let Some(order) = find(address, name)? else { bail!("the certificate \"{name}\" is not there any more") };
-        if order.last_attempt == before || order.state == "ordering" {
+        if Some(order.attempts) == before || order.state == "ordering" {
             continue;
         }
         return Ok(match order.last_error {
@@ -150,7 +151,7 @@ mod tests {
               "not_after": "2027-01-01T00:00:00Z", "validity": "valid" },
             { "certificate": "acme/b.test", "names": ["b.test"], "order": {
               "name": "b.test", "challenge": "http-01", "state": "awaited", "next_order": "2026-12-01T00:00:00Z",
-              "last_attempt": "2026-11-30T00:00:00Z", "failures": 2, "last_error": "is port 80 published?" } },
+              "last_attempt": "2026-11-30T00:00:00Z", "attempts": 7, "failures": 2, "last_error": "is port 80 published?" } },
         ]))
         .unwrap();
         assert_eq!(

@@ -224,7 +224,8 @@ async fn handshake(
 ) -> io::Result<Option<(TlsStream<TcpStream>, TlsSession)>> {
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
     let hello = start.client_hello();
-    let unknown = hello.server_name().filter(|name| tls.certificates().store().covering(name).is_none());
+    let name = hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name));
+    let unknown = name.filter(|name| tls.certificates().store().covering(name).is_none());
     match policy.choose(&hello) {
         Handshake::Serve(site) => {
             if let Some(name) = unknown.map(Box::<str>::from) {

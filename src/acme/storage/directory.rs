@@ -251,7 +251,10 @@ fn replace(archive: &Path, link: &Path, certificate: &StoredCertificate) -> std:
     file::sync_parent(&folder)?;
     let target = Path::new("../archive").join(archive.file_name().unwrap_or_default()).join(next.to_string());
     file::point(link, &target)?;
-    prune(archive, next)
+    if let Err(error) = prune(archive, next) {
+        tracing::warn!(folder = %archive.display(), %error, "certificates that were replaced cannot be taken out");
+    }
+    Ok(())
 }
 
 /// Nobody misses what is two certificates old.

@@ -20,7 +20,7 @@ pub use directory::Directory;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -115,8 +115,10 @@ pub struct StoredCertificate {
 pub struct PendingOrder {
     pub directory: String,
     pub url: String,
-    /// What the certificate is for; an order for other names is not gone on with.
+    /// What the certificate is for, and how it was asked for: another order is not gone on with.
     pub domains: Vec<String>,
+    #[serde(default)]
+    pub issuance: String,
     /// The key that the certificate is, or will be, issued for.
     pub key: Secret,
 }
@@ -127,6 +129,8 @@ pub struct PendingOrder {
 pub struct Progress {
     /// An operator, or a revocation, wants another one whether it is due or not.
     pub forced: bool,
+    /// How many attempts have ended, well or badly.
+    pub attempts: u64,
     /// Failures since the last success.
     pub failures: u32,
     pub last_error: Option<String>,
@@ -141,6 +145,21 @@ pub struct Progress {
     pub on_demand: bool,
     /// Of the certificate with this fingerprint; of another one it says nothing.
     pub notes: Option<CertificateNotes>,
+}
+
+impl Progress {
+    /// What was written while the clock was ahead.
+    pub fn forget_the_future(&mut self, now: SystemTime) {
+        const A_LITTLE: Duration = Duration::from_secs(3600);
+        const LONGER_THAN_ANY_WISH: Duration = Duration::from_secs(2 * 86_400);
+        if self.last_attempt.is_some_and(|at| at > now + A_LITTLE) {
+            (self.last_attempt, self.not_before) = (None, None);
+        }
+        if let Some(notes) = &mut self.notes {
+            notes.issued.take_if(|at| *at > now + A_LITTLE);
+            notes.ask_again.take_if(|at| *at > now + LONGER_THAN_ANY_WISH);
+        }
+    }
 }
 
 /// What is known of one certificate beside itself.

@@ -107,7 +107,7 @@ async fn what_one_process_is_asked_the_other_is_told_of() {
             other.changed().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(5), told).await.expect("well before the next look");
+    tokio::time::timeout(Duration::from_secs(5), told).await.expect("well before the next look");
     assert_eq!(other.challenges().await.unwrap(), [challenge]);
     one.remove_challenge("tok-en_1").await.unwrap();
     one.remove_challenge("tok-en_1").await.unwrap();
@@ -122,7 +122,7 @@ async fn progress_and_orders_outlive_the_process() {
     let progress = Progress {
         failures: 3,
         last_error: Some("no".into()),
-        not_before: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_772_323_200_250)),
+        not_before: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_772_323_200_250)),
         ..Progress::default()
     };
     storage.put_progress("a.test", &progress).await.unwrap();
@@ -130,6 +130,7 @@ async fn progress_and_orders_outlive_the_process() {
         directory: "https://ca.test/dir".into(),
         url: "https://ca.test/order/1".into(),
         domains: vec!["a.test".into()],
+        issuance: "as written".into(),
         key: Secret::new("key"),
     };
     storage.put_order("a.test", &order).await.unwrap();
@@ -144,6 +145,22 @@ async fn progress_and_orders_outlive_the_process() {
     assert_eq!(again.order("a.test").await.unwrap(), Some(order));
     again.remove_order("a.test").await.unwrap();
     assert_eq!(again.order("a.test").await.unwrap(), None);
+}
+
+#[test]
+fn what_was_written_while_the_clock_was_ahead_is_forgotten() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_323_200);
+    let ahead = Some(now + Duration::from_secs(5 * 365 * 86_400));
+    let notes = CertificateNotes { issued: ahead, ask_again: ahead, suggested: ahead, ..CertificateNotes::default() };
+    let mut progress = Progress { last_attempt: ahead, not_before: ahead, notes: Some(notes), ..Progress::default() };
+    progress.forget_the_future(now);
+    let notes = progress.notes.unwrap();
+    assert_eq!((progress.not_before, notes.issued, notes.ask_again), (None, None, None));
+    assert_eq!(notes.suggested, ahead, "when to renew lies ahead rightly");
+    let (soon, later) = (Some(now + Duration::from_secs(60)), Some(now + Duration::from_secs(20_000)));
+    let mut progress = Progress { last_attempt: soon, not_before: later, ..Progress::default() };
+    progress.forget_the_future(now);
+    assert_eq!(progress.not_before, later);
 }
 
 #[tokio::test]
