@@ -53,9 +53,10 @@ pub struct Model {
 impl Model {
     /// Of all levels.
     pub fn filters(&self) -> impl Iterator<Item = &Filter> {
-        let of_hosts = self.hosts.iter().flat_map(|host| {
-            host.filters.iter().chain(host.routes.iter().flat_map(|route| &route.filters))
-        });
+        let of_hosts = self
+            .hosts
+            .iter()
+            .flat_map(|host| host.filters.iter().chain(host.routes.iter().flat_map(|route| &route.filters)));
         self.listeners.iter().flat_map(|listener| &listener.filters).chain(of_hosts)
     }
 }

@@ -17,16 +17,20 @@ pub async fn wait(session: &mut Session, ctx: &mut Context) -> Result<()> {
         return Ok(());
     }
     let over = tokio::time::sleep(ctx.admission.delay);
-    if !session.as_mut().is_body_empty() {
-        // Its body must stay unread: who leaves then is found out when it is forwarded.
-        over.await;
-        return Ok(());
-    }
-    tokio::select! {
-        () = over => Ok(()),
-        left = session.as_downstream_mut().read_body_or_idle(true) => {
-            ctx.record.ended = Ended::ClientClosed;
-            left.map(drop).map_err(|error| error.into_down())
+    if session.as_mut().is_body_empty() {
+        tokio::pin!(over);
+        tokio::select! {
+            () = &mut over => return Ok(()),
+            // Nothing but the client's leaving is waited for: what is read of a next request stays with the session.
+            left = session.as_downstream_mut().read_body_or_idle(true) => if let Err(error) = left {
+                ctx.record.ended = Ended::ClientClosed;
+                return Err(error.into_down());
+            }
         }
+        over.await;
+    } else {
+        // Its body must stay unread: that the client has left is found out when it is forwarded.
+        over.await;
     }
+    Ok(())
 }

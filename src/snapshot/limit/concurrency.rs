@@ -42,11 +42,7 @@ pub enum Entry {
 }
 
 impl ConcurrencyLimit {
-    pub fn new(
-        definition: model::ConcurrencyLimit,
-        state: Arc<ConcurrencyState>,
-        metrics: Arc<LimitMetrics>,
-    ) -> Self {
+    pub fn new(definition: model::ConcurrencyLimit, state: Arc<ConcurrencyState>, metrics: Arc<LimitMetrics>) -> Self {
         Self { definition, state, metrics }
     }
 

@@ -116,6 +116,11 @@ mod tests {
         RateLimit::new(definition, state, Arc::default())
     }
 
+    /// Later than where counting begins, whichever test comes first.
+    fn begin() -> Instant {
+        Instant::now() + Duration::from_secs(1)
+    }
+
     fn ask(limit: &RateLimit, client: &str, at: Instant, milliseconds: u64) -> Standing {
         let headers = HeaderMap::new();
         let request = RequestView {
@@ -140,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_what_is_more_waits_for_the_rate() {
-        let (limit, start) = (limit("10/s", 2, Delay::None), Instant::now());
+        let (limit, start) = (limit("10/s", 2, Delay::None), begin());
         let answers: Vec<_> = [0, 0, 0, 0, 50, 100, 100, 5000].map(|at| ask(&limit, "192.0.2.1", start, at)).to_vec();
         let expected = [
             passes(0, 0),
@@ -158,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_excess_above_what_is_free_is_delayed() {
-        let start = Instant::now();
+        let start = begin();
         for (delay, expected) in [
             (Delay::All, [0, 100, 200, 300]),
             (Delay::After(NonZeroU32::new(2).unwrap()), [0, 0, 0, 100]),
@@ -175,7 +180,7 @@ mod tests {
     #[test]
     fn after_the_wait_that_is_told_a_request_passes() {
         for rate in ["7/s", "5/m", "3/h", "1/d"] {
-            let (limit, start) = (limit(rate, 0, Delay::None), Instant::now());
+            let (limit, start) = (limit(rate, 0, Delay::None), begin());
             ask(&limit, "192.0.2.1", start, 0);
             let Standing::Exceeds { wait, .. } = ask(&limit, "192.0.2.1", start, 1) else { panic!("{rate}") };
             let after = 1 + wait.as_millis() as u64;
@@ -185,7 +190,7 @@ mod tests {
 
     #[test]
     fn allowed_clients_are_not_counted() {
-        let (limit, start) = (limit("1/d", 0, Delay::None), Instant::now());
+        let (limit, start) = (limit("1/d", 0, Delay::None), begin());
         for _ in 0..3 {
             assert_eq!(ask(&limit, "192.0.2.129", start, 0), Standing::NotCounted);
         }
