@@ -32,7 +32,7 @@ const CASES: &[Case] = &[
         zone: "zone=nodelay:1m rate=2r/s",
         nginx: "limit_req zone=nodelay burst=3 nodelay;",
         weir: "{ rate-limit: { rate: 2/s, burst: 3, delay: none, status: 503 } }",
-        schedule: &[(0, 6), (750, 3), (1500, 3), (2500, 3)],
+        schedule: &[(0, 6), (750, 3), (1375, 3), (2375, 3)],
     },
     Case {
         path: "/strict",
@@ -129,14 +129,15 @@ struct Outcome {
 
 /// What came of each step: the statuses in the order in which they came back, with how long that took.
 fn run(to: SocketAddr, case: &Case, from: [u8; 4]) -> Vec<Vec<Outcome>> {
-    let begun = Instant::now();
+    // Both take the time for their first connections.
+    let begun = Instant::now() + Duration::from_millis(50);
     std::thread::scope(|scope| {
         let mut steps = Vec::new();
         for (at, count) in case.schedule {
-            std::thread::sleep((begun + Duration::from_millis(*at)).saturating_duration_since(Instant::now()));
-            // Connections first: their requests then come close together.
+            // Connections first: their requests then come at the time, and close together.
             let clients: Vec<_> =
                 (0..*count).map(|_| Connection::try_open_from((from, 0).into(), to).expect("a connection")).collect();
+            std::thread::sleep((begun + Duration::from_millis(*at)).saturating_duration_since(Instant::now()));
             let step: Vec<_> = clients
                 .into_iter()
                 .map(|mut client| {
@@ -157,7 +158,7 @@ fn run(to: SocketAddr, case: &Case, from: [u8; 4]) -> Vec<Vec<Outcome>> {
 }
 
 /// How far two answer times may be apart on a busy machine; the delays are multiples of 250 ms.
-const TOLERANCE: Duration = Duration::from_millis(120);
+const TOLERANCE: Duration = Duration::from_millis(150);
 
 fn difference(case: &Case, from: [u8; 4]) -> Result<usize, String> {
     let pair = pair();
@@ -182,7 +183,12 @@ fn difference(case: &Case, from: [u8; 4]) -> Result<usize, String> {
 fn rates_bursts_and_delays_are_those_of_nginx() {
     pair();
     let compared: usize = std::thread::scope(|scope| {
-        let cases: Vec<_> = CASES.iter().map(|case| scope.spawn(|| compare(case))).collect();
+        let begin = |(nth, case): (usize, &'static Case)| {
+            // One after the other, or a small machine is busy with their first steps alone.
+            std::thread::sleep(Duration::from_millis(if nth == 0 { 0 } else { 130 }));
+            scope.spawn(|| compare(case))
+        };
+        let cases: Vec<_> = CASES.iter().enumerate().map(begin).collect();
         cases.into_iter().map(|case| case.join().expect("they agree")).sum()
     });
     let requests: usize = CASES.iter().flat_map(|case| case.schedule).map(|(_, count)| count).sum();
@@ -196,7 +202,10 @@ fn compare(case: &Case) -> usize {
     for attempt in 1..=3 {
         match difference(case, [127, 0, 0, attempt]) {
             Ok(compared) => return compared,
-            Err(difference) => differences.push(difference),
+            Err(difference) => {
+                eprintln!("once more: {difference}");
+                differences.push(difference);
+            }
         }
     }
     panic!("{}", differences.join("\n"));
@@ -266,11 +275,18 @@ fn concurrency_is_that_of_nginx() {
         let mut held = Vec::new();
         let mut statuses = Vec::new();
         let ask = |from: [u8; 4]| request(to, "GET", "/free").host("a.test").from(from).send().status;
+        // Whoever was answered just now may not have left yet.
         let hold = |held: &mut Vec<Connection>, from: [u8; 4]| {
-            let before = origin.request_count();
-            let mut client = Connection::try_open_from((from, 0).into(), to).expect("a connection");
-            client.write("GET /held HTTP/1.1\r\nHost: a.test\r\n\r\n");
-            origin.wait_for_requests(before + 1);
+            let client = eventually("a place", || {
+                let before = origin.request_count();
+                let mut client = Connection::try_open_from((from, 0).into(), to).expect("a connection");
+                client.write("GET /held HTTP/1.1\r\nHost: a.test\r\n\r\n");
+                eventually("the origin has it, or it is refused", || match origin.request_count() > before {
+                    true => Some(true),
+                    false => (!client.read_available().is_empty()).then_some(false),
+                })
+                .then_some(client)
+            });
             held.push(client);
         };
         for _ in 0..3 {
