@@ -291,6 +291,36 @@ fn a_burst_is_delayed_to_its_rate() {
 }
 
 #[test]
+fn a_delay_may_be_longer_than_clients_may_be_silent() {
+    let origin = Origin::start(|request| Answer::ok(&String::from_utf8_lossy(&request.body)));
+    let http = support::free_address();
+    let weir = Weir::start(&format!(
+        "listeners: {{ http: {{ address: \"{http}\", limits: {{ body-timeout: 200ms, idle-timeout: 200ms, header-timeout: 200ms }} }} }}\n\
+         upstreams: {{ origin: {{ endpoints: [\"{}\"] }} }}\n\
+         hosts:\n  - names: [\"*\"]\n    filters: [ {{ rate-limit: {{ rate: 1/s, burst: 1, delay: all, key: path }} }} ]\n    \
+         routes: [ {{ path: /, upstream: origin }} ]\n",
+        origin.address
+    ));
+    std::thread::scope(|scope| {
+        for (method, target) in [("GET", "/get"), ("POST", "/post")] {
+            scope.spawn(move || {
+                let ask = || request(http, method, target).body(if method == "POST" { "hello" } else { "" }).send();
+                assert_eq!(ask().status, 200);
+                let begun = Instant::now();
+                assert_eq!((ask().status, begun.elapsed() > Duration::from_millis(800)), (200, true), "{method}");
+            });
+        }
+        scope.spawn(|| {
+            let mut client = H2Client::plain(http);
+            assert_eq!(client.get("a.test", "/h2").status, 200);
+            let begun = Instant::now();
+            assert_eq!((client.get("a.test", "/h2").status, begun.elapsed() > Duration::from_millis(800)), (200, true));
+        });
+    });
+    drop(weir);
+}
+
+#[test]
 fn a_request_that_is_pipelined_behind_a_delayed_one_is_answered_after_it() {
     let origin = Origin::start(|request| Answer::ok(&request.target));
     let weir = forwarding(&origin, "[ { rate-limit: { rate: 5/s, burst: 3, delay: all } } ]");
