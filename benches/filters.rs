@@ -105,7 +105,7 @@ fn limits(c: &mut Criterion) {
         ("concurrency-limit/client-ip", vec![], vec![concurrency_limit()]),
     ] {
         let chain = FilterChain { rate_limits: rates, concurrency_limits: concurrencies, ..FilterChain::default() };
-        c.bench_function(name, |b| b.iter(|| filters::admit(black_box(&chain), &request, now).is_ok()));
+        c.bench_function(name, |b| b.iter(|| filters::admit(black_box(&chain), &request, "/", now).is_ok()));
     }
     // Every request by another client: what a flood costs once all places are taken.
     let chain = FilterChain { rate_limits: vec![rate_limit("1/d", by_client)], ..FilterChain::default() };
@@ -114,7 +114,7 @@ fn limits(c: &mut Criterion) {
         b.iter(|| {
             client = client.wrapping_add(1);
             let request = RequestView { client: IpAddr::from(client.to_be_bytes()), ..request };
-            filters::admit(black_box(&chain), &request, now).is_ok()
+            filters::admit(black_box(&chain), &request, "/", now).is_ok()
         });
     });
 }

@@ -57,12 +57,17 @@ pub struct Admission {
     pub delay: Duration,
 }
 
-/// Asks the limits, and counts the request at those that let it pass. The name of the one that does not, and what it says.
+/// Asks checks and limits, and counts the request where it is let pass. The name of the first that does not let it, and what
+/// that one says.
 pub fn admit(
     chain: &FilterChain,
     request: &RequestView<'_>,
+    raw_target: &str,
     now: Instant,
 ) -> Result<Admission, (&'static str, Verdict)> {
+    if let Some(refusal) = run(&chain.checks, request, raw_target) {
+        return Err(refusal);
+    }
     let places =
         concurrency_limit::run(&chain.concurrency_limits, request).map_err(|refusal| (CONCURRENCY_LIMIT, refusal))?;
     let delay = rate_limit::run(&chain.rate_limits, request, now).map_err(|refusal| (RATE_LIMIT, refusal))?;

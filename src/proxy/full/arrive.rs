@@ -131,10 +131,7 @@ fn admit(
     if let Some(outcome) = on_its_terms(route, connection, &view, &target.raw, &mut ctx.record) {
         return outcome;
     }
-    if let Some((filter, verdict)) = filters::run(&route.chain.checks, &view, &target.raw) {
-        return judged(filter, verdict, &mut ctx.record);
-    }
-    ctx.admission = match filters::admit(&route.chain, &view, ctx.record.started) {
+    ctx.admission = match filters::admit(&route.chain, &view, &target.raw, ctx.record.started) {
         Ok(admission) => admission,
         Err((filter, verdict)) => return judged(filter, verdict, &mut ctx.record),
     };
