@@ -1,17 +1,24 @@
-//! What filters cost a request: checks that let it pass, edits on both heads.
+//! What filters cost a request: checks and limits that let it pass, edits on both heads.
 //!
 //!   cargo bench --bench filters
 
 use std::hint::black_box;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora::http::ResponseHeader;
-use weir::model::{HeaderTemplate, HttpsRedirect, RedirectStatus, Scheme};
+use weir::model::{
+    self, Burst, Counted, Delay, HeaderTemplate, HttpsRedirect, Ipv6Prefix, LimitKey, LimitMode, LimitName, Rate,
+    RedirectStatus, Scheme,
+};
 use weir::proxy::filters;
-use weir::snapshot::chain::{Check, Edit, EditValue};
+use weir::snapshot::chain::{Check, Edit, EditValue, FilterChain};
+use weir::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
 use weir::snapshot::request::RequestView;
 
 fn view(headers: &HeaderMap) -> RequestView<'_> {
@@ -50,6 +57,68 @@ fn checks(c: &mut Criterion) {
     c.bench_function("no checks", |b| b.iter(|| filters::run(black_box(&[]), &request, "/").is_none()));
 }
 
+fn counted(key: Vec<LimitKey>) -> Counted {
+    Counted { key, ipv6_prefix: Ipv6Prefix::new(64), allow: Vec::new() }
+}
+
+fn rate_limit(rate: &str, key: Vec<LimitKey>) -> RateLimit {
+    let definition = model::RateLimit {
+        name: LimitName::Shared("bench".into()),
+        rate: Rate::parse(rate).expect("a rate"),
+        burst: Burst::new(Burst::MOST).expect("a burst"),
+        delay: Delay::None,
+        counted: counted(key),
+        status: 429,
+        mode: LimitMode::Enforce,
+    };
+    let state = States::default().rate(&definition);
+    RateLimit::new(definition, state, Arc::default())
+}
+
+fn concurrency_limit() -> ConcurrencyLimit {
+    let definition = model::ConcurrencyLimit {
+        name: LimitName::Shared("bench".into()),
+        max: NonZeroU32::MAX,
+        counted: counted(vec![LimitKey::ClientIp]),
+        status: 429,
+        mode: LimitMode::Enforce,
+    };
+    let state = States::default().concurrency(&definition);
+    ConcurrencyLimit::new(definition, state, Arc::default())
+}
+
+fn limits(c: &mut Criterion) {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-api-key", HeaderValue::from_static("4c1f4b7e-7d3b-4a9c"));
+    let request = view(&headers);
+    let now = Instant::now();
+    let (by_client, by_key) =
+        (vec![LimitKey::ClientIp], vec![LimitKey::ClientIp, LimitKey::Header("x-api-key".into())]);
+    for (name, rates, concurrencies) in [
+        ("rate-limit/client-ip", vec![rate_limit("4000000/s", by_client.clone())], vec![]),
+        ("rate-limit/client-ip and a header", vec![rate_limit("4000000/s", by_key)], vec![]),
+        (
+            "rate-limit/two",
+            vec![rate_limit("4000000/s", by_client.clone()), rate_limit("4000000/s", by_client.clone())],
+            vec![],
+        ),
+        ("concurrency-limit/client-ip", vec![], vec![concurrency_limit()]),
+    ] {
+        let chain = FilterChain { rate_limits: rates, concurrency_limits: concurrencies, ..FilterChain::default() };
+        c.bench_function(name, |b| b.iter(|| filters::admit(black_box(&chain), &request, "/", now).is_ok()));
+    }
+    // Every request by another client: what a flood costs once all places are taken.
+    let chain = FilterChain { rate_limits: vec![rate_limit("1/d", by_client)], ..FilterChain::default() };
+    let mut client = 0u32;
+    c.bench_function("rate-limit/a new client each time", |b| {
+        b.iter(|| {
+            client = client.wrapping_add(1);
+            let request = RequestView { client: IpAddr::from(client.to_be_bytes()), ..request };
+            filters::admit(black_box(&chain), &request, "/", now).is_ok()
+        });
+    });
+}
+
 fn edits(c: &mut Criterion) {
     let headers = HeaderMap::new();
     let request = view(&headers);
@@ -76,5 +145,5 @@ fn edits(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, checks, edits);
+criterion_group!(benches, checks, limits, edits);
 criterion_main!(benches);

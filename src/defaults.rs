@@ -11,9 +11,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, ByteSize, ChallengeType, ClientAuthMode, ForwardCertificate, ForwardedField, Http2, KeyType,
-    LbPolicy, OcspStapling, Percent, Rate, RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm,
-    UpstreamProtocol, Verify, WhenAllUnhealthy,
+    AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Delay, ForwardCertificate, ForwardedField, Http2,
+    KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate, RedirectStatus, RetryOn, SameSite,
+    StatusRange, TlsVersion, TsigAlgorithm, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -251,3 +251,22 @@ pub const CONTENT_TYPE_OPTIONS: &str = "nosniff";
 
 /// What browsers assume where nothing is said; older ones did not.
 pub const REFERRER_POLICY: &str = "strict-origin-when-cross-origin";
+
+/// nginx's own: how much above the rate is meant is for whoever writes the rate.
+pub const RATE_LIMIT_BURST: Burst = Burst::NONE;
+
+/// nginx delays them all. A request that waits holds memory and, mostly, a place at a concurrency limit; the client takes the proxy for
+/// slow, and asks again. Who writes a burst means to let it pass.
+pub const RATE_LIMIT_DELAY: Delay = Delay::None;
+
+/// What nearly every limit is for.
+pub const LIMIT_KEY: LimitKey = LimitKey::ClientIp;
+
+/// The least that a subscriber is given: by whole addresses, as nginx counts, one client would be 2⁶⁴.
+pub const LIMIT_IPV6_PREFIX: u8 = 64;
+
+/// Too Many Requests (RFC 6585 §4) says whose fault it is; nginx's 503 has clients and load balancers take the site for down.
+pub const LIMIT_STATUS: u16 = 429;
+
+/// A limit that is written is meant.
+pub const LIMIT_MODE: LimitMode = LimitMode::Enforce;

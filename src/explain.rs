@@ -44,6 +44,8 @@ pub struct Explanation {
     pub routes: Vec<Candidate>,
     pub route: Option<Chosen>,
     pub filters: Vec<AppliedFilter>,
+    /// How it stands with each limit now; it is not counted.
+    pub limits: Vec<Limit>,
     pub action: String,
     pub endpoints: Vec<Candidate>,
 }
@@ -53,6 +55,13 @@ pub struct Explanation {
 pub struct Chosen {
     pub name: String,
     pub origin: Origin,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Limit {
+    pub filter: &'static str,
+    pub name: String,
+    pub standing: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -172,9 +181,15 @@ fn assemble(
         routes: verdicts.routes.iter().map(route).collect(),
         route: won.map(|route| Chosen { name: route.name.to_string(), origin: route.origin.clone() }),
         filters: won.map(|route| route.chain.applied.clone()).unwrap_or_default(),
+        limits: won.map(|route| limits(route, view)).unwrap_or_default(),
         action: action(won.map(|route| &**route), view, target, port),
         endpoints: won.map(|route| endpoints(route, view)).unwrap_or_default(),
     }
+}
+
+fn limits(route: &Route, view: &RequestView<'_>) -> Vec<Limit> {
+    let words = filters::limits_in_words(&route.chain, view, Instant::now()).into_iter();
+    words.map(|limit| Limit { filter: limit.kind, name: limit.name, standing: limit.standing }).collect()
 }
 
 fn verdict(name: String, origin: Option<Origin>, verdict: &Verdict) -> Candidate {
@@ -187,7 +202,7 @@ fn verdict(name: String, origin: Option<Origin>, verdict: &Verdict) -> Candidate
 /// In words, checks first: they answer before the action does.
 fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>, port: Option<u16>) -> String {
     let Some(route) = route else { return "answered 404: nothing is served there".into() };
-    if let Some(answer) = filters::in_words(&route.chain, view, &target.raw) {
+    if let Some(answer) = filters::in_words(&route.chain, view, &target.raw, Instant::now()) {
         return answer;
     }
     match &route.action {
@@ -248,6 +263,9 @@ impl fmt::Display for Explanation {
         }
         for filter in &self.filters {
             writeln!(f, "filter    {} of the {} ({})", filter.name, filter.level, filter.origin)?;
+        }
+        for limit in &self.limits {
+            writeln!(f, "limit     {} {}: {}", limit.filter, limit.name, limit.standing)?;
         }
         section(f, "endpoints", &self.endpoints)?;
         writeln!(f, "outcome   {}", self.action)

@@ -89,6 +89,28 @@ mod tests {
     }
 
     #[test]
+    fn what_limits_count_by_stays() {
+        let limit = FilterKind::RateLimit(RateLimit {
+            name: LimitName::Shared("sign-in".into()),
+            rate: Rate::parse("5/m").unwrap(),
+            burst: Burst::NONE,
+            delay: Delay::None,
+            counted: Counted {
+                key: vec![LimitKey::Header("x-api-key".into()), LimitKey::Cookie("session".into())],
+                ipv6_prefix: Ipv6Prefix::new(64),
+                allow: Vec::new(),
+            },
+            status: 429,
+            mode: LimitMode::Enforce,
+        });
+        let mut value = json!({ "filters": [Filter { origin: Origin::builtin(), kind: limit }] });
+        let before = value.clone();
+        redact(&mut value);
+        assert_eq!(value, before);
+        assert!(before.to_string().contains("x-api-key"));
+    }
+
+    #[test]
     fn names_of_hosts_and_paths_of_keys_stay() {
         let mut value = json!({ "names": ["auth.a.test", "b.test"], "source": { "file": { "key": "a.key" } } });
         let before = value.clone();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listener ─┐
-//! host ─────┼─► all that restrict access; of the rest the nearest of each kind ──► checks, edits, bounds
+//! host ─────┼─► all that restrict access; of the rest the nearest of each kind ──► checks, limits, edits, bounds
 //! route ────┘
 //! ```
 
@@ -10,15 +10,32 @@ use http::{HeaderName, HeaderValue};
 
 use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart};
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
+use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
+use crate::telemetry::metrics::Metrics;
+
+/// What limits have outside of a chain.
+#[derive(Clone, Copy)]
+pub struct Counts<'a> {
+    pub states: &'a States,
+    pub metrics: &'a Metrics,
+}
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
-/// access add up: to restrict a route further must not open what its listener had closed.
-pub fn chain(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterChain {
+/// access add up: to restrict a route further must not open what its listener had closed. Limits add up within a level;
+/// a level that has any replaces those of the outer ones, as in nginx.
+pub fn chain(levels: Levels<'_>, counts: Counts<'_>) -> FilterChain {
     let mut nearest: Vec<(&Filter, &'static str)> = Vec::new();
-    for (level, filters) in [("route", route), ("host", host), ("listener", listener)] {
+    for (level, filters) in levels.nearest_first() {
         for filter in filters {
-            let adds_up = matches!(filter.kind, FilterKind::Allow(_) | FilterKind::Deny(_));
-            if adds_up || !nearest.iter().any(|(other, _)| other.kind.name() == filter.kind.name()) {
+            let is_replaced = |(other, at): &(&Filter, &'static str)| {
+                other.kind.name() == filter.kind.name()
+                    && match adds_up(&filter.kind) {
+                        AddsUp::Never => true,
+                        AddsUp::WithinALevel => *at != level,
+                        AddsUp::Always => false,
+                    }
+            };
+            if !nearest.iter().any(is_replaced) {
                 nearest.push((filter, level));
             }
         }
@@ -26,10 +43,42 @@ pub fn chain(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterCh
     nearest.sort_by_key(|(filter, _)| position(&filter.kind));
     let mut chain = FilterChain::default();
     for (filter, level) in nearest {
-        add(&mut chain, &filter.kind);
+        add(&mut chain, &filter.kind, counts);
         chain.applied.push(AppliedFilter { name: filter.kind.name(), level, origin: filter.origin.clone() });
     }
     chain
+}
+
+/// Where the filters of a route stand.
+#[derive(Clone, Copy, Default)]
+pub struct Levels<'a> {
+    pub listener: &'a [Filter],
+    pub host: &'a [Filter],
+    pub route: &'a [Filter],
+}
+
+impl<'a> Levels<'a> {
+    fn nearest_first(self) -> [(&'static str, &'a [Filter]); 3] {
+        [("route", self.route), ("host", self.host), ("listener", self.listener)]
+    }
+}
+
+/// Whether several of a kind hold together.
+enum AddsUp {
+    Never,
+    WithinALevel,
+    Always,
+}
+
+fn adds_up(kind: &FilterKind) -> AddsUp {
+    match kind {
+        FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
+        FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
+        FilterKind::HttpsRedirect(_)
+        | FilterKind::MaxBodySize(_)
+        | FilterKind::SecurityHeaders(_)
+        | FilterKind::Headers(_) => AddsUp::Never,
+    }
 }
 
 /// When a kind acts: who may come in, then where they are sent, then what is bounded, then what is edited.
@@ -39,17 +88,27 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::Deny(_) => 0,
         FilterKind::Allow(_) => 1,
         FilterKind::HttpsRedirect(_) => 2,
-        FilterKind::MaxBodySize(_) => 3,
-        FilterKind::SecurityHeaders(_) => 4,
-        FilterKind::Headers(_) => 5,
+        FilterKind::ConcurrencyLimit(_) => 3,
+        FilterKind::RateLimit(_) => 4,
+        FilterKind::MaxBodySize(_) => 5,
+        FilterKind::SecurityHeaders(_) => 6,
+        FilterKind::Headers(_) => 7,
     }
 }
 
-fn add(chain: &mut FilterChain, kind: &FilterKind) {
+fn add(chain: &mut FilterChain, kind: &FilterKind, Counts { states, metrics }: Counts<'_>) {
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
         FilterKind::HttpsRedirect(redirect) => chain.checks.push(Check::HttpsRedirect(redirect.clone())),
+        FilterKind::ConcurrencyLimit(limit) => {
+            let (state, metrics) = (states.concurrency(limit), metrics.concurrency_limit(&limit.name));
+            chain.concurrency_limits.push(ConcurrencyLimit::new(limit.clone(), state, metrics));
+        }
+        FilterKind::RateLimit(limit) => {
+            let (state, metrics) = (states.rate(limit), metrics.rate_limit(&limit.name));
+            chain.rate_limits.push(RateLimit::new(limit.clone(), state, metrics));
+        }
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
         FilterKind::SecurityHeaders(preset) => chain.response_edits.extend(security_headers(preset)),
         FilterKind::Headers(HeaderEdits { request, response }) => {
@@ -99,30 +158,63 @@ fn edit_value(template: &HeaderTemplate) -> Option<EditValue> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+    use std::time::SystemTime;
+
     use super::*;
     use crate::diagnostics::Origin;
-    use crate::model::ByteSize;
+    use crate::model::{self, ByteSize, Counted, Ipv6Prefix, LimitKey, LimitMode, LimitName};
+
+    fn filter(kind: FilterKind) -> Filter {
+        Filter { origin: Origin::builtin(), kind }
+    }
 
     fn limit(size: u64) -> Filter {
-        Filter { origin: Origin::builtin(), kind: FilterKind::MaxBodySize(ByteSize(size)) }
+        filter(FilterKind::MaxBodySize(ByteSize(size)))
     }
 
     fn deny(network: &str) -> Filter {
-        Filter { origin: Origin::builtin(), kind: FilterKind::Deny(vec![network.parse().unwrap()]) }
+        filter(FilterKind::Deny(vec![network.parse().unwrap()]))
+    }
+
+    fn at_most(name: &str) -> Filter {
+        filter(FilterKind::ConcurrencyLimit(model::ConcurrencyLimit {
+            name: LimitName::Place(name.into()),
+            max: NonZeroU32::MIN,
+            counted: Counted { key: vec![LimitKey::ClientIp], ipv6_prefix: Ipv6Prefix::new(64), allow: Vec::new() },
+            status: 429,
+            mode: LimitMode::Enforce,
+        }))
+    }
+
+    fn chain_of(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterChain {
+        let metrics = Metrics::new(SystemTime::UNIX_EPOCH);
+        chain(Levels { listener, host, route }, Counts { states: &States::default(), metrics: &metrics })
     }
 
     #[test]
     fn the_nearest_filter_of_a_kind_stands() {
-        let chain = chain(&[limit(1)], &[limit(2)], &[limit(3)]);
+        let chain = chain_of(&[limit(1)], &[limit(2)], &[limit(3)]);
         assert_eq!(chain.max_body, Some(3));
         assert_eq!(chain.applied.len(), 1);
     }
 
     #[test]
     fn restrictions_of_access_add_up() {
-        let chain = chain(&[deny("10.0.0.0/8")], &[limit(2)], &[deny("192.0.2.0/24")]);
+        let chain = chain_of(&[deny("10.0.0.0/8")], &[limit(2)], &[deny("192.0.2.0/24")]);
         let levels: Vec<_> = chain.applied.iter().map(|filter| (filter.name, filter.level)).collect();
         assert_eq!(levels, [("deny", "route"), ("deny", "listener"), ("max-body-size", "host")]);
         assert_eq!(chain.checks.len(), 2);
+    }
+
+    #[test]
+    fn limits_of_the_nearest_level_hold_and_all_of_them() {
+        let names = |chain: &FilterChain| -> Vec<_> {
+            chain.concurrency_limits.iter().map(|limit| limit.definition().name.to_string()).collect()
+        };
+        let (listener, host) = ([at_most("a")], [at_most("b"), at_most("c")]);
+        assert_eq!(names(&chain_of(&listener, &host, &[deny("10.0.0.0/8")])), ["b", "c"]);
+        assert_eq!(names(&chain_of(&listener, &host, &[at_most("d")])), ["d"]);
+        assert_eq!(names(&chain_of(&listener, &[], &[])), ["a"]);
     }
 }

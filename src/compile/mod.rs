@@ -4,7 +4,7 @@
 //! Model + what runs already ──compile──► Snapshot
 //! ```
 //!
-//! What runs already (health, connections in flight, resolved endpoints, counters) is carried over by name. Nothing
+//! What runs already (health, connections in flight, resolved endpoints, what limits have counted, counters) is carried over by name. Nothing
 //! here reads a file, a clock or the network.
 
 mod filters;
@@ -23,11 +23,13 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
 use crate::snapshot::Snapshot;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
+use crate::snapshot::limit::States;
 use crate::snapshot::router::{HostEntry, Router};
 use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Respond, Route, Table, Timeouts};
 use crate::snapshot::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{ClientRootFiles, ClientTerms, Terms, UpstreamTlsMaterial};
+use filters::{Counts, Levels};
 
 /// What compiling needs beside the model.
 pub struct Surroundings<'a> {
@@ -44,13 +46,15 @@ pub struct Surroundings<'a> {
 /// Fails where an upstream's TLS material cannot be used: every one that is so is named.
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
+    let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
+    let running = Running { upstreams: &upstreams, counts: Counts { states: &limits, metrics: surroundings.metrics } };
     let tables = model
         .listeners
         .iter()
-        .map(|listener| (listener.name.clone(), table(&model, listener, &upstreams, surroundings)))
+        .map(|listener| (listener.name.clone(), table(&model, listener, running, surroundings.client_roots)))
         .collect();
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, model, tables, upstreams })
+    Ok(Snapshot { generation, model, tables, upstreams, limits })
 }
 
 fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams, Diagnostics> {
@@ -72,16 +76,23 @@ fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams
 
 type Upstreams = BTreeMap<UpstreamName, Arc<Upstream>>;
 
+/// What routes are bound to.
+#[derive(Clone, Copy)]
+struct Running<'a> {
+    upstreams: &'a Upstreams,
+    counts: Counts<'a>,
+}
+
 /// The hosts that a listener serves, in the model's order.
 pub fn hosts_of<'m>(model: &'m Model, listener: &model::Listener) -> Vec<&'m model::VirtualHost> {
     let serves = |host: &&model::VirtualHost| host.listeners.is_empty() || host.listeners.contains(&listener.name);
     model.hosts.iter().filter(serves).collect()
 }
 
-fn table(model: &Model, listener: &model::Listener, upstreams: &Upstreams, surroundings: &Surroundings<'_>) -> Table {
+fn table(model: &Model, listener: &model::Listener, running: Running<'_>, roots: &ClientRootFiles) -> Table {
     let hosts = hosts_of(model, listener);
     let router = Router::build(&entries(&hosts));
-    let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, surroundings.client_roots));
+    let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, roots));
     let others =
         if asks_for_certificates(model) { CertificateFields::KeepOfTrustedProxies } else { CertificateFields::Keep };
     let built = hosts.iter().map(|host| {
@@ -94,7 +105,7 @@ fn table(model: &Model, listener: &model::Listener, upstreams: &Upstreams, surro
             certificate_fields: certificate_fields(&terms, others),
             terms: terms.clone(),
         };
-        let routes = host.routes.iter().map(|r| Arc::new(route(&part, r, upstreams, surroundings.metrics))).collect();
+        let routes = host.routes.iter().map(|r| Arc::new(route(&part, r, running))).collect();
         Host { terms, routes }
     });
     Table::new(router, built.collect(), terms(None))
@@ -132,8 +143,9 @@ pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
     hosts.iter().map(entry).collect()
 }
 
-fn route(part: &HostPart<'_>, route: &model::Route, upstreams: &Upstreams, metrics: &Metrics) -> Route {
-    let chain = filters::chain(&part.listener.filters, &part.host.filters, &route.filters);
+fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Route {
+    let levels = Levels { listener: &part.listener.filters, host: &part.host.filters, route: &route.filters };
+    let (chain, metrics) = (filters::chain(levels, running.counts), running.counts.metrics);
     Route {
         name: route.name.clone(),
         origin: route.origin.clone(),
@@ -141,7 +153,7 @@ fn route(part: &HostPart<'_>, route: &model::Route, upstreams: &Upstreams, metri
         path: route.matches.path.clone(),
         terms: part.terms.clone(),
         certificate_fields: part.certificate_fields,
-        action: action(&route.action, upstreams, metrics),
+        action: action(&route.action, running.upstreams, metrics),
         needs: needs(&chain),
         chain,
         metrics: metrics.route(route),

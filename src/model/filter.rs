@@ -1,16 +1,17 @@
 //! Filters: what is checked, edited or bounded on the way, as data.
 //!
 //! Each kind is one variant here and one file in `proxy/filters/`. A filter may stand at a listener, a host
-//! or a route; of two of one kind the nearest to the route wins, but `allow` and `deny` of all levels hold. `compile` turns them into checks, edit
-//! lists and body stages, so that neither lane needs to know a kind.
+//! or a route; of two of one kind the nearest to the route wins, but `allow` and `deny` of all levels hold. Limits may stand several at
+//! one level: those of the nearest level that has any hold, all of them. `compile` turns filters into checks, limits, edit lists and
+//! body stages, so that neither lane needs to know a kind.
 
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::RedirectStatus;
 use super::units::ByteSize;
+use super::{ConcurrencyLimit, RateLimit, RedirectStatus};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +31,8 @@ pub enum FilterKind {
     Allow(Vec<IpNet>),
     /// Not these clients; they get 403. Asked before `allow`.
     Deny(Vec<IpNet>),
+    ConcurrencyLimit(ConcurrencyLimit),
+    RateLimit(RateLimit),
     Headers(HeaderEdits),
     SecurityHeaders(SecurityHeaders),
     /// The largest request body; a larger one is answered 413.
@@ -43,6 +46,8 @@ impl FilterKind {
             FilterKind::HttpsRedirect(_) => "https-redirect",
             FilterKind::Allow(_) => "allow",
             FilterKind::Deny(_) => "deny",
+            FilterKind::ConcurrencyLimit(_) => "concurrency-limit",
+            FilterKind::RateLimit(_) => "rate-limit",
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",
             FilterKind::MaxBodySize(_) => "max-body-size",

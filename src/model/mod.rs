@@ -13,6 +13,7 @@ mod certificate;
 mod client_auth;
 mod filter;
 mod host;
+mod limit;
 mod listener;
 mod names;
 mod pattern;
@@ -26,6 +27,7 @@ pub use certificate::*;
 pub use client_auth::*;
 pub use filter::*;
 pub use host::*;
+pub use limit::*;
 pub use listener::*;
 pub use names::*;
 pub use pattern::*;
@@ -46,6 +48,17 @@ pub struct Model {
     pub acme: Option<Acme>,
     pub hosts: Vec<VirtualHost>,
     pub upstreams: Vec<Upstream>,
+}
+
+impl Model {
+    /// Of all levels.
+    pub fn filters(&self) -> impl Iterator<Item = &Filter> {
+        let of_hosts = self
+            .hosts
+            .iter()
+            .flat_map(|host| host.filters.iter().chain(host.routes.iter().flat_map(|route| &route.filters)));
+        self.listeners.iter().flat_map(|listener| &listener.filters).chain(of_hosts)
+    }
 }
 
 /// How much of what was written a list of the model has.

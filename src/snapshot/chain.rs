@@ -1,20 +1,25 @@
 //! What the filters of a route have become: checks, edit lists and bounds, in the order they act.
 //!
 //! ```text
-//! listener, host and route filters ──compile──► FilterChain { checks, request edits, response edits, max body }
+//! listener, host and route filters ──compile──► FilterChain { checks, limits, request edits, response edits, max body }
 //! ```
 //!
-//! Neither lane knows a filter by its kind: it runs the checks on a `RequestView` and applies the edits to a head.
+//! Neither lane knows a filter by its kind: it runs checks and limits on a `RequestView` and applies the edits to a head.
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::limit::{ConcurrencyLimit, RateLimit};
 use super::request::RequestView;
 use crate::model::{HttpsRedirect, TemplatePart, Variable};
 
 #[derive(Debug, Default)]
 pub struct FilterChain {
     pub checks: Vec<Check>,
+    /// Asked after the checks: what is refused or redirected there is not counted. A request that waits for its rate has its
+    /// place here already.
+    pub concurrency_limits: Vec<ConcurrencyLimit>,
+    pub rate_limits: Vec<RateLimit>,
     pub request_edits: Vec<Edit>,
     pub response_edits: Vec<Edit>,
     /// Of the request, in bytes.

@@ -6,10 +6,12 @@
 //!              └ endpoints and their health swap on their own, per upstream
 //! ```
 //!
-//! Nothing here parses, compiles a pattern, blocks or waits on a lock while a request is looked up.
+//! Nothing here parses, compiles a pattern, blocks or waits on a lock while a request is looked up; limits take the lock of a
+//! shard, for nanoseconds.
 
 pub mod chain;
 pub mod host;
+pub mod limit;
 pub mod path;
 pub mod request;
 pub mod rewrite;
@@ -30,4 +32,5 @@ pub struct Snapshot {
     pub model: Arc<Model>,
     pub tables: HashMap<ListenerName, Table>,
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
+    pub limits: limit::States,
 }

@@ -29,10 +29,21 @@ impl Nginx {
 
     #[track_caller]
     pub fn start_at(address: SocketAddr, server: &str) -> Nginx {
+        Self::start_whole(address, "", server)
+    }
+
+    /// As [`Nginx::start`], with more directives before the server.
+    #[track_caller]
+    pub fn start_with(http: &str, server: &str) -> Nginx {
+        Self::start_whole(free_address(), http, server)
+    }
+
+    #[track_caller]
+    fn start_whole(address: SocketAddr, http: &str, server: &str) -> Nginx {
         let folder = tempfile::tempdir().expect("a folder for nginx");
         std::fs::create_dir(folder.path().join("files")).expect("a folder");
         let file = folder.path().join("nginx.conf");
-        std::fs::write(&file, configuration(folder.path(), address, server)).expect("the file can be written");
+        std::fs::write(&file, configuration(folder.path(), address, http, server)).expect("the file can be written");
         let mut command = Command::new("nginx");
         command.arg("-c").arg(&file).arg("-p").arg(folder.path()).args(["-e", "stderr"]);
         let process = Process::start(command, &folder.path().join("nginx.log"));
@@ -85,7 +96,7 @@ impl Nginx {
     }
 }
 
-fn configuration(folder: &Path, address: SocketAddr, server: &str) -> String {
+fn configuration(folder: &Path, address: SocketAddr, http: &str, server: &str) -> String {
     let folder = folder.display();
     // Started by root, the worker would drop to another user, who cannot read the test's folder.
     // SAFETY: plain system call without arguments.
@@ -98,6 +109,7 @@ fn configuration(folder: &Path, address: SocketAddr, server: &str) -> String {
           access_log off; keepalive_requests 1000000; sendfile on;
           client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
           uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+          {http}
           server {{
             listen {address} backlog=1024;
             location /files/ {{ root {folder}; }}

@@ -11,7 +11,7 @@ pub fn run(redirect: &HttpsRedirect, request: &RequestView<'_>, raw_target: &str
         return None;
     }
     if request.host.is_empty() {
-        return Some(Verdict::Refuse { status: 400, detail: "the request names no host to redirect to" });
+        return Some(Verdict::refuse(400, "the request names no host to redirect to"));
     }
     let port = match redirect.port {
         443 => String::new(),
@@ -20,6 +20,6 @@ pub fn run(redirect: &HttpsRedirect, request: &RequestView<'_>, raw_target: &str
     // The head was inspected: a target holds no control bytes, and a host is a host name.
     match HeaderValue::try_from(format!("https://{}{port}{raw_target}", request.host)) {
         Ok(location) => Some(Verdict::Redirect { status: redirect.status.code(), location }),
-        Err(_) => Some(Verdict::Refuse { status: 400, detail: "the request's URL cannot be written as a header" }),
+        Err(_) => Some(Verdict::refuse(400, "the request's URL cannot be written as a header")),
     }
 }

@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
+use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -48,7 +48,9 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
         Err(refused) => refused,
     };
     ctx.record.ended = Ended::Refused(refused.by);
-    Ok(Some(Answer::error(refused.status, &refused.detail, ctx.request_id(), answer::accept(session))))
+    let mut answer = Answer::error(refused.status, &refused.detail, ctx.request_id(), answer::accept(session));
+    answer.headers.extend(refused.fields);
+    Ok(Some(answer))
 }
 
 /// An ACME authority looks whether this name is ours (RFC 8555 §8.3): before hosts, redirects and checks, on any listener.
@@ -69,10 +71,11 @@ struct Refused {
     /// For the log: `request`, or the filter that refused it.
     by: &'static str,
     detail: Cow<'static, str>,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 fn refused(status: u16, detail: impl Into<Cow<'static, str>>) -> Refused {
-    Refused { status, by: "request", detail: detail.into() }
+    Refused { status, by: "request", detail: detail.into(), fields: Vec::new() }
 }
 
 /// Who sends it, and what it is called from here on.
@@ -128,18 +131,25 @@ fn admit(
     if let Some(outcome) = on_its_terms(route, connection, &view, &target.raw, &mut ctx.record) {
         return outcome;
     }
-    if let Some((filter, verdict)) = filters::run(&route.chain.checks, &view, &target.raw) {
-        ctx.record.ended = Ended::Refused(filter);
-        return match verdict {
-            Verdict::Refuse { status, detail } => Err(Refused { status, by: filter, detail: detail.into() }),
-            Verdict::Redirect { status, location } => Ok(Some(Answer::redirect(status, location))),
-        };
-    }
+    ctx.admission = match filters::admit(&route.chain, &view, &target.raw, ctx.record.started) {
+        Ok(admission) => admission,
+        Err((filter, verdict)) => return judged(filter, verdict, &mut ctx.record),
+    };
     if route.needs.view {
         ctx.view = Some(KeptView::of(&view));
     }
     let (host, forwarded) = (host_value.as_deref(), snapshot.model.process.forwarded);
     act(ctx, route, &Arrival { header, view: &view, target: &target, port, host, forwarded })
+}
+
+fn judged(filter: &'static str, verdict: Verdict, record: &mut RequestRecord) -> Result<Option<Answer>, Refused> {
+    record.ended = Ended::Refused(filter);
+    match verdict {
+        Verdict::Refuse { status, detail, fields } => {
+            Err(Refused { status, by: filter, detail: detail.into(), fields })
+        }
+        Verdict::Redirect { status, location } => Ok(Some(Answer::redirect(status, location))),
+    }
 }
 
 fn locate<'s>(
@@ -248,8 +258,8 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<O
             if let (Some(max), Some(length)) = (route.chain.max_body, content_length(arrival.header))
                 && length > max
             {
-                let detail = "the request body is larger than the limit".into();
-                return Err(Refused { status: 413, by: "max-body-size", detail });
+                let detail = "the request body is larger than the limit";
+                return Err(Refused { by: "max-body-size", ..refused(413, detail) });
             }
             let forwarding = plan(route, forward, arrival).map_err(|reason| refused(400, reason.to_string()))?;
             ctx.forwarding = Some(Box::new(forwarding));

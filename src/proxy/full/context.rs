@@ -12,6 +12,7 @@ use super::pooled::{Afterwards, Turn};
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
+use crate::proxy::filters::Admission;
 use crate::proxy::request_id::RequestId;
 use crate::snapshot::request::RequestView;
 use crate::snapshot::table::{Action, Forward, Route};
@@ -24,6 +25,8 @@ pub struct Context {
     pub request_id: RequestId,
     pub route: Option<Arc<Route>>,
     pub view: Option<KeptView>,
+    /// What it was let pass with: places of its own until it is over.
+    pub admission: Admission,
     /// Present from the moment it is decided that the request goes to an upstream.
     pub forwarding: Option<Box<Forwarding>>,
 }
@@ -39,6 +42,7 @@ impl Default for Context {
             request_id: RequestId::None,
             route: None,
             view: None,
+            admission: Admission::default(),
             forwarding: None,
         }
     }

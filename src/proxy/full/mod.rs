@@ -1,7 +1,7 @@
 //! The full lane: Pingora's `HttpProxy`, steered by the snapshot. It can do everything.
 //!
 //! ```text
-//! request_filter ─► arrive: who, which route, checks ──► answered by Weir
+//! request_filter ─► arrive: who, which route, checks, limits ──► (delay) ──► answered by Weir
 //!       │ forward
 //! upstream_peer ─► choose an endpoint ─► upstream_request_filter ─► response_filter ─► logging
 //!       ▲                                    │ failed: fail_to_connect / error_while_proxy
@@ -13,6 +13,7 @@
 mod affinity;
 mod arrive;
 mod context;
+mod delay;
 mod departure;
 mod failure;
 mod forward;
@@ -60,7 +61,9 @@ impl ProxyHttp for FullLane {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        match arrive::decide(&self.shared, session, ctx)? {
+        let decision = arrive::decide(&self.shared, session, ctx)?;
+        delay::wait(session, ctx).await?;
+        match decision {
             None => Ok(false),
             Some(answer) => {
                 reply::answer(session, ctx, answer).await?;

@@ -171,6 +171,7 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
     let now = Instant::now();
     let record = &mut ctx.record;
     // Given back before anything is counted: who reads a metric sees the place free.
+    ctx.admission.places = filters::Places::default();
     if let Some(forwarding) = ctx.forwarding.as_deref_mut() {
         if let Some(lease) = forwarding.attempt.lease.take()
             && error.is_none()

@@ -17,7 +17,7 @@ mod checked;
 mod endpoint;
 mod latency;
 mod lease;
-mod moment;
+pub(crate) mod moment;
 mod outlier;
 mod peer;
 mod policy;

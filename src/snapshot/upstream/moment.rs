@@ -1,4 +1,4 @@
-//! Time as the balancers keep it: one number, so that it fits an atomic. It is always given, never asked for.
+//! Time as balancers and limits keep it: one number, so that it fits an atomic. It is always given, never asked for.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +22,10 @@ impl Moment {
     /// Zero where `earlier` is not earlier.
     pub(crate) fn since(self, earlier: Moment) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) fn milliseconds(self) -> u64 {
+        self.0 / 1_000
     }
 
     pub(crate) fn seconds(self) -> u64 {

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::exposition::{Exposition, Label};
+use super::limit::LimitMetrics;
 use super::listener::ListenerMetrics;
 use super::process::ProcessFacts;
 use super::route::RouteMetrics;
 use super::upstream::UpstreamMetrics;
 use super::{Metrics, Named, Orders, Reload, Reloads};
-use crate::model::{ListenerName, UpstreamName};
+use crate::model::{LimitName, ListenerName, UpstreamName};
 use crate::snapshot::upstream::{EndpointStatus, Health, UpstreamStatus};
 use crate::tls::Validity;
 
@@ -28,6 +29,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     upstreams(&mut out, &named.upstreams);
     endpoints(&mut out, statuses);
     health_changes(&mut out, &named.upstreams, statuses);
+    limits(&mut out, &named);
     connections(&mut out, &named.listeners);
     out.counter(
         "weir_access_log_dropped_total",
@@ -92,6 +94,28 @@ fn answers<'a>(routes: &[LabelledRoute<'a>]) -> Vec<Answer<'a>> {
         })
     };
     routes.iter().flat_map(of_route).collect()
+}
+
+fn limits(out: &mut Exposition, named: &Named) {
+    let mut family = |name, help, limits: &BTreeMap<LimitName, Arc<LimitMetrics>>| {
+        let mut samples = Vec::new();
+        for (limit, metrics) in limits {
+            for (outcome, count) in metrics.outcomes() {
+                samples.push(([("limit", limit.as_str()), ("outcome", outcome)], count as f64));
+            }
+        }
+        out.counter(name, help, samples);
+    };
+    family(
+        "weir_rate_limit_total",
+        "Requests that a rate limit was asked about, and what became of them there.",
+        &named.rate_limits,
+    );
+    family(
+        "weir_concurrency_limit_total",
+        "Requests that a concurrency limit was asked about, and what became of them there.",
+        &named.concurrency_limits,
+    );
 }
 
 type Upstreams = BTreeMap<UpstreamName, Arc<UpstreamMetrics>>;

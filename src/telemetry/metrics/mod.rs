@@ -11,6 +11,7 @@
 mod cells;
 mod exposition;
 mod families;
+mod limit;
 mod listener;
 mod process;
 mod route;
@@ -20,6 +21,7 @@ mod upstream;
 mod tests;
 
 pub use cells::{Counter, Histogram};
+pub use limit::LimitMetrics;
 pub use listener::{ListenerMetrics, OpenConnection, Rejection};
 pub use route::RouteMetrics;
 pub use upstream::UpstreamMetrics;
@@ -28,7 +30,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::model::{Action, CertificateSource, ListenerName, Model, Route, RouteName, UpstreamName};
+use crate::model::{
+    Action, CertificateSource, FilterKind, LimitName, ListenerName, Model, Route, RouteName, UpstreamName,
+};
 use crate::snapshot::upstream::UpstreamStatus;
 use crate::tls::Validity;
 
@@ -47,6 +51,8 @@ struct Named {
     routes: BTreeMap<(RouteName, Option<UpstreamName>), Arc<RouteMetrics>>,
     upstreams: BTreeMap<UpstreamName, Arc<UpstreamMetrics>>,
     listeners: BTreeMap<ListenerName, Arc<ListenerMetrics>>,
+    rate_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
+    concurrency_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
     /// By file or name.
     certificates: BTreeMap<Arc<str>, Validity>,
     /// By certificate.
@@ -107,6 +113,14 @@ impl Metrics {
         self.named().listeners.entry(name.clone()).or_default().clone()
     }
 
+    pub fn rate_limit(&self, name: &LimitName) -> Arc<LimitMetrics> {
+        self.named().rate_limits.entry(name.clone()).or_default().clone()
+    }
+
+    pub fn concurrency_limit(&self, name: &LimitName) -> Arc<LimitMetrics> {
+        self.named().concurrency_limits.entry(name.clone()).or_default().clone()
+    }
+
     /// Counts access log lines that could not be written.
     pub fn access_log_dropped(&self) -> Arc<Counter> {
         self.access_log_dropped.clone()
@@ -117,7 +131,10 @@ impl Metrics {
         let routes: BTreeSet<_> = model.hosts.iter().flat_map(|host| &host.routes).map(key_of).collect();
         let upstreams: BTreeSet<_> = model.upstreams.iter().map(|upstream| &upstream.name).collect();
         let listeners: BTreeSet<_> = model.listeners.iter().map(|listener| &listener.name).collect();
+        let (rate_limits, concurrency_limits) = limits(model);
         let mut named = self.named();
+        named.rate_limits.retain(|name, _| rate_limits.contains(name));
+        named.concurrency_limits.retain(|name, _| concurrency_limits.contains(name));
         named.routes.retain(|key, _| routes.contains(key));
         named.upstreams.retain(|name, _| upstreams.contains(name));
         named.listeners.retain(|name, _| listeners.contains(name));
@@ -174,6 +191,24 @@ impl Metrics {
         // Every change is a single insertion or removal, so a panic elsewhere leaves nothing half done.
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The names of limits on the rate, and of those on concurrency.
+fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
+    let (mut rate, mut concurrency) = (BTreeSet::new(), BTreeSet::new());
+    for filter in model.filters() {
+        match &filter.kind {
+            FilterKind::RateLimit(limit) => drop(rate.insert(&limit.name)),
+            FilterKind::ConcurrencyLimit(limit) => drop(concurrency.insert(&limit.name)),
+            FilterKind::HttpsRedirect(_)
+            | FilterKind::Allow(_)
+            | FilterKind::Deny(_)
+            | FilterKind::Headers(_)
+            | FilterKind::SecurityHeaders(_)
+            | FilterKind::MaxBodySize(_) => {}
+        }
+    }
+    (rate, concurrency)
 }
 
 /// What orders are counted under.

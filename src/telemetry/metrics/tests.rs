@@ -67,6 +67,10 @@ fn all_families() -> Metrics {
     backend.retried();
     backend.health_changed(Health::Unhealthy);
     backend.end(&record());
+    let calls = metrics.rate_limit(&LimitName::Shared("calls".into()));
+    calls.passed.add(5);
+    calls.delayed.increment();
+    metrics.concurrency_limit(&LimitName::Place("route:api".into())).limited.add(2);
     let https = metrics.listener(&ListenerName::new("https"));
     drop(https.accepted());
     https.rejected(Rejection::Handshake);
@@ -115,6 +119,10 @@ fn every_family_is_exposed_with_its_labels() {
     for line in [
         r#"weir_requests_total{route="api",upstream="backend",method="GET",code="200"} 1"#,
         r#"weir_requests_total{listener="https",method="POST",code="404"} 1"#,
+        r#"weir_rate_limit_total{limit="calls",outcome="passed"} 5"#,
+        r#"weir_rate_limit_total{limit="calls",outcome="delayed"} 1"#,
+        r#"weir_rate_limit_total{limit="calls",outcome="dry-run"} 0"#,
+        r#"weir_concurrency_limit_total{limit="route:api",outcome="limited"} 2"#,
         r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="0.01"} 0"#,
         r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="0.025"} 1"#,
         r#"weir_request_duration_seconds_bucket{route="api",upstream="backend",le="+Inf"} 1"#,
@@ -176,6 +184,8 @@ fn numbers_survive_a_reload_by_name_and_vanish_with_it() {
         route.begin();
         route.end("GET", &record());
     }
+    metrics.rate_limit(&LimitName::Shared("removed".into())).passed.increment();
+    metrics.concurrency_limit(&LimitName::Shared("removed".into())).passed.increment();
     let reloaded = model(vec![route("kept", None)]);
     let carried = metrics.route(&reloaded.hosts[0].routes[0]);
     metrics.retain(&reloaded);

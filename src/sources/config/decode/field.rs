@@ -13,6 +13,7 @@ use super::super::tree::NodeId;
 /// The names by which these types ask the reader for what serde has no method for.
 pub(super) const FIELD: &str = "weir::Field";
 pub(super) const EITHER: &str = "weir::Either";
+pub(super) const ONE_OR_LIST: &str = "weir::OneOrList";
 
 /// The value of a key, or an item of a list.
 #[derive(Clone, Copy, Debug, Default)]
@@ -207,5 +208,52 @@ impl<S: JsonSchema, F: JsonSchema> JsonSchema for Either<S, F> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [generator.subschema_for::<S>(), generator.subschema_for::<F>()] })
+    }
+}
+
+/// One value where one is enough, else a list of them.
+#[derive(Debug)]
+pub enum OneOrList<T> {
+    One(T),
+    List(List<T>),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrList<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(ONE_OR_LIST, OneOrListVisitor(PhantomData))
+    }
+}
+
+struct OneOrListVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrListVisitor<T> {
+    type Value = OneOrList<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one or a list")
+    }
+
+    /// The reader calls this for a list.
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        List::deserialize(deserializer).map(OneOrList::List)
+    }
+
+    /// And this for all else.
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        T::deserialize(deserializer).map(OneOrList::One)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OneOrList<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("One_or_list_of_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [generator.subschema_for::<T>(), generator.subschema_for::<List<T>>()] })
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, forward_to_deserialize_any};
 use super::findings::Findings;
 use super::tree::{Document, Kind, NodeId, Step, Style, abridged};
 pub use error::DecodeError;
-pub use field::{Either, Field, List, Scalar, Table};
+pub use field::{Either, Field, List, OneOrList, Scalar, Table};
 use word::Word;
 
 /// Decodes the whole document. What is wrong with it is among the findings.
@@ -157,7 +157,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         visitor.visit_enum(word)
     }
 
-    /// [`Field`] and [`Either`] ask by their names for what serde has no method for.
+    /// [`Field`], [`Either`] and [`OneOrList`] ask by their names for what serde has no method for.
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -165,7 +165,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
     ) -> Result<V::Value, DecodeError> {
         match (name, self.kind()) {
             (field::FIELD, _) => visitor.visit_seq(FieldParts::Node(self)),
-            (field::EITHER, Kind::Scalar { .. }) => visitor.visit_some(self),
+            (field::EITHER, Kind::Scalar { .. }) | (field::ONE_OR_LIST, Kind::List(_)) => visitor.visit_some(self),
             _ => visitor.visit_newtype_struct(self),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::limit::{self, LimitPlaces};
 use super::process::all;
 use super::{Lowering, headers};
 use crate::defaults;
@@ -11,15 +12,17 @@ use crate::sources::config::decode::{Field, List};
 use crate::sources::config::shapes::{self, TextOrOff, scalar};
 use crate::sources::config::tree::NodeId;
 
-/// One of each kind at most.
-pub fn filters(cx: &Lowering, written: Field<List<shapes::Filter>>) -> Vec<Filter> {
-    let mut first_lines: HashMap<&'static str, u32> = HashMap::new();
+/// One of each kind at most; of limits, one of each name. `level` is where they stand, as `route:api`.
+pub fn filters(cx: &Lowering, written: Field<List<shapes::Filter>>, level: String) -> Vec<Filter> {
+    let mut places = LimitPlaces::of(level);
+    let mut first_lines: HashMap<String, u32> = HashMap::new();
     let mut filters = Vec::new();
     for (at, shape) in written.value().unwrap_or_default().into_iter().filter_map(Field::given) {
-        let kind = kind(cx, at, shape);
+        let kind = kind(cx, at, shape, &mut places);
         let line = cx.findings.line(at.value());
-        if let Some(first) = first_lines.insert(kind.name(), line) {
-            let message = format!("\"{}\" is in this list twice; it was first at line {first}", kind.name());
+        let what = what_stands_once(&kind);
+        if let Some(first) = first_lines.insert(what.clone(), line) {
+            let message = format!("{what} is in this list twice; it was first at line {first}");
             cx.error_with(at.value(), message, "make one of them");
         }
         filters.push(Filter { origin: cx.findings.origin(at.value()), kind });
@@ -27,7 +30,22 @@ pub fn filters(cx: &Lowering, written: Field<List<shapes::Filter>>) -> Vec<Filte
     filters
 }
 
-fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter) -> FilterKind {
+/// A limit that stood twice would count each request twice.
+fn what_stands_once(kind: &FilterKind) -> String {
+    let name = match kind {
+        FilterKind::RateLimit(limit) => &limit.name,
+        FilterKind::ConcurrencyLimit(limit) => &limit.name,
+        FilterKind::HttpsRedirect(_)
+        | FilterKind::Allow(_)
+        | FilterKind::Deny(_)
+        | FilterKind::Headers(_)
+        | FilterKind::SecurityHeaders(_)
+        | FilterKind::MaxBodySize(_) => return format!("\"{}\"", kind.name()),
+    };
+    format!("\"{}\" with the name \"{name}\"", kind.name())
+}
+
+fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlaces) -> FilterKind {
     match shape {
         shapes::Filter::HttpsRedirect(shape) => FilterKind::HttpsRedirect(HttpsRedirect {
             status: shape.status.scalar_or(defaults::HTTPS_REDIRECT_STATUS),
@@ -46,6 +64,10 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter) -> FilterKind {
                 cx.error_with(at.value(), "\"deny\" with an empty list would refuse nobody", help);
             }
             FilterKind::Deny(all(Field::Given(at, list)))
+        }
+        shapes::Filter::RateLimit(shape) => FilterKind::RateLimit(limit::rate_limit(cx, at, shape, places)),
+        shapes::Filter::ConcurrencyLimit(shape) => {
+            FilterKind::ConcurrencyLimit(limit::concurrency_limit(cx, at, shape, places))
         }
         shapes::Filter::Headers(shape) => FilterKind::Headers(HeaderEdits {
             request: edit_set(cx, shape.request),

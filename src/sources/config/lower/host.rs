@@ -47,7 +47,7 @@ fn host(
     let names = names(cx, at, shape.names, listeners.as_deref(), claims);
     let prefix = names.first().map_or_else(|| "?".into(), HostName::to_string);
     let tls = shape.tls.value().map(|shape| client_auth::host_tls(cx, shape)).unwrap_or_default();
-    let filters = filter::filters(cx, shape.filters);
+    let filters = filter::filters(cx, shape.filters, level(&prefix, listeners.as_deref().unwrap_or_default()));
     let routes = match cx.required(shape.routes, at, "routes", "routes: [{ path: /, upstream: … }]") {
         None => {
             scope.upstream_names.lost_a_use();
@@ -61,6 +61,15 @@ fn host(
         }
     };
     Some(VirtualHost { origin: cx.findings.origin(at.value()), names, listeners: listeners?, tls, filters, routes })
+}
+
+/// Two hosts may have one name, on different listeners.
+fn level(name: &str, listeners: &[ListenerName]) -> String {
+    let listeners: Vec<_> = listeners.iter().map(ListenerName::as_str).collect();
+    match listeners.is_empty() {
+        true => format!("host:{name}"),
+        false => format!("host:{name}@{}", listeners.join(",")),
+    }
 }
 
 /// None where it cannot be told which: without them it would be served on all.

@@ -51,7 +51,7 @@ fn listener(cx: &Lowering, name: String, at: NodeId, shape: shapes::Listener) ->
     let tls = shape.tls.value().map(|shape| tls(cx, shape));
     let proxy_protocol = shape.proxy_protocol.given().map(|(at, shape)| proxy_protocol(cx, at, shape));
     let limits = limits(cx, shape.limits.value().unwrap_or_default());
-    let filters = filter::filters(cx, shape.filters);
+    let filters = filter::filters(cx, shape.filters, format!("listener:{name}"));
     let address = cx.required(shape.address, at, "address", "address: \":80\"");
     let (place, address) = address.map_or((at.key(), NO_ADDRESS), |(at, address)| (at.value(), address.0));
     let listener = Listener {

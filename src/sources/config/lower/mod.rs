@@ -16,6 +16,7 @@ mod filter;
 mod headers;
 mod health;
 mod host;
+mod limit;
 mod listener;
 mod names;
 mod process;
@@ -34,6 +35,7 @@ use super::shapes;
 use super::tree::{Document, NodeId};
 use crate::model::{Extent, Model};
 use certificate::{Authority, Challengeable};
+use limit::SharedLimits;
 use names::Names;
 
 /// What could be understood of a file. Where there are errors it is less than was written: to be examined for more of
@@ -52,6 +54,7 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         findings,
         folder,
         files: RefCell::default(),
+        limits: RefCell::default(),
         hosts: Cell::default(),
         certificates: certificate::extent(findings, &file.certificates).into(),
     };
@@ -103,6 +106,7 @@ pub(super) struct Lowering<'a> {
     findings: &'a Findings<'a>,
     folder: &'a Path,
     files: RefCell<BTreeSet<PathBuf>>,
+    limits: RefCell<SharedLimits>,
     hosts: Cell<Extent>,
     certificates: Cell<Extent>,
 }

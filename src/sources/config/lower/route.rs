@@ -45,7 +45,9 @@ pub fn route(
     let methods = every(shape.methods);
     let headers = conditions(cx, shape.headers, FieldKind::Header);
     let query = conditions(cx, shape.query, FieldKind::Query);
-    let filters = filter::filters(cx, shape.filters);
+    let name = path.as_ref().map(|path| names.name(shape.name.value(), host, path));
+    let level = format!("route:{}", name.as_ref().map_or("?", RouteName::as_str));
+    let filters = filter::filters(cx, shape.filters, level);
     let keys = ActionKeys {
         upstream: shape.upstream,
         redirect: shape.redirect,
@@ -53,8 +55,7 @@ pub fn route(
         forwarding: ForwardingKeys { rewrite: shape.rewrite, timeouts: shape.timeouts, retry: shape.retry },
     };
     let action = action(cx, at, keys, matched_by, scope);
-    let path = path?;
-    let name = names.name(shape.name.value(), host, &path);
+    let (path, name) = (path?, name?);
     // Without one of its conditions it would take what others are there for.
     if matched_by == MatchedBy::Unknown || cx.is_one_misspelled(at, &["methods", "headers", "query"]) {
         return None;

@@ -6,10 +6,11 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Field, List, Table, scalar};
+use super::{ConcurrencyLimit, Field, List, RateLimit, Table, scalar};
 use crate::defaults;
 
-/// What is checked, edited or bounded on the way. Of two of one kind the nearest to the route wins.
+/// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
+/// at one level.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename = "filter", rename_all = "kebab-case")]
 #[schemars(transform = allow_bare_words)]
@@ -20,6 +21,10 @@ pub enum Filter {
     Allow(List<scalar::Network>),
     /// Not these clients; they get 403. Asked before `allow`.
     Deny(List<scalar::Network>),
+    /// How often requests may come.
+    RateLimit(RateLimit),
+    /// How many requests may be in flight at once.
+    ConcurrencyLimit(ConcurrencyLimit),
     /// Edits of header fields.
     Headers(HeaderEdits),
     /// Fields that tell browsers to be careful; set where the upstream did not send its own.
@@ -112,6 +117,8 @@ impl fmt::Display for Filter {
             Filter::HttpsRedirect(_) => "https-redirect",
             Filter::Allow(_) => "allow",
             Filter::Deny(_) => "deny",
+            Filter::RateLimit(_) => "rate-limit",
+            Filter::ConcurrencyLimit(_) => "concurrency-limit",
             Filter::Headers(_) => "headers",
             Filter::SecurityHeaders(_) => "security-headers",
             Filter::MaxBodySize(_) => "max-body-size",

@@ -11,6 +11,7 @@
 mod certificate;
 mod filter;
 mod health;
+mod limit;
 mod listener;
 mod process;
 mod route;
@@ -20,10 +21,11 @@ mod upstream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::decode::{Either, Field, List, Table};
+use super::decode::{Either, Field, List, OneOrList, Table};
 pub use certificate::*;
 pub use filter::*;
 pub use health::*;
+pub use limit::*;
 pub use listener::*;
 pub use process::*;
 pub use route::*;

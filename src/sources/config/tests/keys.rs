@@ -392,6 +392,56 @@ fn filters_arrive() {
     );
 }
 
+#[test]
+fn limits_arrive() {
+    let route = &model(FULL).hosts[0].routes[4];
+    let filters: Vec<_> = route.filters.iter().map(|filter| shown(&filter.kind)).collect();
+    let rate = json!({ "rate-limit": {
+        "name": "sign-in",
+        "rate": "5/m",
+        "burst": 3,
+        "delay": { "after": 2 },
+        "key": ["client-ip", { "header": "x-api-key" }, { "cookie": "Id" }, "path"],
+        "ipv6_prefix": 56,
+        "allow": ["10.0.0.0/8"],
+        "status": 503,
+        "mode": "dry-run",
+    } });
+    let concurrency = json!({ "concurrency-limit": {
+        "name": "at-once",
+        "max": 10,
+        "key": ["host"],
+        "ipv6_prefix": 48,
+        "allow": ["10.1.0.0/16"],
+        "status": 509,
+        "mode": "dry-run",
+    } });
+    assert_eq!(filters, [rate, concurrency]);
+}
+
+#[test]
+fn what_is_not_said_of_a_limit_has_its_default_and_its_place_for_a_name() {
+    let text = "listeners: { http: { address: ':80', filters: [{ concurrency-limit: { max: 1 } }] } }\n\
+                hosts:\n- names: [a.test]\n  listeners: [http]\n  filters: [{ rate-limit: { rate: 1/h } }]\n  routes:\n  \
+                - path: /\n    respond: {}\n    filters: [{ rate-limit: { rate: 1/s } }, { rate-limit: { rate: 9/m, delay: all, burst: 1 } }]\n";
+    let model = model(text);
+    let names: Vec<_> = model
+        .filters()
+        .map(|filter| match &filter.kind {
+            FilterKind::RateLimit(limit) => limit.name.to_string(),
+            FilterKind::ConcurrencyLimit(limit) => limit.name.to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(names, ["listener:http", "host:a.test@http", "route:a.test/", "route:a.test/#2"]);
+    let FilterKind::RateLimit(limit) = &model.hosts[0].filters[0].kind else { panic!() };
+    assert_eq!((limit.burst, limit.delay, limit.status), (Burst::NONE, Delay::None, 429));
+    assert_eq!((limit.mode, &limit.counted.key[..]), (LimitMode::Enforce, &[LimitKey::ClientIp][..]));
+    assert_eq!(limit.counted.ipv6_prefix, Ipv6Prefix::new(64));
+    let FilterKind::RateLimit(limit) = &model.hosts[0].routes[0].filters[1].kind else { panic!() };
+    assert_eq!(limit.delay, Delay::All);
+}
+
 /// A model with one upstream that has these keys.
 fn upstream(keys: &str) -> Upstream {
     let text = format!(

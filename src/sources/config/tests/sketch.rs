@@ -68,12 +68,10 @@ fn the_sketch_becomes_a_model() {
 #[test]
 fn what_comes_later_says_so_where_it_stands() {
     let text = "listeners: { http: { address: ':80' } }\n\
-                hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, filters: [{ rate-limit: { rate: 30/s } }] }] }]\n";
+                hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, filters: [{ cache: { ttl: 5m } }] }] }]\n";
     assert_eq!(
         findings(text),
-        [
-            "2:70 hosts[0].routes[0].filters[0].rate-limit: unknown filter \"rate-limit\"; rate limits are not in this version",
-        ]
+        ["2:70 hosts[0].routes[0].filters[0].cache: unknown filter \"cache\"; caching is not in this version",]
     );
 }
 

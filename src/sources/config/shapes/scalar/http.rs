@@ -44,6 +44,12 @@ scalar! {
 }
 
 scalar! {
+    /// The status of a refusal, 400 to 599.
+    RefusalStatus(u16), "a status from 400 to 599", refusal_status,
+    { "type": "integer", "minimum": 400, "maximum": 599 }
+}
+
+scalar! {
     /// The status of a redirect: 301 and 308 are permanent; 307 and 308 keep the method.
     RedirectCode(RedirectStatus), "a redirect status", redirect_code,
     { "enum": [301, 302, 303, 307, 308] }
@@ -120,6 +126,12 @@ fn status(text: &str) -> Result<u16, String> {
     whole(text)
         .filter(|status| (200..=599).contains(status))
         .ok_or_else(|| format!("\"{text}\" is not the status of an answer; write a number from 200 to 599"))
+}
+
+fn refusal_status(text: &str) -> Result<u16, String> {
+    whole(text)
+        .filter(|status| (400..=599).contains(status))
+        .ok_or_else(|| format!("\"{text}\" is not the status of a refusal; write a number from 400 to 599"))
 }
 
 fn redirect_code(text: &str) -> Result<RedirectStatus, String> {

@@ -39,6 +39,24 @@ scalar! {
 }
 
 scalar! {
+    /// Requests above a rate: 0 to 1000000.
+    Burst(model::Burst), "a number of requests", burst,
+    { "type": "integer", "minimum": 0, "maximum": 1_000_000 }
+}
+
+scalar! {
+    /// Which requests of a burst wait: `none`, `all`, or all but so many.
+    Delay(model::Delay), "none, all or a number of requests", delay,
+    { "anyOf": [{ "enum": ["none", "all"] }, { "type": "integer", "minimum": 1, "maximum": 1_000_000 }] }
+}
+
+scalar! {
+    /// The length of an IPv6 prefix, in bits: 1 to 128.
+    Ipv6PrefixLength(u8), "a number of bits from 1 to 128", ipv6_prefix,
+    { "type": "integer", "minimum": 1, "maximum": 128 }
+}
+
+scalar! {
     /// A whole number of 1 or more.
     Count(NonZeroU32), "a whole number of 1 or more", count,
     { "type": "integer", "minimum": 1, "maximum": 4_294_967_295u32 }
@@ -100,6 +118,27 @@ fn weight(text: &str) -> Result<NonZeroU32, String> {
     whole(text)
         .filter(|weight: &NonZeroU32| weight.get() <= 1000)
         .ok_or_else(|| format!("\"{text}\" is not a weight; write a whole number from 1 to 1000"))
+}
+
+fn burst(text: &str) -> Result<model::Burst, String> {
+    let wrong = || format!("\"{text}\" is not a burst; write a number of requests from 0 to {}", model::Burst::MOST);
+    whole(text).and_then(model::Burst::new).ok_or_else(wrong)
+}
+
+fn delay(text: &str) -> Result<model::Delay, String> {
+    match text {
+        "none" => Ok(model::Delay::None),
+        "all" | "0" => Ok(model::Delay::All),
+        _ => whole(text).map(model::Delay::After).ok_or_else(|| {
+            format!("\"{text}\" does not say which requests wait; write none, all, or how many of a burst do not")
+        }),
+    }
+}
+
+fn ipv6_prefix(text: &str) -> Result<u8, String> {
+    whole(text)
+        .filter(|bits| (1..=128).contains(bits))
+        .ok_or_else(|| format!("\"{text}\" is not the length of an IPv6 prefix; write a number of bits from 1 to 128"))
 }
 
 fn threads(text: &str) -> Result<model::Threads, String> {

@@ -1,0 +1,72 @@
+//! What a chain would do with a request, in words, for `explain`. Nothing is counted.
+
+use std::time::Instant;
+
+use super::{CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, concurrency_limit, rate_limit, run};
+use crate::model::{LimitMode, LimitName, format_duration};
+use crate::snapshot::chain::FilterChain;
+use crate::snapshot::limit::{Counting, RateLimit, Standing};
+use crate::snapshot::request::RequestView;
+
+/// What checks and limits do with the request, for `explain`; none where they let it pass at once.
+pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str, now: Instant) -> Option<String> {
+    if let Some((filter, verdict)) = run(&chain.checks, request, raw_target) {
+        return Some(match verdict {
+            Verdict::Refuse { status, detail, .. } => format!("answered {status} by {filter}: {detail}"),
+            Verdict::Redirect { status, location } => {
+                format!("redirected with {status} by {filter} to {}", String::from_utf8_lossy(location.as_bytes()))
+            }
+        });
+    }
+    let full = chain.concurrency_limits.iter().find(|limit| {
+        let definition = limit.definition();
+        let is_full = limit.in_flight(request).is_some_and(|count| count >= definition.max.get());
+        is_full && definition.mode == LimitMode::Enforce
+    });
+    if let Some(limit) = full {
+        return Some(format!("answered {} by {CONCURRENCY_LIMIT}, as things stand", limit.definition().status));
+    }
+    rate_in_words(&chain.rate_limits, request, now)
+}
+
+fn rate_in_words(limits: &[RateLimit], request: &RequestView<'_>, now: Instant) -> Option<String> {
+    let enforced = limits.iter().filter(|limit| limit.definition().mode == LimitMode::Enforce);
+    enforced.into_iter().find_map(|limit| match limit.ask(request, now, Counting::Never) {
+        Standing::NotCounted | Standing::Passes { .. } => None,
+        Standing::Exceeds { wait, .. } => Some(format!(
+            "answered {} by {RATE_LIMIT}, as things stand; let pass in {}",
+            limit.definition().status,
+            format_duration(wait)
+        )),
+    })
+}
+
+/// How a request stands with a limit, for `explain`.
+pub struct LimitInWords {
+    /// `rate-limit` or `concurrency-limit`.
+    pub kind: &'static str,
+    pub name: String,
+    pub standing: String,
+}
+
+/// Each limit of the chain in its order. Nothing is counted.
+pub fn limits_in_words(chain: &FilterChain, request: &RequestView<'_>, now: Instant) -> Vec<LimitInWords> {
+    let concurrency = chain.concurrency_limits.iter().map(|limit| LimitInWords {
+        kind: CONCURRENCY_LIMIT,
+        name: named(&limit.definition().name, limit.definition().mode),
+        standing: concurrency_limit::in_words(limit, request),
+    });
+    let rate = chain.rate_limits.iter().map(|limit| LimitInWords {
+        kind: RATE_LIMIT,
+        name: named(&limit.definition().name, limit.definition().mode),
+        standing: rate_limit::in_words(limit, request, now),
+    });
+    concurrency.chain(rate).collect()
+}
+
+fn named(name: &LimitName, mode: LimitMode) -> String {
+    match mode {
+        LimitMode::Enforce => name.to_string(),
+        LimitMode::DryRun => format!("{name}, dry run"),
+    }
+}
