@@ -14,15 +14,15 @@ use support::{Pebble, PebbleSettings, Signal, TlsClient, Weir, eventually, full_
 #[test]
 fn killed_at_random_moments_it_leaves_whole_certificates_and_the_same_account() {
     let rounds = if full_storm() { 120 } else { 25 };
-    // So short that there is an order under way at almost any time.
-    let pebble = Pebble::start(PebbleSettings { lifetime: Duration::from_secs(2), ..PebbleSettings::default() });
+    // Renewed so early that there is an order under way at almost any time.
+    let pebble = Pebble::start(PebbleSettings { lifetime: Duration::from_secs(6), ..PebbleSettings::default() });
     let names = ["a.test", "b.test", "c.test"];
     let certificates: String = names.iter().map(|name| format!("  - acme: {{ domains: [{name}] }}\n")).collect();
     let (http, https) = (pebble.settings.http_port, pebble.settings.tls_port);
     let mut weir = Weir::start(&format!(
         "listeners:\n  http: {{ address: '127.0.0.1:{http}' }}\n  https: {{ address: '127.0.0.1:{https}', tls: {{}} }}\n\
          {}certificates:\n{certificates}hosts: [{{ names: ['*'], routes: [{{ path: /, respond: {{}} }}] }}]\n",
-        pebble.keys("retry: { first: 100ms, longest: 500ms }"),
+        pebble.keys("renew-before: 5s, retry: { first: 100ms, longest: 500ms }"),
     ));
     let folder = weir.folder().join("acme");
     let account = eventually("there is an account", || {
