@@ -6,10 +6,13 @@
 //! route ────┘
 //! ```
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 
 use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart};
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
+use crate::snapshot::cors::Cors;
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
 use crate::telemetry::metrics::Metrics;
 
@@ -74,7 +77,8 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
     match kind {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
-        FilterKind::HttpsRedirect(_)
+        FilterKind::Cors(_)
+        | FilterKind::HttpsRedirect(_)
         | FilterKind::MaxBodySize(_)
         | FilterKind::SecurityHeaders(_)
         | FilterKind::Headers(_) => AddsUp::Never,
@@ -82,17 +86,19 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
 }
 
 /// When a kind acts: who may come in, then where they are sent, then what is bounded, then what is edited.
-/// `headers` comes last, so that what an operator wrote out stands above the preset.
+/// Preflights are answered before they could be redirected, counted or asked who they are: browsers follow no redirect of theirs, and
+/// send no credentials with them. `headers` comes last, so that what an operator wrote out stands above the presets.
 fn position(kind: &FilterKind) -> u8 {
     match kind {
         FilterKind::Deny(_) => 0,
         FilterKind::Allow(_) => 1,
-        FilterKind::HttpsRedirect(_) => 2,
-        FilterKind::ConcurrencyLimit(_) => 3,
-        FilterKind::RateLimit(_) => 4,
-        FilterKind::MaxBodySize(_) => 5,
-        FilterKind::SecurityHeaders(_) => 6,
-        FilterKind::Headers(_) => 7,
+        FilterKind::Cors(_) => 2,
+        FilterKind::HttpsRedirect(_) => 3,
+        FilterKind::ConcurrencyLimit(_) => 4,
+        FilterKind::RateLimit(_) => 5,
+        FilterKind::MaxBodySize(_) => 6,
+        FilterKind::SecurityHeaders(_) => 7,
+        FilterKind::Headers(_) => 8,
     }
 }
 
@@ -100,6 +106,11 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Counts { states, metrics }: C
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
+        FilterKind::Cors(cors) => {
+            let cors = Arc::new(Cors::new(cors.clone()));
+            chain.checks.push(Check::Cors(cors.clone()));
+            chain.cors = Some(cors);
+        }
         FilterKind::HttpsRedirect(redirect) => chain.checks.push(Check::HttpsRedirect(redirect.clone())),
         FilterKind::ConcurrencyLimit(limit) => {
             let (state, metrics) = (states.concurrency(limit), metrics.concurrency_limit(&limit.name));

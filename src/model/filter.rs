@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{ConcurrencyLimit, RateLimit, RedirectStatus};
+use super::{ConcurrencyLimit, Cors, RateLimit, RedirectStatus};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +31,8 @@ pub enum FilterKind {
     Allow(Vec<IpNet>),
     /// Not these clients; they get 403. Asked before `allow`.
     Deny(Vec<IpNet>),
+    /// Which other origins' scripts may read answers.
+    Cors(Cors),
     ConcurrencyLimit(ConcurrencyLimit),
     RateLimit(RateLimit),
     Headers(HeaderEdits),
@@ -46,6 +48,7 @@ impl FilterKind {
             FilterKind::HttpsRedirect(_) => "https-redirect",
             FilterKind::Allow(_) => "allow",
             FilterKind::Deny(_) => "deny",
+            FilterKind::Cors(_) => "cors",
             FilterKind::ConcurrencyLimit(_) => "concurrency-limit",
             FilterKind::RateLimit(_) => "rate-limit",
             FilterKind::Headers(_) => "headers",

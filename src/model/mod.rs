@@ -11,6 +11,7 @@
 mod acme;
 mod certificate;
 mod client_auth;
+mod cors;
 mod filter;
 mod host;
 mod limit;
@@ -25,6 +26,7 @@ mod upstream;
 pub use acme::*;
 pub use certificate::*;
 pub use client_auth::*;
+pub use cors::*;
 pub use filter::*;
 pub use host::*;
 pub use limit::*;

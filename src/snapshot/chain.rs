@@ -6,9 +6,12 @@
 //!
 //! Neither lane knows a filter by its kind: it runs checks and limits on a `RequestView` and applies the edits to a head.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::cors::Cors;
 use super::limit::{ConcurrencyLimit, RateLimit};
 use super::request::RequestView;
 use crate::model::{HttpsRedirect, TemplatePart, Variable};
@@ -20,6 +23,8 @@ pub struct FilterChain {
     /// place here already.
     pub concurrency_limits: Vec<ConcurrencyLimit>,
     pub rate_limits: Vec<RateLimit>,
+    /// What answers say to browsers; preflights are answered among the checks.
+    pub cors: Option<Arc<Cors>>,
     pub request_edits: Vec<Edit>,
     pub response_edits: Vec<Edit>,
     /// Of the request, in bytes.
@@ -41,6 +46,7 @@ pub struct AppliedFilter {
 pub enum Check {
     Deny(Vec<IpNet>),
     Allow(Vec<IpNet>),
+    Cors(Arc<Cors>),
     HttpsRedirect(HttpsRedirect),
 }
 

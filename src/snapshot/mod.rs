@@ -10,6 +10,7 @@
 //! shard, for nanoseconds.
 
 pub mod chain;
+pub mod cors;
 pub mod host;
 pub mod limit;
 pub mod path;

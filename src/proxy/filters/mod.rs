@@ -7,6 +7,7 @@
 
 mod access;
 mod concurrency_limit;
+mod cors;
 mod headers;
 mod https_redirect;
 mod rate_limit;
@@ -20,14 +21,28 @@ use crate::snapshot::chain::{Check, FilterChain};
 use crate::snapshot::request::RequestView;
 
 pub use concurrency_limit::Places;
+pub use cors::permit;
 pub use headers::apply;
-pub use words::{LimitInWords, in_words, limits_in_words};
+pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};
 
 /// What a check or a limit says to a request it does not let pass.
 #[derive(Debug)]
 pub enum Verdict {
-    Refuse { status: u16, detail: &'static str, fields: Vec<(HeaderName, HeaderValue)> },
-    Redirect { status: u16, location: HeaderValue },
+    Refuse {
+        status: u16,
+        detail: &'static str,
+        fields: Vec<(HeaderName, HeaderValue)>,
+    },
+    Redirect {
+        status: u16,
+        location: HeaderValue,
+    },
+    /// It wanted no more than this; `detail` is for `explain`.
+    Answer {
+        status: u16,
+        detail: &'static str,
+        fields: Vec<(HeaderName, HeaderValue)>,
+    },
 }
 
 impl Verdict {
@@ -42,6 +57,7 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
         let (name, verdict) = match check {
             Check::Deny(networks) => ("deny", access::deny(networks, request)),
             Check::Allow(networks) => ("allow", access::allow(networks, request)),
+            Check::Cors(cors) => ("cors", cors::preflight(cors, request)),
             Check::HttpsRedirect(redirect) => ("https-redirect", https_redirect::run(redirect, request, raw_target)),
         };
         verdict.map(|verdict| (name, verdict))

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, concurrency_limit, rate_limit, run};
+use super::{CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, concurrency_limit, cors, rate_limit, run};
 use crate::model::{LimitMode, LimitName, format_duration};
 use crate::snapshot::chain::FilterChain;
 use crate::snapshot::limit::{Counting, RateLimit, Standing};
@@ -12,7 +12,9 @@ use crate::snapshot::request::RequestView;
 pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str, now: Instant) -> Option<String> {
     if let Some((filter, verdict)) = run(&chain.checks, request, raw_target) {
         return Some(match verdict {
-            Verdict::Refuse { status, detail, .. } => format!("answered {status} by {filter}: {detail}"),
+            Verdict::Refuse { status, detail, .. } | Verdict::Answer { status, detail, .. } => {
+                format!("answered {status} by {filter}: {detail}")
+            }
             Verdict::Redirect { status, location } => {
                 format!("redirected with {status} by {filter} to {}", String::from_utf8_lossy(location.as_bytes()))
             }
@@ -62,6 +64,17 @@ pub fn limits_in_words(chain: &FilterChain, request: &RequestView<'_>, now: Inst
         standing: rate_limit::in_words(limit, request, now),
     });
     concurrency.chain(rate).collect()
+}
+
+/// What a filter that lets the request pass makes of it.
+pub struct Note {
+    pub filter: &'static str,
+    pub words: String,
+}
+
+/// Of the filters whose part in the answer is not seen from what they are.
+pub fn notes_in_words(chain: &FilterChain, request: &RequestView<'_>) -> Vec<Note> {
+    chain.cors.iter().map(|cors| Note { filter: "cors", words: cors::in_words(cors, request) }).collect()
 }
 
 fn named(name: &LimitName, mode: LimitMode) -> String {

@@ -152,6 +152,7 @@ fn judged(filter: &'static str, verdict: Verdict, record: &mut RequestRecord) ->
             Err(Refused { status, by: filter, detail: detail.into(), fields })
         }
         Verdict::Redirect { status, location } => Ok(Some(Answer::redirect(status, location))),
+        Verdict::Answer { status, fields, .. } => Ok(Some(Answer { headers: fields, ..Answer::empty(status) })),
     }
 }
 

@@ -88,6 +88,9 @@ fn converse(session: &mut Session, ctx: &Context) {
 
 fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
     let Some(route) = &ctx.route else { return };
+    if let Some(cors) = &route.chain.cors {
+        filters::permit(cors, response, &session.req_header().headers);
+    }
     let edits = &route.chain.response_edits;
     if !edits.is_empty()
         && let Some(view) = ctx.view_for_edits(&session.req_header().headers)

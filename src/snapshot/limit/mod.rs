@@ -49,6 +49,7 @@ impl States {
                 FilterKind::HttpsRedirect(_)
                 | FilterKind::Allow(_)
                 | FilterKind::Deny(_)
+                | FilterKind::Cors(_)
                 | FilterKind::Headers(_)
                 | FilterKind::SecurityHeaders(_)
                 | FilterKind::MaxBodySize(_) => {}

@@ -202,6 +202,7 @@ fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
             FilterKind::HttpsRedirect(_)
             | FilterKind::Allow(_)
             | FilterKind::Deny(_)
+            | FilterKind::Cors(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
             | FilterKind::MaxBodySize(_) => {}

@@ -12,6 +12,7 @@
 mod acme;
 mod certificate;
 mod client_auth;
+mod cors;
 mod filter;
 mod headers;
 mod health;

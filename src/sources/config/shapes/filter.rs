@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ConcurrencyLimit, Field, List, RateLimit, Table, scalar};
+use super::{ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
 use crate::defaults;
 
 /// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
@@ -21,6 +21,8 @@ pub enum Filter {
     Allow(List<scalar::Network>),
     /// Not these clients; they get 403. Asked before `allow`.
     Deny(List<scalar::Network>),
+    /// Which other origins' scripts may read answers.
+    Cors(Cors),
     /// How often requests may come.
     RateLimit(RateLimit),
     /// How many requests may be in flight at once.
@@ -117,6 +119,7 @@ impl fmt::Display for Filter {
             Filter::HttpsRedirect(_) => "https-redirect",
             Filter::Allow(_) => "allow",
             Filter::Deny(_) => "deny",
+            Filter::Cors(_) => "cors",
             Filter::RateLimit(_) => "rate-limit",
             Filter::ConcurrencyLimit(_) => "concurrency-limit",
             Filter::Headers(_) => "headers",

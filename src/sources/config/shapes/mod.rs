@@ -9,6 +9,7 @@
 //! externally tagged. What a missing key means stands in `defaults`, what keys mean together in `lower`.
 
 mod certificate;
+mod cors;
 mod filter;
 mod health;
 mod limit;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 
 use super::decode::{Either, Field, List, OneOrList, Table};
 pub use certificate::*;
+pub use cors::*;
 pub use filter::*;
 pub use health::*;
 pub use limit::*;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::quantity::whole;
 use super::scalar;
-use crate::model::{self, HeaderTemplate, Pattern, RedirectStatus, TlsVersion};
+use crate::model::{self, HeaderTemplate, OriginPattern, Pattern, RedirectStatus, TlsVersion};
 
 scalar! {
     /// A request method, in capitals.
@@ -34,6 +34,18 @@ scalar! {
 scalar! {
     /// A regular expression, as the Rust `regex` crate reads them: in linear time, without look-around and back-references.
     Regex(Pattern), "a regular expression", regex,
+    { "type": "string", "format": "regex" }
+}
+
+scalar! {
+    /// An origin, as `https://a.test` or `https://*.a.test:8443`; `"*"` is every one.
+    CorsOrigin(Option<OriginPattern>), "an origin, as https://a.test", cors_origin,
+    { "type": "string", "pattern": "^([*]|[A-Za-z][A-Za-z0-9+.-]*://[^/]+)$" }
+}
+
+scalar! {
+    /// A regular expression for whole origins, as the Rust `regex` crate reads them.
+    OriginRegex(OriginPattern), "a regular expression", origin_regex,
     { "type": "string", "format": "regex" }
 }
 
@@ -120,6 +132,19 @@ fn regex(text: &str) -> Result<Pattern, String> {
         let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
         format!("\"{}\" is not a regular expression: {reason}", crate::sources::config::tree::abridged(text))
     })
+}
+
+fn cors_origin(text: &str) -> Result<Option<OriginPattern>, String> {
+    match text {
+        "*" => Ok(None),
+        _ => OriginPattern::parse(text).map(Some),
+    }
+}
+
+/// A pattern that was searched for would let in every site that can put it into its name.
+fn origin_regex(text: &str) -> Result<OriginPattern, String> {
+    regex(text)?;
+    regex(&format!("^(?:{text})$")).map(OriginPattern::Regex)
 }
 
 fn status(text: &str) -> Result<u16, String> {
