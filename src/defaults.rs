@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use crate::model::{
     AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, ForwardCertificate,
-    ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate, RedirectStatus,
-    RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate,
+    RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamProtocol, Verify,
+    WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -251,6 +252,12 @@ pub const CONTENT_TYPE_OPTIONS: &str = "nosniff";
 
 /// What browsers assume where nothing is said; older ones did not.
 pub const REFERRER_POLICY: &str = "strict-origin-when-cross-origin";
+
+/// Says nothing to whom it is shown.
+pub const BASIC_AUTH_REALM: &str = "Restricted";
+
+/// nginx passes them on. What was typed for one server is nobody else's: the upstream could be anybody, and logs what it gets.
+pub const FORWARD_CREDENTIALS: ForwardCredentials = ForwardCredentials::Omit;
 
 /// ingress-nginx's own: what an API is usually called with.
 pub const CORS_METHODS: [&str; 6] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"];

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file ──sources──► Model ─┐
-//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, diagnostics }
+//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, users, diagnostics }
 //!                   lint ──┘        `weir check` shows it · start and reload apply it
 //! ```
 
@@ -17,6 +17,7 @@ use crate::acme;
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
+use crate::passwords::{self, UserFiles};
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
@@ -28,6 +29,7 @@ pub struct Candidate {
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
     client_roots: Arc<ClientRootFiles>,
+    users: Arc<UserFiles>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -39,6 +41,7 @@ pub struct InForce {
     text: Box<str>,
     upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
     client_roots: Arc<ClientRootFiles>,
+    users: Arc<UserFiles>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -52,6 +55,7 @@ impl Candidate {
             certificates: Vec::new(),
             upstream_tls: Arc::default(),
             client_roots: Arc::default(),
+            users: Arc::default(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -73,6 +77,8 @@ impl Candidate {
         self.diagnostics.extend(model.acme.as_ref().map(acme::check).unwrap_or_default());
         let (client_roots, found) = tls::load_client_roots(model);
         self.diagnostics.extend(found);
+        let (users, found) = passwords::load_users(model);
+        self.diagnostics.extend(found);
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();
@@ -88,7 +94,7 @@ impl Candidate {
         let complete = complete && !is_on_demand;
         self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
         (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
-        self.client_roots = Arc::new(client_roots);
+        (self.client_roots, self.users) = (Arc::new(client_roots), Arc::new(users));
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
@@ -100,6 +106,7 @@ impl Candidate {
             previous,
             upstream_tls: &self.upstream_tls,
             client_roots: &self.client_roots,
+            users: &self.users,
             metrics,
             now: Instant::now(),
         };
@@ -117,6 +124,7 @@ impl Candidate {
             certificates: self.certificates.clone(),
             upstream_tls: self.upstream_tls.clone(),
             client_roots: self.client_roots.clone(),
+            users: self.users.clone(),
             files: self.files.clone(),
         }
     }
@@ -131,6 +139,7 @@ impl Candidate {
             && self.certificates.iter().zip(&in_force.certificates).all(shows_the_same)
             && self.upstream_tls == in_force.upstream_tls
             && self.client_roots == in_force.client_roots
+            && self.users == in_force.users
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{ConcurrencyLimit, Cors, RateLimit, RedirectStatus};
+use super::{BasicAuth, ConcurrencyLimit, Cors, RateLimit, RedirectStatus};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +35,8 @@ pub enum FilterKind {
     Cors(Cors),
     ConcurrencyLimit(ConcurrencyLimit),
     RateLimit(RateLimit),
+    /// Who has neither name nor password gets 401.
+    BasicAuth(BasicAuth),
     Headers(HeaderEdits),
     SecurityHeaders(SecurityHeaders),
     /// The largest request body; a larger one is answered 413.
@@ -51,6 +53,7 @@ impl FilterKind {
             FilterKind::Cors(_) => "cors",
             FilterKind::ConcurrencyLimit(_) => "concurrency-limit",
             FilterKind::RateLimit(_) => "rate-limit",
+            FilterKind::BasicAuth(_) => "basic-auth",
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",
             FilterKind::MaxBodySize(_) => "max-body-size",

@@ -9,6 +9,7 @@
 //! Kubernetes, sockets or Pingora.
 
 mod acme;
+mod basic_auth;
 mod certificate;
 mod client_auth;
 mod cors;
@@ -24,6 +25,7 @@ mod units;
 mod upstream;
 
 pub use acme::*;
+pub use basic_auth::*;
 pub use certificate::*;
 pub use client_auth::*;
 pub use cors::*;

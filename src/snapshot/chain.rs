@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::basic_auth::BasicAuth;
 use super::cors::Cors;
 use super::limit::{ConcurrencyLimit, RateLimit};
 use super::request::RequestView;
@@ -23,6 +24,8 @@ pub struct FilterChain {
     /// place here already.
     pub concurrency_limits: Vec<ConcurrencyLimit>,
     pub rate_limits: Vec<RateLimit>,
+    /// Asked last: it may take long, and limits bound how often.
+    pub basic_auth: Option<Arc<BasicAuth>>,
     /// What answers say to browsers; preflights are answered among the checks.
     pub cors: Option<Arc<Cors>>,
     pub request_edits: Vec<Edit>,

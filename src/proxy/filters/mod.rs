@@ -1,11 +1,12 @@
 //! How a chain acts on a request: checks answer, limits count, edits change heads.
 //!
 //! ```text
-//! RequestView ──► checks ──► concurrency limits ──► rate limits ──► Admission { places, delay }
-//!                   └────────────┴──────────────────────┴─────────► Verdict
+//! RequestView ──► checks ──► concurrency limits ──► rate limits ──► Admission { places, delay, auth } ──► (who is it?)
+//!                   └────────────┴──────────────────────┴───────────────────────────────────────┴──► Verdict
 //! ```
 
 mod access;
+mod basic_auth;
 mod concurrency_limit;
 mod cors;
 mod headers;
@@ -13,10 +14,13 @@ mod https_redirect;
 mod rate_limit;
 mod words;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::passwords::Checks;
+use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::chain::{Check, FilterChain};
 use crate::snapshot::request::RequestView;
 
@@ -71,6 +75,8 @@ pub struct Admission {
     pub places: Places,
     /// To be waited before it goes on.
     pub delay: Duration,
+    /// To be asked who it is, after the delay.
+    pub auth: Option<Arc<BasicAuth>>,
 }
 
 /// Asks the limits, and counts the request at those that let it pass. The name of the one that does not, and what it says.
@@ -82,8 +88,18 @@ pub fn admit(
     let places =
         concurrency_limit::run(&chain.concurrency_limits, request).map_err(|refusal| (CONCURRENCY_LIMIT, refusal))?;
     let delay = rate_limit::run(&chain.rate_limits, request, now).map_err(|refusal| (RATE_LIMIT, refusal))?;
-    Ok(Admission { places, delay })
+    Ok(Admission { places, delay, auth: chain.basic_auth.clone() })
+}
+
+/// Who it is; the name of the filter that knows nobody like that, and what it says.
+pub async fn sign_in(
+    auth: &BasicAuth,
+    passwords: &Checks,
+    headers: &HeaderMap,
+) -> Result<Arc<str>, (&'static str, Verdict)> {
+    basic_auth::run(auth, passwords, headers).await.map_err(|verdict| (BASIC_AUTH, verdict))
 }
 
 const CONCURRENCY_LIMIT: &str = "concurrency-limit";
 const RATE_LIMIT: &str = "rate-limit";
+const BASIC_AUTH: &str = "basic-auth";

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, concurrency_limit, cors, rate_limit, run};
+use super::{BASIC_AUTH, CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, basic_auth, concurrency_limit, cors, rate_limit, run};
 use crate::model::{LimitMode, LimitName, format_duration};
 use crate::snapshot::chain::FilterChain;
 use crate::snapshot::limit::{Counting, RateLimit, Standing};
@@ -74,7 +74,10 @@ pub struct Note {
 
 /// Of the filters whose part in the answer is not seen from what they are.
 pub fn notes_in_words(chain: &FilterChain, request: &RequestView<'_>) -> Vec<Note> {
-    chain.cors.iter().map(|cors| Note { filter: "cors", words: cors::in_words(cors, request) }).collect()
+    let cors = chain.cors.iter().map(|cors| Note { filter: "cors", words: cors::in_words(cors, request) });
+    let auth = chain.basic_auth.iter();
+    let auth = auth.map(|_| Note { filter: BASIC_AUTH, words: basic_auth::in_words(request.headers).into() });
+    cors.chain(auth).collect()
 }
 
 fn named(name: &LimitName, mode: LimitMode) -> String {

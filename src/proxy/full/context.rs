@@ -27,6 +27,8 @@ pub struct Context {
     pub view: Option<KeptView>,
     /// What it was let pass with: places of its own until it is over.
     pub admission: Admission,
+    /// Who has proven to be who.
+    pub user: Option<Arc<str>>,
     /// Present from the moment it is decided that the request goes to an upstream.
     pub forwarding: Option<Box<Forwarding>>,
 }
@@ -43,6 +45,7 @@ impl Default for Context {
             route: None,
             view: None,
             admission: Admission::default(),
+            user: None,
             forwarding: None,
         }
     }

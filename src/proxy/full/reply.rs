@@ -231,6 +231,7 @@ fn text<'a>(session: &'a Session, ctx: &'a Context, connection: &'a Connection, 
     let header = |name: HeaderName| request.headers.get(name).map(HeaderValue::as_bytes);
     RequestText {
         request_id: ctx.request_id(),
+        user: ctx.user.as_deref(),
         listener: connection.listener.name.as_str(),
         method: request.method.as_str(),
         target: request.raw_path(),

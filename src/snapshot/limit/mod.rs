@@ -50,6 +50,7 @@ impl States {
                 | FilterKind::Allow(_)
                 | FilterKind::Deny(_)
                 | FilterKind::Cors(_)
+                | FilterKind::BasicAuth(_)
                 | FilterKind::Headers(_)
                 | FilterKind::SecurityHeaders(_)
                 | FilterKind::MaxBodySize(_) => {}

@@ -203,6 +203,7 @@ fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
             | FilterKind::Allow(_)
             | FilterKind::Deny(_)
             | FilterKind::Cors(_)
+            | FilterKind::BasicAuth(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
             | FilterKind::MaxBodySize(_) => {}

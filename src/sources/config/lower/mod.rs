@@ -10,6 +10,7 @@
 //! reported again.
 
 mod acme;
+mod basic_auth;
 mod certificate;
 mod client_auth;
 mod cors;

@@ -8,6 +8,7 @@
 //! Every value is a [`Field`], so that it knows its place and that a wrong one costs nothing but itself. Enums are
 //! externally tagged. What a missing key means stands in `defaults`, what keys mean together in `lower`.
 
+mod basic_auth;
 mod certificate;
 mod cors;
 mod filter;
@@ -23,6 +24,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::decode::{Either, Field, List, OneOrList, Table};
+pub use basic_auth::*;
 pub use certificate::*;
 pub use cors::*;
 pub use filter::*;

@@ -299,7 +299,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
     assert_eq!(host.origin.line, 85);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 107, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 108, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
@@ -443,8 +443,25 @@ fn what_is_not_said_of_a_limit_has_its_default_and_its_place_for_a_name() {
 }
 
 #[test]
+fn basic_auth_arrives() {
+    let text = "listeners: { http: { address: ':80' } }\n\
+                hosts: [{ names: ['*'], filters: [{ basic-auth: { file: /etc/users } }], routes: [{ path: /, respond: {} }] }]\n";
+    assert_eq!(
+        [FULL, text].map(|text| {
+            let host = model(text).hosts.remove(0);
+            let auth = host.filters.iter().find(|filter| filter.kind.name() == "basic-auth");
+            shown(&auth.expect("it is there").kind)
+        }),
+        [
+            json!({ "basic-auth": { "file": "/etc/weir/users.htpasswd", "realm": "The \"site\"", "forward": "send" } }),
+            json!({ "basic-auth": { "file": "/etc/users", "realm": "Restricted", "forward": "omit" } }),
+        ]
+    );
+}
+
+#[test]
 fn cors_arrives() {
-    let cors = shown(&model(FULL).hosts[0].filters[4].kind);
+    let cors = shown(&model(FULL).hosts[0].filters[5].kind);
     assert_eq!(
         cors,
         json!({ "cors": {
