@@ -11,10 +11,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, ForwardCertificate,
+    AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires, ForwardCertificate,
     ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate,
-    RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamProtocol, Verify,
-    WhenAllUnhealthy,
+    RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamProtocol,
+    Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -252,6 +252,12 @@ pub const CONTENT_TYPE_OPTIONS: &str = "nosniff";
 
 /// What browsers assume where nothing is said; older ones did not.
 pub const REFERRER_POLICY: &str = "strict-origin-when-cross-origin";
+
+/// Every cache since 1999 knows `Cache-Control`.
+pub const EXPIRES: Expires = Expires::Off;
+
+/// A rule that is written is meant.
+pub const UPSTREAM_CACHING: UpstreamCaching = UpstreamCaching::Replace;
 
 /// Says nothing to whom it is shown.
 pub const BASIC_AUTH_REALM: &str = "Restricted";

@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart};
+use crate::model::{
+    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart,
+};
 use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
+use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
 use crate::snapshot::cors::Cors;
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
@@ -83,6 +86,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
         FilterKind::BasicAuth(_)
+        | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
         | FilterKind::HttpsRedirect(_)
         | FilterKind::MaxBodySize(_)
@@ -104,8 +108,9 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::RateLimit(_) => 5,
         FilterKind::BasicAuth(_) => 6,
         FilterKind::MaxBodySize(_) => 7,
-        FilterKind::SecurityHeaders(_) => 8,
-        FilterKind::Headers(_) => 9,
+        FilterKind::CacheHeaders(_) => 8,
+        FilterKind::SecurityHeaders(_) => 9,
+        FilterKind::Headers(_) => 10,
     }
 }
 
@@ -129,6 +134,9 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, us
         }
         FilterKind::BasicAuth(auth) => chain.basic_auth = Some(Arc::new(BasicAuth::new(auth, users))),
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
+        FilterKind::CacheHeaders(CacheHeaders(rules)) => {
+            chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();
+        }
         FilterKind::SecurityHeaders(preset) => chain.response_edits.extend(security_headers(preset)),
         FilterKind::Headers(HeaderEdits { request, response }) => {
             chain.request_edits.extend(edits(request));

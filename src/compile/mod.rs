@@ -23,6 +23,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
 use crate::passwords::UserFiles;
 use crate::snapshot::Snapshot;
+use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
 use crate::snapshot::limit::States;
 use crate::snapshot::router::{HostEntry, Router};
@@ -172,7 +173,8 @@ fn needs(chain: &FilterChain) -> Needs {
         }
     };
     Needs {
-        view: chain.request_edits.iter().chain(&chain.response_edits).any(has_variable),
+        view: chain.request_edits.iter().chain(&chain.response_edits).any(has_variable)
+            || chain.cache_rules.iter().any(CacheRule::regards_the_path),
         body: chain.max_body.is_some(),
     }
 }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{BasicAuth, ConcurrencyLimit, Cors, RateLimit, RedirectStatus};
+use super::{BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, RateLimit, RedirectStatus};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -37,6 +37,8 @@ pub enum FilterKind {
     RateLimit(RateLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// How long browsers and caches may keep an answer.
+    CacheHeaders(CacheHeaders),
     Headers(HeaderEdits),
     SecurityHeaders(SecurityHeaders),
     /// The largest request body; a larger one is answered 413.
@@ -54,6 +56,7 @@ impl FilterKind {
             FilterKind::ConcurrencyLimit(_) => "concurrency-limit",
             FilterKind::RateLimit(_) => "rate-limit",
             FilterKind::BasicAuth(_) => "basic-auth",
+            FilterKind::CacheHeaders(_) => "cache-headers",
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",
             FilterKind::MaxBodySize(_) => "max-body-size",

@@ -10,6 +10,7 @@
 
 mod acme;
 mod basic_auth;
+mod cache_headers;
 mod certificate;
 mod client_auth;
 mod cors;
@@ -26,6 +27,7 @@ mod upstream;
 
 pub use acme::*;
 pub use basic_auth::*;
+pub use cache_headers::*;
 pub use certificate::*;
 pub use client_auth::*;
 pub use cors::*;

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::basic_auth::BasicAuth;
+use super::cache_headers::CacheRule;
 use super::cors::Cors;
 use super::limit::{ConcurrencyLimit, RateLimit};
 use super::request::RequestView;
@@ -28,6 +29,7 @@ pub struct FilterChain {
     pub basic_auth: Option<Arc<BasicAuth>>,
     /// What answers say to browsers; preflights are answered among the checks.
     pub cors: Option<Arc<Cors>>,
+    pub cache_rules: Vec<CacheRule>,
     pub request_edits: Vec<Edit>,
     pub response_edits: Vec<Edit>,
     /// Of the request, in bytes.

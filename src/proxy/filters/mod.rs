@@ -7,6 +7,7 @@
 
 mod access;
 mod basic_auth;
+mod cache_headers;
 mod concurrency_limit;
 mod cors;
 mod headers;
@@ -24,6 +25,7 @@ use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::chain::{Check, FilterChain};
 use crate::snapshot::request::RequestView;
 
+pub use cache_headers::keep;
 pub use concurrency_limit::Places;
 pub use cors::permit;
 pub use headers::apply;

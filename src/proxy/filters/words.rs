@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::{BASIC_AUTH, CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, basic_auth, concurrency_limit, cors, rate_limit, run};
+use super::{
+    BASIC_AUTH, CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, basic_auth, cache_headers, concurrency_limit, cors, rate_limit,
+    run,
+};
 use crate::model::{LimitMode, LimitName, format_duration};
 use crate::snapshot::chain::FilterChain;
 use crate::snapshot::limit::{Counting, RateLimit, Standing};
@@ -77,7 +80,11 @@ pub fn notes_in_words(chain: &FilterChain, request: &RequestView<'_>) -> Vec<Not
     let cors = chain.cors.iter().map(|cors| Note { filter: "cors", words: cors::in_words(cors, request) });
     let auth = chain.basic_auth.iter();
     let auth = auth.map(|_| Note { filter: BASIC_AUTH, words: basic_auth::in_words(request.headers).into() });
-    cors.chain(auth).collect()
+    let rules = (!chain.cache_rules.is_empty()).then_some(&chain.cache_rules);
+    let caching = rules
+        .into_iter()
+        .map(|rules| Note { filter: "cache-headers", words: cache_headers::in_words(rules, request.path) });
+    cors.chain(auth).chain(caching).collect()
 }
 
 fn named(name: &LimitName, mode: LimitMode) -> String {

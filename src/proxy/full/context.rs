@@ -69,7 +69,7 @@ impl Context {
         self.request_id.as_str()
     }
 
-    /// What edits are rendered for: as it was matched where some edit has a variable, else the client's side alone.
+    /// What edits are rendered for: as it was matched where some edit has a variable or some rule regards the path, else the client's side alone.
     /// None before the request has arrived.
     pub fn view_for_edits<'a>(&'a self, headers: &'a HeaderMap) -> Option<RequestView<'a>> {
         match &self.view {

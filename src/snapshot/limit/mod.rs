@@ -51,6 +51,7 @@ impl States {
                 | FilterKind::Deny(_)
                 | FilterKind::Cors(_)
                 | FilterKind::BasicAuth(_)
+                | FilterKind::CacheHeaders(_)
                 | FilterKind::Headers(_)
                 | FilterKind::SecurityHeaders(_)
                 | FilterKind::MaxBodySize(_) => {}

@@ -204,6 +204,7 @@ fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
             | FilterKind::Deny(_)
             | FilterKind::Cors(_)
             | FilterKind::BasicAuth(_)
+            | FilterKind::CacheHeaders(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
             | FilterKind::MaxBodySize(_) => {}

@@ -11,6 +11,7 @@
 
 mod acme;
 mod basic_auth;
+mod cache_headers;
 mod certificate;
 mod client_auth;
 mod cors;

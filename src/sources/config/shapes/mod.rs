@@ -9,6 +9,7 @@
 //! externally tagged. What a missing key means stands in `defaults`, what keys mean together in `lower`.
 
 mod basic_auth;
+mod cache_headers;
 mod certificate;
 mod cors;
 mod filter;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 
 use super::decode::{Either, Field, List, OneOrList, Table};
 pub use basic_auth::*;
+pub use cache_headers::*;
 pub use certificate::*;
 pub use cors::*;
 pub use filter::*;

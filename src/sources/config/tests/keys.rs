@@ -299,7 +299,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
     assert_eq!(host.origin.line, 85);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 108, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 112, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
@@ -443,6 +443,23 @@ fn what_is_not_said_of_a_limit_has_its_default_and_its_place_for_a_name() {
 }
 
 #[test]
+fn cache_headers_arrive() {
+    let rules = shown(&model(FULL).hosts[0].filters[5].kind);
+    assert_eq!(
+        rules,
+        json!({ "cache-headers": [
+            { "path": "/assets", "extensions": ["js", "css"], "types": [], "effect": { "set": {
+                "cache_control": "public, immutable", "expires": { "after": "365d" }, "upstream": "keep",
+            } } },
+            { "path": null, "extensions": ["map"], "types": ["image/*", "font/woff2"], "effect": { "set": {
+                "cache_control": "max-age=2592000", "expires": { "after": "30d" }, "upstream": "replace",
+            } } },
+            { "path": null, "extensions": [], "types": ["text/html"], "effect": "untouched" },
+        ] })
+    );
+}
+
+#[test]
 fn basic_auth_arrives() {
     let text = "listeners: { http: { address: ':80' } }\n\
                 hosts: [{ names: ['*'], filters: [{ basic-auth: { file: /etc/users } }], routes: [{ path: /, respond: {} }] }]\n";
@@ -461,7 +478,7 @@ fn basic_auth_arrives() {
 
 #[test]
 fn cors_arrives() {
-    let cors = shown(&model(FULL).hosts[0].filters[5].kind);
+    let cors = shown(&model(FULL).hosts[0].filters[6].kind);
     assert_eq!(
         cors,
         json!({ "cors": {
