@@ -254,6 +254,7 @@ fn explain_says_that_a_password_is_asked_for() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("filter    basic-auth of the host"), "{text}");
     assert!(text.contains("note      basic-auth: asks for a name and a password"), "{text}");
+    assert!(text.contains("outcome   answered 401 by basic-auth"), "{text}");
 }
 
 #[test]

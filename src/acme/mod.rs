@@ -152,7 +152,7 @@ impl Acme {
         let Some(settings) = &model.acme else { return Ok(None) };
         let settings = Arc::new(settings.clone());
         let Process { resolvers, session_tickets, .. } = &model.process;
-        let beside = Beside { resolvers: resolvers.clone(), session_tickets: session_tickets.clone() };
+        let beside = Beside { resolvers: resolvers.clone(), session_tickets: *session_tickets };
         let plans = Plan::of_model(&model.certificates);
         let same = |running: &Running| *running.surroundings.settings == *settings && running.beside == beside;
         let surroundings = match self.running.lock().await.as_ref() {

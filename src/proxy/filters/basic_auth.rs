@@ -64,7 +64,7 @@ fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
 /// For `explain`, which knows no passwords.
 pub fn in_words(headers: &dyn crate::snapshot::request::HeaderFields) -> &'static str {
     match headers.first(AUTHORIZATION.as_str()) {
-        None => "asks for a name and a password: without them it is answered 401",
+        None => "asks for a name and a password",
         Some(_) => "asks for a name and a password; whether these are right is not looked at here",
     }
 }

@@ -31,7 +31,10 @@ pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str
     if let Some(limit) = full {
         return Some(format!("answered {} by {CONCURRENCY_LIMIT}, as things stand", limit.definition().status));
     }
-    rate_in_words(&chain.rate_limits, request, now)
+    rate_in_words(&chain.rate_limits, request, now).or_else(|| {
+        let asks = chain.basic_auth.is_some() && request.headers.first("authorization").is_none();
+        asks.then(|| format!("answered 401 by {BASIC_AUTH}: the request has no Authorization"))
+    })
 }
 
 fn rate_in_words(limits: &[RateLimit], request: &RequestView<'_>, now: Instant) -> Option<String> {
