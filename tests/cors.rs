@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Answer, Nginx, Origin, Request, Response, Weir, request, weir_command};
+use support::{Answer, H2Client, Nginx, Origin, Request, Response, Weir, request, weir_command};
 
 /// Says something of its own about origins, and answers `OPTIONS`, too.
 fn origin() -> Origin {
@@ -159,6 +159,22 @@ fn every_origin_is_a_star_for_all_and_the_nearest_filter_stands() {
     let methods = answer.header("access-control-allow-methods");
     assert_eq!((answer.status, methods), (204, Some("GET, PUT, POST, DELETE, PATCH, OPTIONS")));
     assert_eq!(answer.header("access-control-max-age"), Some("1728000"));
+}
+
+#[test]
+fn a_listeners_filter_holds_for_its_hosts_and_over_http_2() {
+    let address = support::free_address();
+    let weir = Weir::start(&format!(
+        "listeners: {{ http: {{ address: \"{address}\", filters: {FILTERS} }} }}\n\
+         hosts: [ {{ names: [\"*\"], routes: [ {{ path: /, respond: {{ body: own }} }} ] }} ]\n"
+    ));
+    let mut client = H2Client::plain(address);
+    let origin = ("origin", "https://a.test");
+    let answer = client.send("GET", "a.test", "/", &[origin], None);
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some("https://a.test")));
+    let answer = client.send("OPTIONS", "a.test", "/", &[origin, ("access-control-request-method", "GET")], None);
+    assert_eq!((answer.status, answer.header("access-control-allow-methods")), (204, Some("GET, PURGE")));
+    drop(weir);
 }
 
 #[test]
