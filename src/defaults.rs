@@ -11,9 +11,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Delay, ForwardCertificate, ForwardedField, Http2,
-    KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate, RedirectStatus, RetryOn, SameSite,
-    StatusRange, TlsVersion, TsigAlgorithm, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires, ForwardCertificate,
+    ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate,
+    RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamProtocol,
+    Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -251,6 +252,40 @@ pub const CONTENT_TYPE_OPTIONS: &str = "nosniff";
 
 /// What browsers assume where nothing is said; older ones did not.
 pub const REFERRER_POLICY: &str = "strict-origin-when-cross-origin";
+
+/// Every cache since 1999 knows `Cache-Control`.
+pub const EXPIRES: Expires = Expires::Off;
+
+/// A rule that is written is meant.
+pub const UPSTREAM_CACHING: UpstreamCaching = UpstreamCaching::Replace;
+
+/// Says nothing to whom it is shown.
+pub const BASIC_AUTH_REALM: &str = "Restricted";
+
+/// nginx passes them on. What was typed for one server is nobody else's: the upstream could be anybody, and logs what it gets.
+pub const FORWARD_CREDENTIALS: ForwardCredentials = ForwardCredentials::Omit;
+
+/// ingress-nginx's own: what an API is usually called with.
+pub const CORS_METHODS: [&str; 6] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"];
+
+/// ingress-nginx's own: what scripts usually send beyond what they may always.
+pub const CORS_HEADERS: [&str; 9] = [
+    "DNT",
+    "Keep-Alive",
+    "User-Agent",
+    "X-Requested-With",
+    "If-Modified-Since",
+    "Cache-Control",
+    "Content-Type",
+    "Range",
+    "Authorization",
+];
+
+/// ingress-nginx allows them by default. To act for whoever is signed in is more than to read what anyone may: it is for whoever writes it.
+pub const CORS_CREDENTIALS: Credentials = Credentials::Omit;
+
+/// ingress-nginx's own, 20 days; browsers keep it for a day or two hours at most.
+pub const CORS_MAX_AGE: Duration = Duration::from_secs(1_728_000);
 
 /// nginx's own: how much above the rate is meant is for whoever writes the rate.
 pub const RATE_LIMIT_BURST: Burst = Burst::NONE;

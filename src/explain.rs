@@ -46,6 +46,8 @@ pub struct Explanation {
     pub filters: Vec<AppliedFilter>,
     /// How it stands with each limit now; it is not counted.
     pub limits: Vec<Limit>,
+    /// What filters make of it that let it pass.
+    pub notes: Vec<Note>,
     pub action: String,
     pub endpoints: Vec<Candidate>,
 }
@@ -62,6 +64,12 @@ pub struct Limit {
     pub filter: &'static str,
     pub name: String,
     pub standing: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Note {
+    pub filter: &'static str,
+    pub words: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -182,6 +190,7 @@ fn assemble(
         route: won.map(|route| Chosen { name: route.name.to_string(), origin: route.origin.clone() }),
         filters: won.map(|route| route.chain.applied.clone()).unwrap_or_default(),
         limits: won.map(|route| limits(route, view)).unwrap_or_default(),
+        notes: won.map(|route| notes(route, view)).unwrap_or_default(),
         action: action(won.map(|route| &**route), view, target, port),
         endpoints: won.map(|route| endpoints(route, view)).unwrap_or_default(),
     }
@@ -190,6 +199,11 @@ fn assemble(
 fn limits(route: &Route, view: &RequestView<'_>) -> Vec<Limit> {
     let words = filters::limits_in_words(&route.chain, view, Instant::now()).into_iter();
     words.map(|limit| Limit { filter: limit.kind, name: limit.name, standing: limit.standing }).collect()
+}
+
+fn notes(route: &Route, view: &RequestView<'_>) -> Vec<Note> {
+    let notes = filters::notes_in_words(&route.chain, view).into_iter();
+    notes.map(|note| Note { filter: note.filter, words: note.words }).collect()
 }
 
 fn verdict(name: String, origin: Option<Origin>, verdict: &Verdict) -> Candidate {
@@ -266,6 +280,9 @@ impl fmt::Display for Explanation {
         }
         for limit in &self.limits {
             writeln!(f, "limit     {} {}: {}", limit.filter, limit.name, limit.standing)?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note      {}: {}", note.filter, note.words)?;
         }
         section(f, "endpoints", &self.endpoints)?;
         writeln!(f, "outcome   {}", self.action)

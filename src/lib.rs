@@ -21,6 +21,7 @@ pub mod health;
 pub mod http_client;
 pub mod model;
 pub mod ocsp;
+pub mod passwords;
 pub mod proxy;
 pub mod snapshot;
 pub mod sources;

@@ -22,21 +22,23 @@ const DOORS: &[(&str, &[&str])] = &[
     // A door to the outside each. Nobody but `app` and `cli` may know of files.
     ("sources", &["defaults", "diagnostics", "model"]),
     ("tls", &["diagnostics", "model", "timestamp"]),
+    // Files of users. What is asked on the request path is what was read.
+    ("passwords", &["diagnostics", "model"]),
     // `tls`: whose certificates are asked about, and where the answers go.
     ("ocsp", &["http_client", "tls"]),
     // `tls`: what a handshake agreed on is logged. `snapshot`: endpoints' statuses are shown as metrics.
     ("telemetry", &["model", "snapshot", "timestamp", "tls"]),
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
-    ("snapshot", &["diagnostics", "model", "telemetry", "tls"]),
+    ("snapshot", &["diagnostics", "model", "passwords", "telemetry", "tls"]),
     // `telemetry`, `tls`: handed through into the snapshot.
-    ("compile", &["diagnostics", "model", "snapshot", "telemetry", "tls"]),
+    ("compile", &["diagnostics", "model", "passwords", "snapshot", "telemetry", "tls"]),
     ("http_client", &["tls"]),
     // `tls`: what is ordered is shown there. It knows no file of Weir's: its storage is the authority's business.
     ("acme", &["diagnostics", "http_client", "model", "timestamp", "tls"]),
     ("discovery", &["snapshot"]),
     ("health", &["model", "snapshot"]),
     // Serves what it is given: it knows no file, no control plane and nobody who looks at it.
-    ("proxy", &["model", "snapshot", "telemetry", "tls"]),
+    ("proxy", &["model", "passwords", "snapshot", "telemetry", "tls"]),
     // `proxy`: the very checks and keys that serve.
     ("explain", &["diagnostics", "model", "proxy", "snapshot"]),
     // Sees the program through its own trait `Inspect`, which `app` implements.
@@ -54,6 +56,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "health",
             "model",
             "ocsp",
+            "passwords",
             "proxy",
             "snapshot",
             "sources",

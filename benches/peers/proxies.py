@@ -143,7 +143,7 @@ global
   nbthread 1
   maxconn 8000
   ssl-default-bind-options ssl-min-ver TLSv1.2
-  tune.h2.fe.max-concurrent-streams 256
+  tune.h2.max-concurrent-streams 256
 defaults
   mode http
   timeout connect 5s

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file ──sources──► Model ─┐
-//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, diagnostics }
+//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, users, diagnostics }
 //!                   lint ──┘        `weir check` shows it · start and reload apply it
 //! ```
 
@@ -17,6 +17,7 @@ use crate::acme;
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
+use crate::passwords::{self, UserFiles};
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
@@ -30,6 +31,7 @@ pub struct Candidate {
     client_roots: Arc<ClientRootFiles>,
     /// Whom an ACME authority's own certificate is verified against, beside the system's.
     acme_roots: acme::Roots,
+    users: Arc<UserFiles>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -42,6 +44,7 @@ pub struct InForce {
     upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
     client_roots: Arc<ClientRootFiles>,
     acme_roots: acme::Roots,
+    users: Arc<UserFiles>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -56,6 +59,7 @@ impl Candidate {
             upstream_tls: Arc::default(),
             client_roots: Arc::default(),
             acme_roots: acme::Roots::new(),
+            users: Arc::default(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -78,6 +82,8 @@ impl Candidate {
         self.acme_roots = model.acme.as_ref().and_then(|acme| acme::roots(acme).ok()).unwrap_or_default();
         let (client_roots, found) = tls::load_client_roots(model);
         self.diagnostics.extend(found);
+        let (users, found) = passwords::load_users(model);
+        self.diagnostics.extend(found);
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();
@@ -93,7 +99,7 @@ impl Candidate {
         let complete = complete && !is_on_demand;
         self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
         (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
-        self.client_roots = Arc::new(client_roots);
+        (self.client_roots, self.users) = (Arc::new(client_roots), Arc::new(users));
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
@@ -105,6 +111,7 @@ impl Candidate {
             previous,
             upstream_tls: &self.upstream_tls,
             client_roots: &self.client_roots,
+            users: &self.users,
             metrics,
             now: Instant::now(),
         };
@@ -123,6 +130,7 @@ impl Candidate {
             upstream_tls: self.upstream_tls.clone(),
             client_roots: self.client_roots.clone(),
             acme_roots: self.acme_roots.clone(),
+            users: self.users.clone(),
             files: self.files.clone(),
         }
     }
@@ -138,6 +146,7 @@ impl Candidate {
             && self.upstream_tls == in_force.upstream_tls
             && self.client_roots == in_force.client_roots
             && self.acme_roots == in_force.acme_roots
+            && self.users == in_force.users
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

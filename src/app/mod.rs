@@ -30,6 +30,7 @@ use crate::discovery::Discovery;
 use crate::health::{HealthChecks, Prober};
 use crate::model::{ListenerName, Model, Threads};
 use crate::ocsp::Stapler;
+use crate::passwords;
 use crate::proxy::{DataPlane, Shared};
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
@@ -149,6 +150,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         tls,
         access_log: ArcSwapOption::empty(),
         metrics: metrics.clone(),
+        passwords: passwords::Checks::new().context("the system has no randomness to give")?,
     });
     let acme = Acme::new(shown(&shared.tls), certificate_observer(&shared, &metrics));
     let mut plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;

@@ -6,24 +6,35 @@
 //! route ────┘
 //! ```
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 
-use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart};
+use crate::model::{
+    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart,
+};
+use crate::passwords::UserFiles;
+use crate::snapshot::basic_auth::BasicAuth;
+use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
+use crate::snapshot::cors::Cors;
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
 use crate::telemetry::metrics::Metrics;
 
-/// What limits have outside of a chain.
+/// What filters have outside of a chain.
 #[derive(Clone, Copy)]
-pub struct Counts<'a> {
+pub struct Outside<'a> {
+    /// What limits count in.
     pub states: &'a States,
     pub metrics: &'a Metrics,
+    /// Who may come in by password.
+    pub users: &'a UserFiles,
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
 /// access add up: to restrict a route further must not open what its listener had closed. Limits add up within a level;
 /// a level that has any replaces those of the outer ones, as in nginx.
-pub fn chain(levels: Levels<'_>, counts: Counts<'_>) -> FilterChain {
+pub fn chain(levels: Levels<'_>, outside: Outside<'_>) -> FilterChain {
     let mut nearest: Vec<(&Filter, &'static str)> = Vec::new();
     for (level, filters) in levels.nearest_first() {
         for filter in filters {
@@ -43,7 +54,7 @@ pub fn chain(levels: Levels<'_>, counts: Counts<'_>) -> FilterChain {
     nearest.sort_by_key(|(filter, _)| position(&filter.kind));
     let mut chain = FilterChain::default();
     for (filter, level) in nearest {
-        add(&mut chain, &filter.kind, counts);
+        add(&mut chain, &filter.kind, outside);
         chain.applied.push(AppliedFilter { name: filter.kind.name(), level, origin: filter.origin.clone() });
     }
     chain
@@ -74,7 +85,10 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
     match kind {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
-        FilterKind::HttpsRedirect(_)
+        FilterKind::BasicAuth(_)
+        | FilterKind::CacheHeaders(_)
+        | FilterKind::Cors(_)
+        | FilterKind::HttpsRedirect(_)
         | FilterKind::MaxBodySize(_)
         | FilterKind::SecurityHeaders(_)
         | FilterKind::Headers(_) => AddsUp::Never,
@@ -82,24 +96,33 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
 }
 
 /// When a kind acts: who may come in, then where they are sent, then what is bounded, then what is edited.
-/// `headers` comes last, so that what an operator wrote out stands above the preset.
+/// Preflights are answered before they could be redirected, counted or asked who they are: browsers follow no redirect of theirs, and
+/// send no credentials with them. Passwords come after the limits, as in nginx: these bound how fast they can be guessed. `headers` comes last, so that what an operator wrote out stands above the presets.
 fn position(kind: &FilterKind) -> u8 {
     match kind {
         FilterKind::Deny(_) => 0,
         FilterKind::Allow(_) => 1,
-        FilterKind::HttpsRedirect(_) => 2,
-        FilterKind::ConcurrencyLimit(_) => 3,
-        FilterKind::RateLimit(_) => 4,
-        FilterKind::MaxBodySize(_) => 5,
-        FilterKind::SecurityHeaders(_) => 6,
-        FilterKind::Headers(_) => 7,
+        FilterKind::Cors(_) => 2,
+        FilterKind::HttpsRedirect(_) => 3,
+        FilterKind::ConcurrencyLimit(_) => 4,
+        FilterKind::RateLimit(_) => 5,
+        FilterKind::BasicAuth(_) => 6,
+        FilterKind::MaxBodySize(_) => 7,
+        FilterKind::CacheHeaders(_) => 8,
+        FilterKind::SecurityHeaders(_) => 9,
+        FilterKind::Headers(_) => 10,
     }
 }
 
-fn add(chain: &mut FilterChain, kind: &FilterKind, Counts { states, metrics }: Counts<'_>) {
+fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, users }: Outside<'_>) {
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
+        FilterKind::Cors(cors) => {
+            let cors = Arc::new(Cors::new(cors.clone()));
+            chain.checks.push(Check::Cors(cors.clone()));
+            chain.cors = Some(cors);
+        }
         FilterKind::HttpsRedirect(redirect) => chain.checks.push(Check::HttpsRedirect(redirect.clone())),
         FilterKind::ConcurrencyLimit(limit) => {
             let (state, metrics) = (states.concurrency(limit), metrics.concurrency_limit(&limit.name));
@@ -109,7 +132,11 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Counts { states, metrics }: C
             let (state, metrics) = (states.rate(limit), metrics.rate_limit(&limit.name));
             chain.rate_limits.push(RateLimit::new(limit.clone(), state, metrics));
         }
+        FilterKind::BasicAuth(auth) => chain.basic_auth = Some(Arc::new(BasicAuth::new(auth, users))),
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
+        FilterKind::CacheHeaders(CacheHeaders(rules)) => {
+            chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();
+        }
         FilterKind::SecurityHeaders(preset) => chain.response_edits.extend(security_headers(preset)),
         FilterKind::Headers(HeaderEdits { request, response }) => {
             chain.request_edits.extend(edits(request));
@@ -189,7 +216,8 @@ mod tests {
 
     fn chain_of(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterChain {
         let metrics = Metrics::new(SystemTime::UNIX_EPOCH);
-        chain(Levels { listener, host, route }, Counts { states: &States::default(), metrics: &metrics })
+        let outside = Outside { states: &States::default(), metrics: &metrics, users: &UserFiles::new() };
+        chain(Levels { listener, host, route }, outside)
     }
 
     #[test]

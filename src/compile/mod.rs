@@ -21,7 +21,9 @@ use http::{HeaderName, HeaderValue};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
+use crate::passwords::UserFiles;
 use crate::snapshot::Snapshot;
+use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
 use crate::snapshot::limit::States;
 use crate::snapshot::router::{HostEntry, Router};
@@ -29,7 +31,7 @@ use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Re
 use crate::snapshot::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{ClientRootFiles, ClientTerms, Terms, UpstreamTlsMaterial};
-use filters::{Counts, Levels};
+use filters::{Levels, Outside};
 
 /// What compiling needs beside the model.
 pub struct Surroundings<'a> {
@@ -38,6 +40,8 @@ pub struct Surroundings<'a> {
     pub upstream_tls: &'a BTreeMap<UpstreamName, UpstreamTlsMaterial>,
     /// Whose certificates are accepted from clients, by file.
     pub client_roots: &'a ClientRootFiles,
+    /// Who may come in by password, by file.
+    pub users: &'a UserFiles,
     /// Hands out counters, the same for the same name.
     pub metrics: &'a Metrics,
     pub now: Instant,
@@ -47,7 +51,8 @@ pub struct Surroundings<'a> {
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
-    let running = Running { upstreams: &upstreams, counts: Counts { states: &limits, metrics: surroundings.metrics } };
+    let outside = Outside { states: &limits, metrics: surroundings.metrics, users: surroundings.users };
+    let running = Running { upstreams: &upstreams, outside };
     let tables = model
         .listeners
         .iter()
@@ -80,7 +85,7 @@ type Upstreams = BTreeMap<UpstreamName, Arc<Upstream>>;
 #[derive(Clone, Copy)]
 struct Running<'a> {
     upstreams: &'a Upstreams,
-    counts: Counts<'a>,
+    outside: Outside<'a>,
 }
 
 /// The hosts that a listener serves, in the model's order.
@@ -145,7 +150,7 @@ pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
 
 fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Route {
     let levels = Levels { listener: &part.listener.filters, host: &part.host.filters, route: &route.filters };
-    let (chain, metrics) = (filters::chain(levels, running.counts), running.counts.metrics);
+    let (chain, metrics) = (filters::chain(levels, running.outside), running.outside.metrics);
     Route {
         name: route.name.clone(),
         origin: route.origin.clone(),
@@ -168,7 +173,8 @@ fn needs(chain: &FilterChain) -> Needs {
         }
     };
     Needs {
-        view: chain.request_edits.iter().chain(&chain.response_edits).any(has_variable),
+        view: chain.request_edits.iter().chain(&chain.response_edits).any(has_variable)
+            || chain.cache_rules.iter().any(CacheRule::regards_the_path),
         body: chain.max_body.is_some(),
     }
 }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{ConcurrencyLimit, RateLimit, RedirectStatus};
+use super::{BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, RateLimit, RedirectStatus};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -31,8 +31,14 @@ pub enum FilterKind {
     Allow(Vec<IpNet>),
     /// Not these clients; they get 403. Asked before `allow`.
     Deny(Vec<IpNet>),
+    /// Which other origins' scripts may read answers.
+    Cors(Cors),
     ConcurrencyLimit(ConcurrencyLimit),
     RateLimit(RateLimit),
+    /// Who has neither name nor password gets 401.
+    BasicAuth(BasicAuth),
+    /// How long browsers and caches may keep an answer.
+    CacheHeaders(CacheHeaders),
     Headers(HeaderEdits),
     SecurityHeaders(SecurityHeaders),
     /// The largest request body; a larger one is answered 413.
@@ -46,8 +52,11 @@ impl FilterKind {
             FilterKind::HttpsRedirect(_) => "https-redirect",
             FilterKind::Allow(_) => "allow",
             FilterKind::Deny(_) => "deny",
+            FilterKind::Cors(_) => "cors",
             FilterKind::ConcurrencyLimit(_) => "concurrency-limit",
             FilterKind::RateLimit(_) => "rate-limit",
+            FilterKind::BasicAuth(_) => "basic-auth",
+            FilterKind::CacheHeaders(_) => "cache-headers",
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",
             FilterKind::MaxBodySize(_) => "max-body-size",

@@ -9,8 +9,11 @@
 //! Kubernetes, sockets or Pingora.
 
 mod acme;
+mod basic_auth;
+mod cache_headers;
 mod certificate;
 mod client_auth;
+mod cors;
 mod filter;
 mod host;
 mod limit;
@@ -23,8 +26,11 @@ mod units;
 mod upstream;
 
 pub use acme::*;
+pub use basic_auth::*;
+pub use cache_headers::*;
 pub use certificate::*;
 pub use client_auth::*;
+pub use cors::*;
 pub use filter::*;
 pub use host::*;
 pub use limit::*;

@@ -30,6 +30,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use crate::passwords;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
@@ -46,4 +47,5 @@ pub struct Shared {
     /// None: off.
     pub access_log: ArcSwapOption<AccessLog>,
     pub metrics: Arc<Metrics>,
+    pub passwords: passwords::Checks,
 }

@@ -6,9 +6,14 @@
 //!
 //! Neither lane knows a filter by its kind: it runs checks and limits on a `RequestView` and applies the edits to a head.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::basic_auth::BasicAuth;
+use super::cache_headers::CacheRule;
+use super::cors::Cors;
 use super::limit::{ConcurrencyLimit, RateLimit};
 use super::request::RequestView;
 use crate::model::{HttpsRedirect, TemplatePart, Variable};
@@ -20,6 +25,11 @@ pub struct FilterChain {
     /// place here already.
     pub concurrency_limits: Vec<ConcurrencyLimit>,
     pub rate_limits: Vec<RateLimit>,
+    /// Asked last: it may take long, and limits bound how often.
+    pub basic_auth: Option<Arc<BasicAuth>>,
+    /// What answers say to browsers; preflights are answered among the checks.
+    pub cors: Option<Arc<Cors>>,
+    pub cache_rules: Vec<CacheRule>,
     pub request_edits: Vec<Edit>,
     pub response_edits: Vec<Edit>,
     /// Of the request, in bytes.
@@ -41,6 +51,7 @@ pub struct AppliedFilter {
 pub enum Check {
     Deny(Vec<IpNet>),
     Allow(Vec<IpNet>),
+    Cors(Arc<Cors>),
     HttpsRedirect(HttpsRedirect),
 }
 

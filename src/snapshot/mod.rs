@@ -9,7 +9,10 @@
 //! Nothing here parses, compiles a pattern, blocks or waits on a lock while a request is looked up; limits take the lock of a
 //! shard, for nanoseconds.
 
+pub mod basic_auth;
+pub mod cache_headers;
 pub mod chain;
+pub mod cors;
 pub mod host;
 pub mod limit;
 pub mod path;

@@ -71,6 +71,8 @@ impl RequestRecord {
 #[derive(Clone, Copy, Debug)]
 pub struct RequestText<'a> {
     pub request_id: &'a str,
+    /// Whose password was right.
+    pub user: Option<&'a str>,
     pub listener: &'a str,
     pub method: &'a str,
     /// As the client sent it: path and query.
@@ -89,6 +91,7 @@ impl<'a> RequestText<'a> {
     pub fn unread(listener: &'a str) -> Self {
         Self {
             request_id: "",
+            user: None,
             listener,
             method: "",
             target: b"",
@@ -232,6 +235,7 @@ pub(crate) mod testing {
     pub(crate) fn text() -> RequestText<'static> {
         RequestText {
             request_id: "r-1",
+            user: Some("ann"),
             listener: "https",
             method: "GET",
             target: b"/a?b=1",

@@ -1,33 +1,54 @@
 //! How a chain acts on a request: checks answer, limits count, edits change heads.
 //!
 //! ```text
-//! RequestView ──► checks ──► concurrency limits ──► rate limits ──► Admission { places, delay }
-//!                   └────────────┴──────────────────────┴─────────► Verdict
+//! RequestView ──► checks ──► concurrency limits ──► rate limits ──► Admission { places, delay, auth } ──► (who is it?)
+//!                   └────────────┴──────────────────────┴───────────────────────────────────────┴──► Verdict
 //! ```
 
 mod access;
+mod basic_auth;
+mod cache_headers;
 mod concurrency_limit;
+mod cors;
 mod headers;
 mod https_redirect;
 mod rate_limit;
 mod words;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::passwords::Checks;
+use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::chain::{Check, FilterChain};
 use crate::snapshot::request::RequestView;
 
+pub use cache_headers::keep;
 pub use concurrency_limit::Places;
+pub use cors::permit;
 pub use headers::apply;
-pub use words::{LimitInWords, in_words, limits_in_words};
+pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};
 
 /// What a check or a limit says to a request it does not let pass.
 #[derive(Debug)]
 pub enum Verdict {
-    Refuse { status: u16, detail: &'static str, fields: Vec<(HeaderName, HeaderValue)> },
-    Redirect { status: u16, location: HeaderValue },
+    Refuse {
+        status: u16,
+        detail: &'static str,
+        fields: Vec<(HeaderName, HeaderValue)>,
+    },
+    Redirect {
+        status: u16,
+        location: HeaderValue,
+    },
+    /// It wanted no more than this; `detail` is for `explain`.
+    Answer {
+        status: u16,
+        detail: &'static str,
+        fields: Vec<(HeaderName, HeaderValue)>,
+    },
 }
 
 impl Verdict {
@@ -42,6 +63,7 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
         let (name, verdict) = match check {
             Check::Deny(networks) => ("deny", access::deny(networks, request)),
             Check::Allow(networks) => ("allow", access::allow(networks, request)),
+            Check::Cors(cors) => ("cors", cors::preflight(cors, request)),
             Check::HttpsRedirect(redirect) => ("https-redirect", https_redirect::run(redirect, request, raw_target)),
         };
         verdict.map(|verdict| (name, verdict))
@@ -55,6 +77,8 @@ pub struct Admission {
     pub places: Places,
     /// To be waited before it goes on.
     pub delay: Duration,
+    /// To be asked who it is, after the delay.
+    pub auth: Option<Arc<BasicAuth>>,
 }
 
 /// Asks checks and limits, and counts the request where it is let pass. The name of the first that does not let it, and what
@@ -71,8 +95,18 @@ pub fn admit(
     let places =
         concurrency_limit::run(&chain.concurrency_limits, request).map_err(|refusal| (CONCURRENCY_LIMIT, refusal))?;
     let delay = rate_limit::run(&chain.rate_limits, request, now).map_err(|refusal| (RATE_LIMIT, refusal))?;
-    Ok(Admission { places, delay })
+    Ok(Admission { places, delay, auth: chain.basic_auth.clone() })
+}
+
+/// Who it is; the name of the filter that knows nobody like that, and what it says.
+pub async fn sign_in(
+    auth: &BasicAuth,
+    passwords: &Checks,
+    headers: &HeaderMap,
+) -> Result<Arc<str>, (&'static str, Verdict)> {
+    basic_auth::run(auth, passwords, headers).await.map_err(|verdict| (BASIC_AUTH, verdict))
 }
 
 const CONCURRENCY_LIMIT: &str = "concurrency-limit";
 const RATE_LIMIT: &str = "rate-limit";
+const BASIC_AUTH: &str = "basic-auth";

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::{CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, concurrency_limit, rate_limit, run};
+use super::{
+    BASIC_AUTH, CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, basic_auth, cache_headers, concurrency_limit, cors, rate_limit,
+    run,
+};
 use crate::model::{LimitMode, LimitName, format_duration};
 use crate::snapshot::chain::FilterChain;
 use crate::snapshot::limit::{Counting, RateLimit, Standing};
@@ -12,7 +15,9 @@ use crate::snapshot::request::RequestView;
 pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str, now: Instant) -> Option<String> {
     if let Some((filter, verdict)) = run(&chain.checks, request, raw_target) {
         return Some(match verdict {
-            Verdict::Refuse { status, detail, .. } => format!("answered {status} by {filter}: {detail}"),
+            Verdict::Refuse { status, detail, .. } | Verdict::Answer { status, detail, .. } => {
+                format!("answered {status} by {filter}: {detail}")
+            }
             Verdict::Redirect { status, location } => {
                 format!("redirected with {status} by {filter} to {}", String::from_utf8_lossy(location.as_bytes()))
             }
@@ -26,7 +31,10 @@ pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str
     if let Some(limit) = full {
         return Some(format!("answered {} by {CONCURRENCY_LIMIT}, as things stand", limit.definition().status));
     }
-    rate_in_words(&chain.rate_limits, request, now)
+    rate_in_words(&chain.rate_limits, request, now).or_else(|| {
+        let asks = chain.basic_auth.is_some() && request.headers.first("authorization").is_none();
+        asks.then(|| format!("answered 401 by {BASIC_AUTH}: the request has no Authorization"))
+    })
 }
 
 fn rate_in_words(limits: &[RateLimit], request: &RequestView<'_>, now: Instant) -> Option<String> {
@@ -62,6 +70,24 @@ pub fn limits_in_words(chain: &FilterChain, request: &RequestView<'_>, now: Inst
         standing: rate_limit::in_words(limit, request, now),
     });
     concurrency.chain(rate).collect()
+}
+
+/// What a filter that lets the request pass makes of it.
+pub struct Note {
+    pub filter: &'static str,
+    pub words: String,
+}
+
+/// Of the filters whose part in the answer is not seen from what they are.
+pub fn notes_in_words(chain: &FilterChain, request: &RequestView<'_>) -> Vec<Note> {
+    let cors = chain.cors.iter().map(|cors| Note { filter: "cors", words: cors::in_words(cors, request) });
+    let auth = chain.basic_auth.iter();
+    let auth = auth.map(|_| Note { filter: BASIC_AUTH, words: basic_auth::in_words(request.headers).into() });
+    let rules = (!chain.cache_rules.is_empty()).then_some(&chain.cache_rules);
+    let caching = rules
+        .into_iter()
+        .map(|rules| Note { filter: "cache-headers", words: cache_headers::in_words(rules, request.path) });
+    cors.chain(auth).chain(caching).collect()
 }
 
 fn named(name: &LimitName, mode: LimitMode) -> String {

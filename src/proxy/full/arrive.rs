@@ -47,10 +47,19 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
         Ok(outcome) => return Ok(outcome),
         Err(refused) => refused,
     };
+    Ok(Some(page(refused, session, ctx)))
+}
+
+/// What a filter that was asked later says.
+pub fn answer_of(filter: &'static str, verdict: Verdict, session: &Session, ctx: &mut Context) -> Answer {
+    judged(filter, verdict, &mut ctx.record).unwrap_or_else(|refused| page(refused, session, ctx))
+}
+
+fn page(refused: Refused, session: &Session, ctx: &mut Context) -> Answer {
     ctx.record.ended = Ended::Refused(refused.by);
     let mut answer = Answer::error(refused.status, &refused.detail, ctx.request_id(), answer::accept(session));
     answer.headers.extend(refused.fields);
-    Ok(Some(answer))
+    answer
 }
 
 /// An ACME authority looks whether this name is ours (RFC 8555 §8.3): before hosts, redirects and checks, on any listener.
@@ -133,7 +142,7 @@ fn admit(
     }
     ctx.admission = match filters::admit(&route.chain, &view, &target.raw, ctx.record.started) {
         Ok(admission) => admission,
-        Err((filter, verdict)) => return judged(filter, verdict, &mut ctx.record),
+        Err((filter, verdict)) => return judged(filter, verdict, &mut ctx.record).map(Some),
     };
     if route.needs.view {
         ctx.view = Some(KeptView::of(&view));
@@ -142,13 +151,14 @@ fn admit(
     act(ctx, route, &Arrival { header, view: &view, target: &target, port, host, forwarded })
 }
 
-fn judged(filter: &'static str, verdict: Verdict, record: &mut RequestRecord) -> Result<Option<Answer>, Refused> {
+fn judged(filter: &'static str, verdict: Verdict, record: &mut RequestRecord) -> Result<Answer, Refused> {
     record.ended = Ended::Refused(filter);
     match verdict {
         Verdict::Refuse { status, detail, fields } => {
             Err(Refused { status, by: filter, detail: detail.into(), fields })
         }
-        Verdict::Redirect { status, location } => Ok(Some(Answer::redirect(status, location))),
+        Verdict::Redirect { status, location } => Ok(Answer::redirect(status, location)),
+        Verdict::Answer { status, fields, .. } => Ok(Answer { headers: fields, ..Answer::empty(status) }),
     }
 }
 

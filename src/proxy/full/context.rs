@@ -27,6 +27,8 @@ pub struct Context {
     pub view: Option<KeptView>,
     /// What it was let pass with: places of its own until it is over.
     pub admission: Admission,
+    /// Who has proven to be who.
+    pub user: Option<Arc<str>>,
     /// Present from the moment it is decided that the request goes to an upstream.
     pub forwarding: Option<Box<Forwarding>>,
 }
@@ -43,6 +45,7 @@ impl Default for Context {
             route: None,
             view: None,
             admission: Admission::default(),
+            user: None,
             forwarding: None,
         }
     }
@@ -66,7 +69,7 @@ impl Context {
         self.request_id.as_str()
     }
 
-    /// What edits are rendered for: as it was matched where some edit has a variable, else the client's side alone.
+    /// What edits are rendered for: as it was matched where some edit has a variable or some rule regards the path, else the client's side alone.
     /// None before the request has arrived.
     pub fn view_for_edits<'a>(&'a self, headers: &'a HeaderMap) -> Option<RequestView<'a>> {
         match &self.view {

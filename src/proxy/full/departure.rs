@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, FORWARDED, HOST, TE, TRAILER};
+use http::header::{AUTHORIZATION, CONNECTION, FORWARDED, HOST, TE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
@@ -17,7 +17,7 @@ use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
 use super::pooled::Turn;
-use crate::model::ForwardedField;
+use crate::model::{ForwardCredentials, ForwardedField};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::client_certificate;
 use crate::proxy::connection::{Connection, address_value};
@@ -75,7 +75,13 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) ->
         // HTTP/1.0 needs no Host; the HTTP/1.1 that we speak does (RFC 9112 §3.2).
         headers.insert(HOST, address);
     }
-    let edits = &forwarding.route.chain.request_edits;
+    let chain = &forwarding.route.chain;
+    if let Some(auth) = &chain.basic_auth
+        && auth.forward == ForwardCredentials::Omit
+    {
+        headers.remove(AUTHORIZATION);
+    }
+    let edits = &chain.request_edits;
     if !edits.is_empty()
         && let Some(view) = ctx.view_for_edits(&session.req_header().headers)
     {

@@ -1,7 +1,7 @@
 //! The full lane: Pingora's `HttpProxy`, steered by the snapshot. It can do everything.
 //!
 //! ```text
-//! request_filter ─► arrive: who, which route, checks, limits ──► (delay) ──► answered by Weir
+//! request_filter ─► arrive: who, which route, checks, limits ──► (delay) ──► (sign-in) ──► answered by Weir
 //!       │ forward
 //! upstream_peer ─► choose an endpoint ─► upstream_request_filter ─► response_filter ─► logging
 //!       ▲                                    │ failed: fail_to_connect / error_while_proxy
@@ -20,6 +20,7 @@ mod forward;
 mod pooled;
 mod reply;
 mod retry;
+mod sign_in;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ impl ProxyHttp for FullLane {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let decision = arrive::decide(&self.shared, session, ctx)?;
         delay::wait(session, ctx).await?;
+        let decision = sign_in::ask(&self.shared, session, ctx, decision).await;
         match decision {
             None => Ok(false),
             Some(answer) => {

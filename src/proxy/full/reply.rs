@@ -1,7 +1,7 @@
 //! An answer on its way to the client: the upstream's, or Weir's own.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, SET_COOKIE, TRAILER};
 use http::{HeaderName, HeaderValue};
@@ -88,10 +88,17 @@ fn converse(session: &mut Session, ctx: &Context) {
 
 fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
     let Some(route) = &ctx.route else { return };
-    let edits = &route.chain.response_edits;
-    if !edits.is_empty()
+    if let Some(cors) = &route.chain.cors {
+        filters::permit(cors, response, &session.req_header().headers);
+    }
+    let (rules, edits) = (&route.chain.cache_rules, &route.chain.response_edits);
+    if (!rules.is_empty() || !edits.is_empty())
         && let Some(view) = ctx.view_for_edits(&session.req_header().headers)
     {
+        // What a check or a filter answers is nothing to keep.
+        if !rules.is_empty() && ctx.record.ended == Ended::Completed {
+            filters::keep(rules, response, view.path, SystemTime::now());
+        }
         filters::apply(edits, response, &view, ctx.request_id());
     }
 }
@@ -228,6 +235,7 @@ fn text<'a>(session: &'a Session, ctx: &'a Context, connection: &'a Connection, 
     let header = |name: HeaderName| request.headers.get(name).map(HeaderValue::as_bytes);
     RequestText {
         request_id: ctx.request_id(),
+        user: ctx.user.as_deref(),
         listener: connection.listener.name.as_str(),
         method: request.method.as_str(),
         target: request.raw_path(),

@@ -49,6 +49,9 @@ impl States {
                 FilterKind::HttpsRedirect(_)
                 | FilterKind::Allow(_)
                 | FilterKind::Deny(_)
+                | FilterKind::Cors(_)
+                | FilterKind::BasicAuth(_)
+                | FilterKind::CacheHeaders(_)
                 | FilterKind::Headers(_)
                 | FilterKind::SecurityHeaders(_)
                 | FilterKind::MaxBodySize(_) => {}

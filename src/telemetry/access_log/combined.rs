@@ -4,7 +4,8 @@
 //! $remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"
 //! ```
 //!
-//! The user is always `-` (Weir does not read credentials to log them), and the time is UTC.
+//! The user is who has proven to be who: nginx logs any name that was tried, which may be a password typed into the wrong field. The
+//! time is UTC.
 
 use std::time::SystemTime;
 
@@ -14,7 +15,9 @@ use crate::timestamp::Timestamp;
 
 pub(super) fn append(out: &mut Vec<u8>, record: &RequestRecord, text: &RequestText<'_>, now: SystemTime) {
     push_display(out, record.client.ip());
-    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(b" - ");
+    escape(out, text.user.unwrap_or("-").as_bytes());
+    out.extend_from_slice(b" [");
     Timestamp::from(now).push_common_log(out);
     out.extend_from_slice(b"] \"");
     escape(out, text.method.as_bytes());
@@ -70,8 +73,14 @@ mod tests {
     #[test]
     fn a_line_is_what_nginx_would_write() {
         let expected =
-            "203.0.113.9 - - [01/Mar/2026:12:00:00 +0000] \"GET /a?b=1 HTTP/1.1\" 200 1024 \"-\" \"curl/8\"\n";
+            "203.0.113.9 - ann [01/Mar/2026:12:00:00 +0000] \"GET /a?b=1 HTTP/1.1\" 200 1024 \"-\" \"curl/8\"\n";
         assert_eq!(line(&record(), &text()), expected);
+    }
+
+    #[test]
+    fn who_has_proven_nothing_is_a_hyphen() {
+        let text = RequestText { user: None, ..text() };
+        assert!(line(&record(), &text).starts_with("203.0.113.9 - - [01/Mar/2026:12:00:00 +0000]"));
     }
 
     #[test]

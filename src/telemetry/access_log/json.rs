@@ -5,6 +5,7 @@
 //! | `time` | when the answer ended, RFC 3339, UTC |
 //! | `request_id`, `client`, `listener` | texts |
 //! | `protocol` | `HTTP/1.0`, `HTTP/1.1`, `HTTP/2.0` |
+//! | `user` | whose password was right (`basic-auth`) |
 //! | `method`, `host`, `target` | as the client sent them; `target` is path and query |
 //! | `status` | a number; 0 where no answer was sent |
 //! | `bytes_in`, `bytes_out` | body bytes |
@@ -48,6 +49,7 @@ pub(super) fn append(out: &mut Vec<u8>, record: &RequestRecord, text: &RequestTe
 fn append_request(line: &mut Line<'_>, record: &RequestRecord, text: &RequestText<'_>) {
     line.text("request_id", text.request_id.as_bytes());
     line.address("client", record.client.ip());
+    line.optional("user", text.user.map(str::as_bytes));
     line.text("listener", text.listener.as_bytes());
     line.text("protocol", record.protocol.as_str().as_bytes());
     line.text("method", text.method.as_bytes());
@@ -176,7 +178,7 @@ mod tests {
     #[test]
     fn a_line_holds_every_documented_field_in_order() {
         let expected = concat!(
-            r#"{"time":"2026-03-01T12:00:00.250Z","request_id":"r-1","client":"203.0.113.9","listener":"https","#,
+            r#"{"time":"2026-03-01T12:00:00.250Z","request_id":"r-1","client":"203.0.113.9","user":"ann","listener":"https","#,
             r#""protocol":"HTTP/1.1","method":"GET","host":"a.test","target":"/a?b=1","status":200,"bytes_in":5,"#,
             r#""bytes_out":1024,"duration_ms":12.345,"route":"api","upstream":"backend","endpoint":"10.0.0.1:8500","#,
             r#""connection":"new","connect_ms":0.250,"first_byte_ms":9.000,"upstream_ms":11.001,"retries":1,"#,
@@ -192,9 +194,11 @@ mod tests {
         let mut record = RequestRecord { endpoint: None, connection: None, tls: None, ..record() };
         (record.first_byte, record.upstream_time) = (None, None);
         record.ended = Ended::Refused("deny");
-        let text = RequestText { route: None, upstream: None, sni: None, user_agent: None, ..text() };
+        let text = RequestText { user: None, route: None, upstream: None, sni: None, user_agent: None, ..text() };
         let value: Value = serde_json::from_str(&line(&record, &text)).unwrap();
-        for absent in ["route", "upstream", "endpoint", "connection", "connect_ms", "first_byte_ms", "upstream_ms"] {
+        for absent in
+            ["user", "route", "upstream", "endpoint", "connection", "connect_ms", "first_byte_ms", "upstream_ms"]
+        {
             assert_eq!(value.get(absent), None, "{absent}");
         }
         assert_eq!((value.get("tls_version"), value.get("user_agent")), (None, None));

@@ -53,7 +53,7 @@ fn every_line_of_every_thread_is_in_the_file_after_finish() {
     }
     writer.finish(LIMIT).unwrap();
     assert_eq!((lines(&path), dropped.value()), (4_001, 0));
-    assert!(fs::read_to_string(&path).unwrap().starts_with("what was there\n203.0.113.9 - - ["));
+    assert!(fs::read_to_string(&path).unwrap().starts_with("what was there\n203.0.113.9 - ann ["));
 }
 
 #[test]

@@ -203,6 +203,9 @@ fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
             FilterKind::HttpsRedirect(_)
             | FilterKind::Allow(_)
             | FilterKind::Deny(_)
+            | FilterKind::Cors(_)
+            | FilterKind::BasicAuth(_)
+            | FilterKind::CacheHeaders(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
             | FilterKind::MaxBodySize(_) => {}

@@ -35,10 +35,12 @@ fuzz_target!(|bytes: &[u8]| {
         if whole {
             let upstream_tls = BTreeMap::new();
             let client_roots = BTreeMap::new();
+            let users = BTreeMap::new();
             let surroundings = Surroundings {
                 previous: None,
                 upstream_tls: &upstream_tls,
                 client_roots: &client_roots,
+                users: &users,
                 metrics: &METRICS,
                 now: Instant::now(),
             };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::limit::{self, LimitPlaces};
 use super::process::all;
-use super::{Lowering, headers};
+use super::{Lowering, basic_auth, cache_headers, cors, headers};
 use crate::defaults;
 use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HttpsRedirect, SecurityHeaders};
 use crate::sources::config::decode::{Field, List};
@@ -38,6 +38,9 @@ fn what_stands_once(kind: &FilterKind) -> String {
         FilterKind::HttpsRedirect(_)
         | FilterKind::Allow(_)
         | FilterKind::Deny(_)
+        | FilterKind::Cors(_)
+        | FilterKind::BasicAuth(_)
+        | FilterKind::CacheHeaders(_)
         | FilterKind::Headers(_)
         | FilterKind::SecurityHeaders(_)
         | FilterKind::MaxBodySize(_) => return format!("\"{}\"", kind.name()),
@@ -65,6 +68,9 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
             }
             FilterKind::Deny(all(Field::Given(at, list)))
         }
+        shapes::Filter::Cors(shape) => FilterKind::Cors(cors::cors(cx, at, shape)),
+        shapes::Filter::BasicAuth(shape) => FilterKind::BasicAuth(basic_auth::basic_auth(cx, at, shape)),
+        shapes::Filter::CacheHeaders(list) => FilterKind::CacheHeaders(cache_headers::cache_headers(cx, at, list)),
         shapes::Filter::RateLimit(shape) => FilterKind::RateLimit(limit::rate_limit(cx, at, shape, places)),
         shapes::Filter::ConcurrencyLimit(shape) => {
             FilterKind::ConcurrencyLimit(limit::concurrency_limit(cx, at, shape, places))

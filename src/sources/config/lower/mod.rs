@@ -10,8 +10,11 @@
 //! reported again.
 
 mod acme;
+mod basic_auth;
+mod cache_headers;
 mod certificate;
 mod client_auth;
+mod cors;
 mod filter;
 mod headers;
 mod health;

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ConcurrencyLimit, Field, List, RateLimit, Table, scalar};
+use super::{BasicAuth, CacheRule, ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
 use crate::defaults;
 
 /// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
@@ -21,10 +21,16 @@ pub enum Filter {
     Allow(List<scalar::Network>),
     /// Not these clients; they get 403. Asked before `allow`.
     Deny(List<scalar::Network>),
+    /// Which other origins' scripts may read answers.
+    Cors(Cors),
     /// How often requests may come.
     RateLimit(RateLimit),
     /// How many requests may be in flight at once.
     ConcurrencyLimit(ConcurrencyLimit),
+    /// Who has neither name nor password gets 401.
+    BasicAuth(BasicAuth),
+    /// How long browsers and caches may keep answers: the first rule that fits decides.
+    CacheHeaders(List<CacheRule>),
     /// Edits of header fields.
     Headers(HeaderEdits),
     /// Fields that tell browsers to be careful; set where the upstream did not send its own.
@@ -117,8 +123,11 @@ impl fmt::Display for Filter {
             Filter::HttpsRedirect(_) => "https-redirect",
             Filter::Allow(_) => "allow",
             Filter::Deny(_) => "deny",
+            Filter::Cors(_) => "cors",
             Filter::RateLimit(_) => "rate-limit",
             Filter::ConcurrencyLimit(_) => "concurrency-limit",
+            Filter::BasicAuth(_) => "basic-auth",
+            Filter::CacheHeaders(_) => "cache-headers",
             Filter::Headers(_) => "headers",
             Filter::SecurityHeaders(_) => "security-headers",
             Filter::MaxBodySize(_) => "max-body-size",

@@ -8,7 +8,10 @@
 //! Every value is a [`Field`], so that it knows its place and that a wrong one costs nothing but itself. Enums are
 //! externally tagged. What a missing key means stands in `defaults`, what keys mean together in `lower`.
 
+mod basic_auth;
+mod cache_headers;
 mod certificate;
+mod cors;
 mod filter;
 mod health;
 mod limit;
@@ -22,7 +25,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::decode::{Either, Field, List, OneOrList, Table};
+pub use basic_auth::*;
+pub use cache_headers::*;
 pub use certificate::*;
+pub use cors::*;
 pub use filter::*;
 pub use health::*;
 pub use limit::*;

@@ -299,7 +299,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
     assert_eq!(host.origin.line, 85);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 100, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 112, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
@@ -440,6 +440,67 @@ fn what_is_not_said_of_a_limit_has_its_default_and_its_place_for_a_name() {
     assert_eq!(limit.counted.ipv6_prefix, Ipv6Prefix::new(64));
     let FilterKind::RateLimit(limit) = &model.hosts[0].routes[0].filters[1].kind else { panic!() };
     assert_eq!(limit.delay, Delay::All);
+}
+
+#[test]
+fn cache_headers_arrive() {
+    let rules = shown(&model(FULL).hosts[0].filters[5].kind);
+    assert_eq!(
+        rules,
+        json!({ "cache-headers": [
+            { "path": "/assets", "extensions": ["js", "css"], "types": [], "effect": { "set": {
+                "cache_control": "public, immutable", "expires": { "after": "365d" }, "upstream": "keep",
+            } } },
+            { "path": null, "extensions": ["map"], "types": ["image/*", "font/woff2"], "effect": { "set": {
+                "cache_control": "max-age=2592000", "expires": { "after": "30d" }, "upstream": "replace",
+            } } },
+            { "path": null, "extensions": [], "types": ["text/html"], "effect": "untouched" },
+        ] })
+    );
+}
+
+#[test]
+fn basic_auth_arrives() {
+    let text = "listeners: { http: { address: ':80' } }\n\
+                hosts: [{ names: ['*'], filters: [{ basic-auth: { file: /etc/users } }], routes: [{ path: /, respond: {} }] }]\n";
+    assert_eq!(
+        [FULL, text].map(|text| {
+            let host = model(text).hosts.remove(0);
+            let auth = host.filters.iter().find(|filter| filter.kind.name() == "basic-auth");
+            shown(&auth.expect("it is there").kind)
+        }),
+        [
+            json!({ "basic-auth": { "file": "/etc/weir/users.htpasswd", "realm": "The \"site\"", "forward": "send" } }),
+            json!({ "basic-auth": { "file": "/etc/users", "realm": "Restricted", "forward": "omit" } }),
+        ]
+    );
+}
+
+#[test]
+fn cors_arrives() {
+    let cors = shown(&model(FULL).hosts[0].filters[6].kind);
+    assert_eq!(
+        cors,
+        json!({ "cors": {
+            "origins": { "listed": [
+                { "exact": "https://a.test" },
+                { "below": { "scheme": "https", "parent": "a.test:8443" } },
+                { "regex": "^(?:https://[a-z]+[.]b[.]test)$" },
+            ] },
+            "methods": ["GET", "PURGE"],
+            "headers": ["X-Token"],
+            "expose": ["X-Total", "X-Page"],
+            "credentials": "allow",
+            "max_age": "1h",
+        } })
+    );
+    let text = "listeners: { http: { address: ':80' } }\n\
+                hosts: [{ names: ['*'], filters: [{ cors: { origins: ['*'] } }], routes: [{ path: /, respond: {} }] }]\n";
+    let cors = model(text).hosts.remove(0).filters.remove(0).kind;
+    let FilterKind::Cors(cors) = cors else { panic!("{cors:?}") };
+    assert_eq!((cors.origins, cors.credentials), (CorsOrigins::Any, Credentials::Omit));
+    assert_eq!((cors.methods.len(), cors.headers.len(), cors.expose.len()), (6, 9, 0));
+    assert_eq!(cors.max_age, seconds(1_728_000));
 }
 
 /// A model with one upstream that has these keys.

@@ -1,10 +1,11 @@
 //! Pieces of HTTP: methods, header names and values, statuses, patterns.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::quantity::whole;
 use super::scalar;
-use crate::model::{self, HeaderTemplate, Pattern, RedirectStatus, TlsVersion};
+use crate::model::{self, Expires, HeaderTemplate, OriginPattern, Pattern, RedirectStatus, TlsVersion};
 
 scalar! {
     /// A request method, in capitals.
@@ -35,6 +36,36 @@ scalar! {
     /// A regular expression, as the Rust `regex` crate reads them: in linear time, without look-around and back-references.
     Regex(Pattern), "a regular expression", regex,
     { "type": "string", "format": "regex" }
+}
+
+scalar! {
+    /// An origin, as `https://a.test` or `https://*.a.test:8443`; `"*"` is every one.
+    CorsOrigin(Option<OriginPattern>), "an origin, as https://a.test", cors_origin,
+    { "type": "string", "pattern": "^([*]|[A-Za-z][A-Za-z0-9+.-]*://[^/]+)$" }
+}
+
+scalar! {
+    /// A regular expression for whole origins, as the Rust `regex` crate reads them.
+    OriginRegex(OriginPattern), "a regular expression", origin_regex,
+    { "type": "string", "format": "regex" }
+}
+
+scalar! {
+    /// A content type without parameters, as `text/html`, or a range of them as `image/*`.
+    MediaRange(model::MediaRange), "a content type, as image/*", model::MediaRange::parse,
+    { "type": "string", "pattern": "^[^/;]+/([^/;]+|[*])$" }
+}
+
+scalar! {
+    /// What follows the last dot of a file's name, without it.
+    Extension(Arc<str>), "an extension, as js", extension,
+    { "type": "string", "pattern": "^[^./]+$" }
+}
+
+scalar! {
+    /// How much later, as `30d` or `1y` (365 days), or `off`.
+    Expiry(Expires), "a duration, as 30d, or off", expiry,
+    { "type": "string", "pattern": "^(off|[0-9]+y|([0-9]+(ms|s|m|h|d|w))+)$" }
 }
 
 scalar! {
@@ -120,6 +151,45 @@ fn regex(text: &str) -> Result<Pattern, String> {
         let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
         format!("\"{}\" is not a regular expression: {reason}", crate::sources::config::tree::abridged(text))
     })
+}
+
+fn extension(text: &str) -> Result<Arc<str>, String> {
+    if let Some(bare) = text.strip_prefix("*.").or(text.strip_prefix('.'))
+        && !bare.is_empty()
+    {
+        return Err(format!("an extension is written without its dot; write \"{bare}\""));
+    }
+    match text.is_empty() || text.contains(['.', '/', '*']) {
+        true => Err(format!("\"{text}\" is not an extension; write what follows the last dot of a name, as \"js\"")),
+        false => Ok(text.to_ascii_lowercase().into()),
+    }
+}
+
+/// nginx's year has 365 days.
+fn expiry(text: &str) -> Result<Expires, String> {
+    const YEAR: u64 = 365 * 86_400;
+    const MOST_YEARS: u64 = 100;
+    if text == "off" {
+        return Ok(Expires::Off);
+    }
+    match text.strip_suffix('y').map(whole::<u64>) {
+        Some(Some(years)) if years <= MOST_YEARS => Ok(Expires::After(Duration::from_secs(years * YEAR))),
+        Some(_) => Err(format!("\"{text}\" is not a duration; write it as \"30d\" or \"1y\"")),
+        None => model::parse_duration(text).map(Expires::After),
+    }
+}
+
+fn cors_origin(text: &str) -> Result<Option<OriginPattern>, String> {
+    match text {
+        "*" => Ok(None),
+        _ => OriginPattern::parse(text).map(Some),
+    }
+}
+
+/// A pattern that was searched for would let in every site that can put it into its name.
+fn origin_regex(text: &str) -> Result<OriginPattern, String> {
+    regex(text)?;
+    regex(&format!("^(?:{text})$")).map(OriginPattern::Regex)
 }
 
 fn status(text: &str) -> Result<u16, String> {
