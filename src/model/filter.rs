@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, RateLimit, RedirectStatus};
+use super::{BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -45,7 +45,40 @@ pub enum FilterKind {
     MaxBodySize(ByteSize),
 }
 
+/// What counts requests, and is known by a name.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit<'a> {
+    Rate(&'a RateLimit),
+    Concurrency(&'a ConcurrencyLimit),
+}
+
+impl<'a> Limit<'a> {
+    pub fn name(self) -> &'a LimitName {
+        match self {
+            Limit::Rate(limit) => &limit.name,
+            Limit::Concurrency(limit) => &limit.name,
+        }
+    }
+}
+
 impl FilterKind {
+    /// The limit that it is, if it is one.
+    pub fn limit(&self) -> Option<Limit<'_>> {
+        match self {
+            FilterKind::RateLimit(limit) => Some(Limit::Rate(limit)),
+            FilterKind::ConcurrencyLimit(limit) => Some(Limit::Concurrency(limit)),
+            FilterKind::HttpsRedirect(_)
+            | FilterKind::Allow(_)
+            | FilterKind::Deny(_)
+            | FilterKind::Cors(_)
+            | FilterKind::BasicAuth(_)
+            | FilterKind::CacheHeaders(_)
+            | FilterKind::Headers(_)
+            | FilterKind::SecurityHeaders(_)
+            | FilterKind::MaxBodySize(_) => None,
+        }
+    }
+
     /// The key it has in the file.
     pub fn name(&self) -> &'static str {
         match self {

@@ -23,7 +23,7 @@ pub use rate::{Counting, RateLimit, RateState, Standing};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{self, Counted, FilterKind, LimitName, Model};
+use crate::model::{self, Counted, Limit, LimitName, Model};
 use key::Keys;
 
 /// What is counted at all limits of a model.
@@ -38,23 +38,14 @@ impl States {
     pub fn of(model: &Model, previous: Option<&States>) -> Self {
         let nothing = Self::default();
         let (previous, mut states) = (previous.unwrap_or(&nothing), Self::default());
-        for filter in model.filters() {
-            match &filter.kind {
-                FilterKind::RateLimit(limit) => {
+        for limit in model.filters().filter_map(|filter| filter.kind.limit()) {
+            match limit {
+                Limit::Rate(limit) => {
                     states.rates.entry(limit.name.clone()).or_insert_with(|| previous.rate(limit));
                 }
-                FilterKind::ConcurrencyLimit(limit) => {
+                Limit::Concurrency(limit) => {
                     states.concurrencies.entry(limit.name.clone()).or_insert_with(|| previous.concurrency(limit));
                 }
-                FilterKind::HttpsRedirect(_)
-                | FilterKind::Allow(_)
-                | FilterKind::Deny(_)
-                | FilterKind::Cors(_)
-                | FilterKind::BasicAuth(_)
-                | FilterKind::CacheHeaders(_)
-                | FilterKind::Headers(_)
-                | FilterKind::SecurityHeaders(_)
-                | FilterKind::MaxBodySize(_) => {}
             }
         }
         states

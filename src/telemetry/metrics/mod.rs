@@ -30,9 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::model::{
-    Action, CertificateSource, FilterKind, LimitName, ListenerName, Model, Route, RouteName, UpstreamName,
-};
+use crate::model::{Action, CertificateSource, Limit, LimitName, ListenerName, Model, Route, RouteName, UpstreamName};
 use crate::snapshot::upstream::UpstreamStatus;
 use crate::tls::Validity;
 
@@ -196,19 +194,10 @@ impl Metrics {
 /// The names of limits on the rate, and of those on concurrency.
 fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
     let (mut rate, mut concurrency) = (BTreeSet::new(), BTreeSet::new());
-    for filter in model.filters() {
-        match &filter.kind {
-            FilterKind::RateLimit(limit) => drop(rate.insert(&limit.name)),
-            FilterKind::ConcurrencyLimit(limit) => drop(concurrency.insert(&limit.name)),
-            FilterKind::HttpsRedirect(_)
-            | FilterKind::Allow(_)
-            | FilterKind::Deny(_)
-            | FilterKind::Cors(_)
-            | FilterKind::BasicAuth(_)
-            | FilterKind::CacheHeaders(_)
-            | FilterKind::Headers(_)
-            | FilterKind::SecurityHeaders(_)
-            | FilterKind::MaxBodySize(_) => {}
+    for limit in model.filters().filter_map(|filter| filter.kind.limit()) {
+        match limit {
+            Limit::Rate(limit) => drop(rate.insert(&limit.name)),
+            Limit::Concurrency(limit) => drop(concurrency.insert(&limit.name)),
         }
     }
     (rate, concurrency)

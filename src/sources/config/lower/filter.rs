@@ -32,20 +32,10 @@ pub fn filters(cx: &Lowering, written: Field<List<shapes::Filter>>, level: Strin
 
 /// A limit that stood twice would count each request twice.
 fn what_stands_once(kind: &FilterKind) -> String {
-    let name = match kind {
-        FilterKind::RateLimit(limit) => &limit.name,
-        FilterKind::ConcurrencyLimit(limit) => &limit.name,
-        FilterKind::HttpsRedirect(_)
-        | FilterKind::Allow(_)
-        | FilterKind::Deny(_)
-        | FilterKind::Cors(_)
-        | FilterKind::BasicAuth(_)
-        | FilterKind::CacheHeaders(_)
-        | FilterKind::Headers(_)
-        | FilterKind::SecurityHeaders(_)
-        | FilterKind::MaxBodySize(_) => return format!("\"{}\"", kind.name()),
-    };
-    format!("\"{}\" with the name \"{name}\"", kind.name())
+    match kind.limit() {
+        Some(limit) => format!("\"{}\" with the name \"{}\"", kind.name(), limit.name()),
+        None => format!("\"{}\"", kind.name()),
+    }
 }
 
 fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlaces) -> FilterKind {
