@@ -26,9 +26,8 @@ impl ExplainQuery {
     /// Reads the part after the question mark; the error says what to write instead.
     pub(super) fn parse(query: &str) -> Result<Self, String> {
         let (mut method, mut url, mut from, mut headers) = (None, None, None, Vec::new());
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decode(value)?;
+        for pair in pairs(query) {
+            let (name, value) = pair?;
             match name {
                 "method" => method = Some(value),
                 "url" => url = Some(value),
@@ -49,17 +48,12 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 
-/// The parameters of an action.
+/// The parameters of an operation.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     pub fn parse(query: &str) -> Result<Self, String> {
-        let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        let decoded = pairs.map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((name.to_owned(), decode(value)?))
-        });
-        decoded.collect::<Result<_, _>>().map(Self)
+        pairs(query).map(|pair| pair.map(|(name, value)| (name.to_owned(), value))).collect::<Result<_, _>>().map(Self)
     }
 
     pub fn get(&self, wanted: &str) -> Option<&str> {
@@ -70,6 +64,14 @@ impl Parameters {
         let given = self.get(wanted).filter(|value| !value.is_empty());
         given.map(str::to_owned).ok_or_else(|| format!("the parameter \"{wanted}\" is missing; write ?{wanted}=…"))
     }
+}
+
+/// Names as they stand, values decoded.
+fn pairs(query: &str) -> impl Iterator<Item = Result<(&str, String), String>> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((name, decode(value)?))
+    })
 }
 
 /// Undoes form encoding: `%HH`, and `+` for a space.
