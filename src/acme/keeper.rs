@@ -304,14 +304,12 @@ impl Work {
         let ordering = Ordering {
             name: &plan.name,
             wanted: &plan.wanted,
-            usable: &|stored| mirror::parse(plan, stored).and_then(|parsed| is_fresh(&parsed, SystemTime::now())),
+            read: &|stored| mirror::parse(plan, stored).and_then(|parsed| fresh(parsed, SystemTime::now())),
             authority: &surroundings.authority,
             storage: &*surroundings.storage,
             publisher: &surroundings.publisher,
         };
-        let stored = ordering.run(found.replaced(&surroundings.settings.directory)).await?;
-        let parsed = mirror::parse(plan, &stored);
-        Ok(parsed.map_err(|error| format!("what the authority sent cannot be used: {error}"))?)
+        ordering.run(found.replaced(&surroundings.settings.directory)).await
     }
 
     async fn note(&self, outcome: Result<Arc<LoadedCertificate>, Failure>, found: Found) -> Result<(), StorageError> {
@@ -365,10 +363,10 @@ impl Found {
 }
 
 /// An order that was gone on with may have become a certificate long ago.
-fn is_fresh(certificate: &LoadedCertificate, now: SystemTime) -> Result<(), String> {
+fn fresh(certificate: Arc<LoadedCertificate>, now: SystemTime) -> Result<Arc<LoadedCertificate>, String> {
     let validity = certificate.validity();
     match validity.not_after - validity.lifetime() / 3 > now {
-        true => Ok(()),
+        true => Ok(certificate),
         false => Err(format!("it is old already: it expires on {}", Timestamp::from(validity.not_after))),
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! The order and its key are stored before anything is proven: whoever is killed in the middle goes on there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
@@ -25,6 +26,7 @@ use super::challenge::{Publisher, acme_type};
 use super::storage::{CertificateStorage, PendingOrder, Secret, StorageError, StoredCertificate};
 use super::words;
 use crate::model::{AcmeCertificate, AcmeDomain, KeyType};
+use crate::tls::LoadedCertificate;
 
 /// The authority looks from several places, and some look again: minutes are usual, more is a hang.
 const POLLING: RetryPolicy =
@@ -37,8 +39,8 @@ const REJECTED_NONCES: u32 = 20;
 pub struct Ordering<'a> {
     pub name: &'a str,
     pub wanted: &'a AcmeCertificate,
-    /// Whether what the authority sends can be served; the error says why not.
-    pub usable: &'a (dyn Fn(&StoredCertificate) -> Result<(), String> + Sync),
+    /// Reads what the authority sends; the error says why it cannot be served.
+    pub read: &'a (dyn Fn(&StoredCertificate) -> Result<Arc<LoadedCertificate>, String> + Sync),
     pub authority: &'a Authority,
     pub storage: &'a dyn CertificateStorage,
     pub publisher: &'a Publisher,
@@ -46,7 +48,7 @@ pub struct Ordering<'a> {
 
 impl Ordering<'_> {
     /// `replaces`: the leaf that the new certificate takes the place of.
-    pub async fn run(&self, replaces: Option<&CertificateDer<'_>>) -> Result<StoredCertificate, Failure> {
+    pub async fn run(&self, replaces: Option<&CertificateDer<'_>>) -> Result<Arc<LoadedCertificate>, Failure> {
         self.publisher.sweep(self.name).await;
         let mut rejected = 0;
         let outcome = loop {
@@ -60,7 +62,7 @@ impl Ordering<'_> {
         outcome
     }
 
-    async fn attempt(&self, replaces: Option<&CertificateDer<'_>>) -> Result<StoredCertificate, Failure> {
+    async fn attempt(&self, replaces: Option<&CertificateDer<'_>>) -> Result<Arc<LoadedCertificate>, Failure> {
         let session = self.authority.connect().await?;
         match self.begin(&session, replaces).await {
             Err(Trouble::Acme(error)) if words::is_unknown_account(&error) => {
@@ -141,24 +143,27 @@ impl Ordering<'_> {
         session.account.new_order(&wanted()).await
     }
 
-    async fn complete(&self, mut begun: Begun, session: &Session) -> Result<StoredCertificate, Failure> {
-        let outcome = self.advance(&mut begun, session).await;
-        let is_over = begun.order.state().status == OrderStatus::Invalid;
-        match &outcome {
-            Ok(certificate) => {
-                if let Err(reason) = (self.usable)(certificate) {
+    async fn complete(&self, mut begun: Begun, session: &Session) -> Result<Arc<LoadedCertificate>, Failure> {
+        let sent = match self.advance(&mut begun, session).await {
+            Ok(sent) => sent,
+            Err(failure) => {
+                // What cannot become a certificate is not gone on with.
+                if begun.order.state().status == OrderStatus::Invalid {
                     self.forget_order().await;
-                    return Err(format!("what the authority sent cannot be used: {reason}").into());
                 }
-                let stored = self.storage.put_certificate(self.name, certificate).await;
-                stored.map_err(|error| error.to_string())?;
-                self.forget_order().await;
+                return Err(failure);
             }
-            // What cannot become a certificate is not gone on with.
-            Err(_) if is_over => self.forget_order().await,
-            Err(_) => {}
-        }
-        outcome
+        };
+        let certificate = match (self.read)(&sent) {
+            Ok(certificate) => certificate,
+            Err(reason) => {
+                self.forget_order().await;
+                return Err(format!("what the authority sent cannot be used: {reason}").into());
+            }
+        };
+        self.storage.put_certificate(self.name, &sent).await.map_err(|error| error.to_string())?;
+        self.forget_order().await;
+        Ok(certificate)
     }
 
     async fn forget_order(&self) {
