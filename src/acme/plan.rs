@@ -77,7 +77,7 @@ impl Plan {
 
     /// What its certificates are known by.
     pub fn about(&self) -> About {
-        let (source, label) = (format!("acme/{}", self.name), format!("acme/{}", self.label()));
+        let (source, label) = (source_of(&self.name), source_of(self.label()));
         About { origin: self.origin.clone(), source: source.into(), label: label.into(), position: self.position }
     }
 
@@ -135,6 +135,17 @@ impl Progress {
     pub fn notes_about(&self, certificate: &LoadedCertificate) -> Option<&CertificateNotes> {
         self.notes.as_ref().filter(|notes| notes.leaf == fingerprint(&certificate.key().cert[0]))
     }
+}
+
+impl Status {
+    /// What its certificate is called among those that are served.
+    pub fn source(&self) -> String {
+        source_of(&self.name)
+    }
+}
+
+fn source_of(name: &str) -> String {
+    format!("acme/{name}")
 }
 
 /// SHA-256, in hexadecimal.

@@ -60,7 +60,7 @@ impl Inspect for Inspector {
     fn certificates(&self) -> Value {
         let app = self.app();
         let mut orders: BTreeMap<String, Status> =
-            app.acme.statuses().into_iter().map(|status| (format!("acme/{}", status.name), status)).collect();
+            app.acme.statuses().into_iter().map(|status| (status.source(), status)).collect();
         let served = app.shared.tls.certificates().store().summaries(SystemTime::now());
         let mut listed: Vec<Value> = served
             .iter()
