@@ -3,6 +3,7 @@
 mod support;
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use support::{
@@ -210,6 +211,34 @@ fn a_listener_moves_between_an_address_and_the_wildcard_that_has_it() {
             (TcpStream::connect(at("127.0.0.2")).is_ok() == (ip != "127.0.0.1")).then_some(())
         });
     }
+}
+
+#[test]
+fn clients_that_connect_while_a_listener_moves_are_answered() {
+    let port = free_address().port();
+    let at = |ip: &str| format!("{ip}:{port}").parse::<SocketAddr>().unwrap();
+    let weir = Weir::start(&listening(&[("a", at("127.0.0.1"))], &saying("0")));
+    let over = AtomicBool::new(false);
+    let (asked, failed) = std::thread::scope(|scope| {
+        let clients = [(); 4].map(|()| {
+            scope.spawn(|| {
+                let mut answers = Vec::new();
+                while !over.load(Relaxed) {
+                    answers.push(request(at("127.0.0.1"), "GET", "/").try_send().map(|answer| answer.status));
+                }
+                answers
+            })
+        });
+        for (number, ip) in ["0.0.0.0", "127.0.0.1"].into_iter().cycle().take(40).enumerate() {
+            weir.reload(&listening(&[("a", at(ip))], &saying(&format!("step-{number}"))));
+        }
+        over.store(true, Relaxed);
+        let answers: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        (answers.len(), answers.iter().filter(|answer| !matches!(answer, Ok(200))).count())
+    });
+    assert!(asked > 1000, "only {asked} were sent");
+    // Between the last look into a queue and its end the kernel may welcome one more.
+    assert!(failed * 500 < asked, "{failed} of {asked} failed");
 }
 
 #[test]

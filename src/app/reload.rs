@@ -69,7 +69,7 @@ impl App {
         parts.access_log = open_access_log(self, &snapshot.model).context("cannot open the access log")?;
         self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));
         let settings = self.settings(&snapshot).context("cannot set TLS up")?;
-        if let Some((name, address, error)) = parts.plane.apply(settings).into_iter().next() {
+        if let Some((name, address, error)) = parts.plane.apply(settings).await.into_iter().next() {
             return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
         self.staple(&mut parts, &snapshot.model);
@@ -144,7 +144,7 @@ impl App {
         };
         let acme = self.acme.prepare(&snapshot.model).await.map_err(|found| beside(found.into()))?;
         let access_log = self.reserve(parts, &snapshot.model, &previous.model).await.map_err(beside)?;
-        self.apply(parts, &snapshot, previous, candidate, access_log);
+        self.apply(parts, &snapshot, previous, candidate, access_log).await;
         self.acme.apply(acme).await;
         // The tasks of the snapshot before end here.
         parts.watchers = watchers;
@@ -196,7 +196,7 @@ impl App {
     }
 
     /// From here on nothing can be refused any more; a part that cannot follow is reported and stays as it was.
-    fn apply(
+    async fn apply(
         &self,
         parts: &mut Parts,
         snapshot: &Arc<Snapshot>,
@@ -211,7 +211,7 @@ impl App {
         self.shared.snapshot.store(snapshot.clone());
         match self.settings(snapshot) {
             Ok(settings) => {
-                for (name, address, error) in parts.plane.apply(settings) {
+                for (name, address, error) in parts.plane.apply(settings).await {
                     tracing::error!(listener = %name, %address, %error, "cannot listen");
                 }
             }

@@ -17,6 +17,7 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -92,24 +93,44 @@ impl ListenerState {
     }
 }
 
-/// Accepts until it is dropped.
-pub async fn accept(socket: TcpListener, listener: Arc<ListenerState>, worker: Arc<Worker>) {
+/// Accepts until it is told to close, by a word or by nobody being left to say it. Who is in the queue then has been
+/// welcomed by the kernel, and is served.
+pub async fn accept(
+    socket: TcpListener,
+    listener: Arc<ListenerState>,
+    worker: Arc<Worker>,
+    mut close: oneshot::Receiver<()>,
+) {
     loop {
-        match socket.accept().await {
-            Ok((stream, peer)) => {
-                let settings = listener.settings.load();
-                let Some(place) = Place::take(&listener, &worker, settings.listener.limits.max_connections) else {
-                    listener.metrics.rejected(Rejection::TooMany);
-                    continue;
-                };
-                tokio::spawn(serve(stream, peer, place, settings.clone(), worker.clone()));
-            }
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut close => break,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(stream, peer, &listener, &worker),
             Err(error) => {
                 // Out of file descriptors, mostly: others must close first.
                 tracing::warn!(listener = %listener.name, %error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+    // The runtime may not have heard of the last ones yet: ask the kernel.
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((stream, peer)) = socket.accept() {
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            admit(stream, peer, &listener, &worker);
+        }
+    }
+}
+
+fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerState>, worker: &Arc<Worker>) {
+    let settings = listener.settings.load();
+    match Place::take(listener, worker, settings.listener.limits.max_connections) {
+        Some(place) => drop(tokio::spawn(serve(stream, peer, place, settings.clone(), worker.clone()))),
+        None => listener.metrics.rejected(Rejection::TooMany),
     }
 }
 

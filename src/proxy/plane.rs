@@ -99,8 +99,8 @@ impl DataPlane {
     }
 
     /// Opens what is new, closes what is gone, and gives the rest its new settings. What cannot be opened is returned;
-    /// the others serve.
-    pub fn apply(&mut self, wanted: Vec<Settings>) -> Vec<(ListenerName, SocketAddr, io::Error)> {
+    /// the others serve. Afterwards nobody is taken in where nothing listens any more.
+    pub async fn apply(&mut self, wanted: Vec<Settings>) -> Vec<(ListenerName, SocketAddr, io::Error)> {
         let gone: Vec<ListenerName> = self
             .listeners
             .iter()
@@ -109,7 +109,7 @@ impl DataPlane {
             })
             .map(|(name, _)| name.clone())
             .collect();
-        gone.iter().for_each(|name| self.close(name));
+        let gone: Vec<_> = gone.iter().filter_map(|name| self.take_out(name)).collect();
         let mut failed = Vec::new();
         for settings in wanted {
             let (name, address) = (settings.listener.name.clone(), settings.listener.address);
@@ -122,7 +122,12 @@ impl DataPlane {
                 }
             }
         }
+        // From here on the workers alone hold what is closed: they empty its queue first.
         self.inherited.clear();
+        for state in gone {
+            self.closed.push(Arc::downgrade(&state));
+            self.tell_all(|done| Command::Close(state.clone(), done)).await;
+        }
         failed
     }
 
@@ -147,13 +152,25 @@ impl DataPlane {
         if ours.into_iter().any(|other| model::overlap(address, other)) { Neighbours::Ours } else { Neighbours::None }
     }
 
-    fn close(&mut self, name: &ListenerName) {
-        let Some(open) = self.listeners.remove(name) else { return };
+    fn take_out(&mut self, name: &ListenerName) -> Option<Arc<ListenerState>> {
+        let open = self.listeners.remove(name)?;
         tracing::info!(listener = %name, address = %open.address, "no longer listening");
-        (0..self.workers.len()).for_each(|worker| self.send(worker, Command::Close(name.clone())));
-        self.closed.push(Arc::downgrade(&open.state));
         // Another listener may want the address: then nobody who connects meanwhile is turned away.
         self.inherited.insert(open.wanted, open.sockets);
+        Some(open.state)
+    }
+
+    /// Returns when every worker has done it.
+    async fn tell_all(&self, command: impl Fn(oneshot::Sender<()>) -> Command) {
+        let told = (0..self.workers.len()).map(|worker| {
+            let (done, answer) = oneshot::channel();
+            self.send(worker, command(done));
+            answer
+        });
+        for answer in told.collect::<Vec<_>>() {
+            // An error says that the thread has ended, and its connections with it.
+            let _ = answer.await;
+        }
     }
 
     fn send(&self, worker: usize, command: Command) {
@@ -174,12 +191,8 @@ impl DataPlane {
     /// Accepts no more and waits until the last connection has ended, or the time is up. Returns how many were left.
     pub async fn drain(&mut self, limit: Duration) -> usize {
         self.listeners.clear();
-        for worker in 0..self.workers.len() {
-            let (done, stopped) = oneshot::channel();
-            self.send(worker, Command::Drain(done));
-            // From then on no connection is added. An error says that the thread has ended, and its connections with it.
-            let _ = stopped.await;
-        }
+        // From then on no connection is added.
+        self.tell_all(Command::Drain).await;
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             let left = self.connections();

@@ -6,7 +6,6 @@
 //!
 //! Nothing on a worker waits for another thread. The control plane speaks to it through one channel.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,14 +15,13 @@ use pingora::apps::HttpServerApp;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::connection::Connection;
 use super::full::FullLane;
 use super::head::Refusal;
 use super::listener::{self, ListenerState};
 use super::{Shared, deadline, http1};
-use crate::model::ListenerName;
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
 use crate::tls::ServerTls;
 
@@ -37,7 +35,8 @@ pub struct Worker {
 
 pub enum Command {
     Listen(Arc<ListenerState>, std::net::TcpListener),
-    Close(ListenerName),
+    /// Accept no more here. Answered as soon as that is so.
+    Close(Arc<ListenerState>, oneshot::Sender<()>),
     /// Accept no more, end what is idle, let the rest finish. Answered as soon as nothing more is accepted.
     Drain(oneshot::Sender<()>),
 }
@@ -113,30 +112,50 @@ impl Drop for OpenConnection {
     }
 }
 
+/// A socket that takes connections.
+struct Accepting {
+    listener: Arc<ListenerState>,
+    close: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// Afterwards no socket of these takes another connection.
+async fn end(sockets: impl Iterator<Item = Accepting>) {
+    for Accepting { close, task, .. } in sockets {
+        drop(close);
+        // An error would be a panic in the task: then it has ended too.
+        let _ = task.await;
+    }
+}
+
 /// Ends when the handle is dropped.
 async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: mpsc::UnboundedReceiver<Command>) {
     let (drain, shutdown) = watch::channel(false);
     let proxy = Arc::new(http_proxy(shared.clone()));
     let worker = Arc::new(Worker { shared, proxy, shutdown, draining: AtomicBool::new(false), connections });
     let sweeper = tokio::spawn(deadline::sweep());
-    let mut accepting: HashMap<ListenerName, Vec<AbortHandle>> = HashMap::new();
+    let mut accepting: Vec<Accepting> = Vec::new();
+    // Whoever waits for an answer to a command may have gone.
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen(state, socket) => match tokio::net::TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let task = tokio::spawn(listener::accept(socket, state.clone(), worker.clone()));
-                    accepting.entry(state.name.clone()).or_default().push(task.abort_handle());
+                    let (close, closed) = oneshot::channel();
+                    let task = tokio::spawn(listener::accept(socket, state.clone(), worker.clone(), closed));
+                    accepting.push(Accepting { listener: state, close, task });
                 }
                 Err(error) => tracing::error!(listener = %state.name, %error, "cannot listen"),
             },
-            Command::Close(name) => accepting.remove(&name).into_iter().flatten().for_each(|task| task.abort()),
+            Command::Close(state, done) => {
+                end(accepting.extract_if(.., |socket| Arc::ptr_eq(&socket.listener, &state))).await;
+                let _ = done.send(());
+            }
             Command::Drain(done) => {
-                accepting.drain().flat_map(|(_, tasks)| tasks).for_each(|task| task.abort());
+                end(accepting.drain(..)).await;
                 // The receivers are the worker's own; they live as long as it does.
                 let _ = drain.send(true);
                 worker.draining.store(true, Ordering::Relaxed);
                 deadline::hurry_idle(http1::LINGER);
-                // Whoever asked may have gone.
                 let _ = done.send(());
                 // Answers that begin from now on say that the connection ends.
                 worker.proxy().http_cleanup().await;
