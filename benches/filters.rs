@@ -27,6 +27,7 @@ fn view(headers: &HeaderMap) -> RequestView<'_> {
         path: "/api/users",
         query: None,
         host: "example.test",
+        port: None,
         headers,
         client: IpAddr::from([203, 0, 113, 7]),
         scheme: Scheme::Https,
@@ -50,7 +51,8 @@ fn checks(c: &mut Criterion) {
             b.iter(|| filters::run(black_box(&deny), &request, "/api/users").is_none());
         });
     }
-    let redirect = [Check::HttpsRedirect(HttpsRedirect { status: RedirectStatus::PermanentRedirect, port: 443 })];
+    let https = HttpsRedirect { status: RedirectStatus::PermanentRedirect, port: 443 };
+    let redirect = [Check::Redirect(Redirecting::Https(https))];
     c.bench_function("https-redirect/not needed", |b| {
         b.iter(|| filters::run(black_box(&redirect), &request, "/api/users").is_none());
     });

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::model::{
     AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires, ForwardCertificate,
-    ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate,
+    ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, LocationForm, OcspStapling, Percent, QueryRewrite, Rate,
     RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamProtocol,
     Verify, WhenAllUnhealthy,
 };
@@ -236,11 +236,26 @@ pub const REDIRECT_STATUS: RedirectStatus = RedirectStatus::Found;
 
 pub const RESPOND_STATUS: u16 = 200;
 
+/// A path that has moved has its parameters still.
+pub const QUERY_REWRITE: QueryRewrite = QueryRewrite::Keep;
+
+/// As nginx writes it; every client reads it.
+pub const LOCATION_FORM: LocationForm = LocationForm::Absolute;
+
 /// https is there to stay, and 308 keeps method and body where 301 turns a POST into a GET.
 pub const HTTPS_REDIRECT_STATUS: RedirectStatus = RedirectStatus::PermanentRedirect;
 
 /// Left out of the URL.
 pub const HTTPS_REDIRECT_PORT: u16 = 443;
+
+/// ingress-nginx's own.
+pub const WWW_REDIRECT_STATUS: RedirectStatus = RedirectStatus::PermanentRedirect;
+
+/// ingress-nginx's own: where an application begins may change.
+pub const APP_ROOT_STATUS: RedirectStatus = RedirectStatus::Found;
+
+/// nginx answers 301, with which a POST becomes a GET.
+pub const TRAILING_SLASH_STATUS: RedirectStatus = RedirectStatus::PermanentRedirect;
 
 /// A year, as browsers' preload lists ask. Without `includeSubDomains`: it would reach hosts that this file does not know.
 pub const HSTS: &str = "max-age=31536000";

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use crate::model::{
-    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart,
+    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, HostName, SecurityHeaders, TemplatePart,
+    WwwForm,
 };
 use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
@@ -19,6 +20,7 @@ use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
 use crate::snapshot::cors::Cors;
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
+use crate::snapshot::redirect::{Redirecting, WWW, WwwRedirect};
 use crate::telemetry::metrics::Metrics;
 
 /// What filters have outside of a chain.
@@ -29,12 +31,24 @@ pub struct Outside<'a> {
     pub metrics: &'a Metrics,
     /// Who may come in by password.
     pub users: &'a UserFiles,
+    /// That the listener's hosts answer to.
+    pub names: &'a [&'a HostName],
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
 /// access add up: to restrict a route further must not open what its listener had closed. Limits add up within a level;
 /// a level that has any replaces those of the outer ones, as in nginx.
 pub fn chain(levels: Levels<'_>, outside: Outside<'_>) -> FilterChain {
+    let mut chain = FilterChain::default();
+    for (filter, level) in in_force(levels) {
+        add(&mut chain, &filter.kind, outside);
+        chain.applied.push(AppliedFilter { name: filter.kind.name(), level, origin: filter.origin.clone() });
+    }
+    chain
+}
+
+/// With the level that each stands at, in the order in which they act.
+pub fn in_force(levels: Levels<'_>) -> Vec<(&Filter, &'static str)> {
     let mut nearest: Vec<(&Filter, &'static str)> = Vec::new();
     for (level, filters) in levels.nearest_first() {
         for filter in filters {
@@ -52,12 +66,7 @@ pub fn chain(levels: Levels<'_>, outside: Outside<'_>) -> FilterChain {
         }
     }
     nearest.sort_by_key(|(filter, _)| position(&filter.kind));
-    let mut chain = FilterChain::default();
-    for (filter, level) in nearest {
-        add(&mut chain, &filter.kind, outside);
-        chain.applied.push(AppliedFilter { name: filter.kind.name(), level, origin: filter.origin.clone() });
-    }
-    chain
+    nearest
 }
 
 /// Where the filters of a route stand.
@@ -89,6 +98,9 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
         | FilterKind::HttpsRedirect(_)
+        | FilterKind::WwwRedirect(_)
+        | FilterKind::AppRoot(_)
+        | FilterKind::TrailingSlash(_)
         | FilterKind::MaxBodySize(_)
         | FilterKind::SecurityHeaders(_)
         | FilterKind::Headers(_) => AddsUp::Never,
@@ -104,17 +116,21 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::Allow(_) => 1,
         FilterKind::Cors(_) => 2,
         FilterKind::HttpsRedirect(_) => 3,
-        FilterKind::ConcurrencyLimit(_) => 4,
-        FilterKind::RateLimit(_) => 5,
-        FilterKind::BasicAuth(_) => 6,
-        FilterKind::MaxBodySize(_) => 7,
-        FilterKind::CacheHeaders(_) => 8,
-        FilterKind::SecurityHeaders(_) => 9,
-        FilterKind::Headers(_) => 10,
+        FilterKind::WwwRedirect(_) => 4,
+        FilterKind::AppRoot(_) => 5,
+        FilterKind::TrailingSlash(_) => 6,
+        FilterKind::ConcurrencyLimit(_) => 7,
+        FilterKind::RateLimit(_) => 8,
+        FilterKind::BasicAuth(_) => 9,
+        FilterKind::MaxBodySize(_) => 10,
+        FilterKind::CacheHeaders(_) => 11,
+        FilterKind::SecurityHeaders(_) => 12,
+        FilterKind::Headers(_) => 13,
     }
 }
 
-fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, users }: Outside<'_>) {
+fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
+    let Outside { states, metrics, users, names } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -123,7 +139,10 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, us
             chain.checks.push(Check::Cors(cors.clone()));
             chain.cors = Some(cors);
         }
-        FilterKind::HttpsRedirect(redirect) => chain.checks.push(Check::HttpsRedirect(redirect.clone())),
+        FilterKind::HttpsRedirect(_)
+        | FilterKind::WwwRedirect(_)
+        | FilterKind::AppRoot(_)
+        | FilterKind::TrailingSlash(_) => chain.checks.extend(redirecting(kind, names).map(Check::Redirect)),
         FilterKind::ConcurrencyLimit(limit) => {
             let (state, metrics) = (states.concurrency(limit), metrics.concurrency_limit(&limit.name));
             chain.concurrency_limits.push(ConcurrencyLimit::new(limit.clone(), state, metrics));
@@ -142,6 +161,33 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, us
             chain.request_edits.extend(edits(request));
             chain.response_edits.extend(edits(response));
         }
+    }
+}
+
+/// None: the filter redirects nobody.
+pub fn redirecting(kind: &FilterKind, names: &[&HostName]) -> Option<Redirecting> {
+    match kind {
+        FilterKind::HttpsRedirect(redirect) => Some(Redirecting::Https(redirect.clone())),
+        FilterKind::WwwRedirect(redirect) => {
+            let is_target = |name: &str| name.starts_with(WWW) == (redirect.to == WwwForm::Www);
+            let targets = names.iter().filter_map(|name| match name {
+                HostName::Exact(name) => is_target(name).then(|| Box::from(&**name)),
+                HostName::Wildcard(_) | HostName::CatchAll => None,
+            });
+            Some(Redirecting::Www(WwwRedirect { to: redirect.to, status: redirect.status, targets: targets.collect() }))
+        }
+        FilterKind::AppRoot(redirect) => Some(Redirecting::AppRoot(redirect.clone())),
+        FilterKind::TrailingSlash(redirect) => Some(Redirecting::TrailingSlash(redirect.clone())),
+        FilterKind::Allow(_)
+        | FilterKind::Deny(_)
+        | FilterKind::Cors(_)
+        | FilterKind::ConcurrencyLimit(_)
+        | FilterKind::RateLimit(_)
+        | FilterKind::BasicAuth(_)
+        | FilterKind::CacheHeaders(_)
+        | FilterKind::Headers(_)
+        | FilterKind::SecurityHeaders(_)
+        | FilterKind::MaxBodySize(_) => None,
     }
 }
 
@@ -216,7 +262,7 @@ mod tests {
 
     fn chain_of(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterChain {
         let metrics = Metrics::new(SystemTime::UNIX_EPOCH);
-        let outside = Outside { states: &States::default(), metrics: &metrics, users: &UserFiles::new() };
+        let outside = Outside { states: &States::default(), metrics: &metrics, users: &UserFiles::new(), names: &[] };
         chain(Levels { listener, host, route }, outside)
     }
 

@@ -51,8 +51,12 @@ pub struct Surroundings<'a> {
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
-    let outside = Outside { states: &limits, metrics: surroundings.metrics, users: surroundings.users };
-    let running = Running { upstreams: &upstreams, outside };
+    let running = Running {
+        upstreams: &upstreams,
+        states: &limits,
+        metrics: surroundings.metrics,
+        users: surroundings.users,
+    };
     let tables = model
         .listeners
         .iter()
@@ -85,7 +89,9 @@ type Upstreams = BTreeMap<UpstreamName, Arc<Upstream>>;
 #[derive(Clone, Copy)]
 struct Running<'a> {
     upstreams: &'a Upstreams,
-    outside: Outside<'a>,
+    states: &'a States,
+    metrics: &'a Metrics,
+    users: &'a UserFiles,
 }
 
 /// The hosts that a listener serves, in the model's order.
@@ -96,6 +102,7 @@ pub fn hosts_of<'m>(model: &'m Model, listener: &model::Listener) -> Vec<&'m mod
 
 fn table(model: &Model, listener: &model::Listener, running: Running<'_>, roots: &ClientRootFiles) -> Table {
     let hosts = hosts_of(model, listener);
+    let served: Vec<_> = hosts.iter().flat_map(|host| &host.names).collect();
     let router = Router::build(&entries(&hosts));
     let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, roots));
     let others =
@@ -106,6 +113,7 @@ fn table(model: &Model, listener: &model::Listener, running: Running<'_>, roots:
         let part = HostPart {
             listener,
             host,
+            served: &served,
             names: names.join(" ").into(),
             certificate_fields: certificate_fields(&terms, others),
             terms: terms.clone(),
@@ -134,6 +142,8 @@ fn certificate_fields(terms: &Terms, others: CertificateFields) -> CertificateFi
 struct HostPart<'m> {
     listener: &'m model::Listener,
     host: &'m model::VirtualHost,
+    /// By the listener, the names of other hosts, too.
+    served: &'m [&'m model::HostName],
     names: Arc<str>,
     terms: Arc<Terms>,
     certificate_fields: CertificateFields,
@@ -150,7 +160,8 @@ pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
 
 fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Route {
     let levels = Levels { listener: &part.listener.filters, host: &part.host.filters, route: &route.filters };
-    let (chain, metrics) = (filters::chain(levels, running.outside), running.outside.metrics);
+    let Running { upstreams, states, metrics, users } = running;
+    let chain = filters::chain(levels, Outside { states, metrics, users, names: part.served });
     Route {
         name: route.name.clone(),
         origin: route.origin.clone(),
@@ -158,7 +169,7 @@ fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Rou
         path: route.matches.path.clone(),
         terms: part.terms.clone(),
         certificate_fields: part.certificate_fields,
-        action: action(&route.action, running.upstreams, metrics),
+        action: action(&route.action, upstreams, metrics),
         needs: needs(&chain),
         chain,
         metrics: metrics.route(route),
@@ -201,6 +212,7 @@ fn forward(forward: &model::Forward, upstream: &Arc<Upstream>, metrics: &Metrics
     Forward {
         upstream: upstream.clone(),
         rewrite: forward.rewrite.path.clone(),
+        query: forward.rewrite.query,
         host: forward.rewrite.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok()),
         timeouts: Timeouts {
             connect: own.connect.unwrap_or(inherited.connect),

@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus};
+use super::{
+    AppRoot, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, HttpsRedirect, LimitName, RateLimit, TrailingSlash, WwwRedirect,
+};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +29,12 @@ pub struct Filter {
 pub enum FilterKind {
     /// Plain requests are sent to the same URL over https.
     HttpsRedirect(HttpsRedirect),
+    /// From a name with `www.` to the one without, or the other way.
+    WwwRedirect(WwwRedirect),
+    /// `/` leads into the application.
+    AppRoot(AppRoot),
+    /// Paths with a slash at the end and without are one.
+    TrailingSlash(TrailingSlash),
     /// Only these clients; others get 403.
     Allow(Vec<IpNet>),
     /// Not these clients; they get 403. Asked before `allow`.
@@ -68,6 +76,9 @@ impl FilterKind {
             FilterKind::RateLimit(limit) => Some(Limit::Rate(limit)),
             FilterKind::ConcurrencyLimit(limit) => Some(Limit::Concurrency(limit)),
             FilterKind::HttpsRedirect(_)
+            | FilterKind::WwwRedirect(_)
+            | FilterKind::AppRoot(_)
+            | FilterKind::TrailingSlash(_)
             | FilterKind::Allow(_)
             | FilterKind::Deny(_)
             | FilterKind::Cors(_)
@@ -83,6 +94,9 @@ impl FilterKind {
     pub fn name(&self) -> &'static str {
         match self {
             FilterKind::HttpsRedirect(_) => "https-redirect",
+            FilterKind::WwwRedirect(_) => "www-redirect",
+            FilterKind::AppRoot(_) => "app-root",
+            FilterKind::TrailingSlash(_) => "trailing-slash",
             FilterKind::Allow(_) => "allow",
             FilterKind::Deny(_) => "deny",
             FilterKind::Cors(_) => "cors",
@@ -95,13 +109,6 @@ impl FilterKind {
             FilterKind::MaxBodySize(_) => "max-body-size",
         }
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HttpsRedirect {
-    pub status: RedirectStatus,
-    /// The port of the https URL; 443 is left out of it.
-    pub port: u16,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -15,8 +15,9 @@ use super::basic_auth::BasicAuth;
 use super::cache_headers::CacheRule;
 use super::cors::Cors;
 use super::limit::{ConcurrencyLimit, RateLimit};
+use super::redirect::Redirecting;
 use super::request::RequestView;
-use crate::model::{HttpsRedirect, TemplatePart, Variable};
+use crate::model::{TemplatePart, Variable};
 
 #[derive(Debug, Default)]
 pub struct FilterChain {
@@ -52,7 +53,7 @@ pub enum Check {
     Deny(Vec<IpNet>),
     Allow(Vec<IpNet>),
     Cors(Arc<Cors>),
-    HttpsRedirect(HttpsRedirect),
+    Redirect(Redirecting),
 }
 
 /// One change to a head.

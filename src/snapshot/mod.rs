@@ -16,6 +16,7 @@ pub mod cors;
 pub mod host;
 pub mod limit;
 pub mod path;
+pub mod redirect;
 pub mod request;
 pub mod rewrite;
 pub mod router;

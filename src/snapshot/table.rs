@@ -11,7 +11,7 @@ use super::request::RequestView;
 use super::router::{Explanation, Found, Router};
 use super::upstream::Upstream;
 use crate::diagnostics::Origin;
-use crate::model::{PathMatch, PathRewrite, Redirect, Retry, RouteName};
+use crate::model::{PathMatch, PathRewrite, QueryRewrite, Redirect, Retry, RouteName};
 use crate::telemetry::metrics::{RouteMetrics, UpstreamMetrics};
 use crate::tls::Terms;
 
@@ -113,6 +113,7 @@ pub enum Action {
 pub struct Forward {
     pub upstream: Arc<Upstream>,
     pub rewrite: Option<PathRewrite>,
+    pub query: QueryRewrite,
     pub host: Option<HeaderValue>,
     pub timeouts: Timeouts,
     pub retry: Retry,

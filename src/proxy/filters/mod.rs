@@ -11,8 +11,8 @@ mod cache_headers;
 mod concurrency_limit;
 mod cors;
 mod headers;
-mod https_redirect;
 mod rate_limit;
+mod redirect;
 mod words;
 
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
             Check::Deny(networks) => ("deny", access::deny(networks, request)),
             Check::Allow(networks) => ("allow", access::allow(networks, request)),
             Check::Cors(cors) => ("cors", cors::preflight(cors, request)),
-            Check::HttpsRedirect(redirect) => ("https-redirect", https_redirect::run(redirect, request, raw_target)),
+            Check::Redirect(redirecting) => (redirect::name(redirecting), redirect::run(redirecting, request, raw_target)),
         };
         verdict.map(|verdict| (name, verdict))
     })

@@ -130,6 +130,7 @@ fn admit(
         path: &target.path,
         query: target.query,
         host: &host,
+        port,
         headers: &header.headers,
         client: client.address,
         scheme: client.scheme,
@@ -148,7 +149,7 @@ fn admit(
         ctx.view = Some(KeptView::of(&view));
     }
     let (host, forwarded) = (host_value.as_deref(), snapshot.model.process.forwarded);
-    act(ctx, route, &Arrival { header, view: &view, target: &target, port, host, forwarded })
+    act(ctx, route, &Arrival { header, view: &view, target: &target, host, forwarded })
 }
 
 fn judged(filter: &'static str, verdict: Verdict, record: &mut RequestRecord) -> Result<Answer, Refused> {
@@ -190,7 +191,9 @@ fn on_its_terms(
 ) -> Option<Result<Option<Answer>, Refused>> {
     let reason = route.terms.judge(agreement(connection)).err()?;
     match filters::run(&route.chain.checks, view, raw) {
-        Some((filter, Verdict::Redirect { status, location })) if reason == Unmet::Plain => {
+        Some((filter, Verdict::Redirect { status, location }))
+            if reason == Unmet::Plain && location.as_bytes().starts_with(b"https:") =>
+        {
             record.ended = Ended::Refused(filter);
             Some(Ok(Some(Answer::redirect(status, location))))
         }
@@ -256,8 +259,6 @@ struct Arrival<'a> {
     header: &'a RequestHeader,
     view: &'a RequestView<'a>,
     target: &'a Resource<'a>,
-    /// Of the client's Host.
-    port: Option<u16>,
     host: Option<&'a HeaderValue>,
     forwarded: ForwardedField,
 }
@@ -271,7 +272,7 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<O
                 let detail = "the request body is larger than the limit";
                 return Err(Refused { by: "max-body-size", ..refused(413, detail) });
             }
-            let forwarding = plan(route, forward, arrival).map_err(|reason| refused(400, reason.to_string()))?;
+            let forwarding = plan(route, forward, arrival).map_err(unwritable)?;
             ctx.forwarding = Some(Box::new(forwarding));
             Ok(None)
         }
@@ -284,7 +285,7 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<O
 
 fn plan(route: &Arc<Route>, forward: &Forward, arrival: &Arrival<'_>) -> Result<Forwarding, BadRewrite> {
     let (view, raw) = (arrival.view, &arrival.target.raw);
-    let target = match rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, raw)? {
+    let target = match rewrite::upstream_target(forward.rewrite.as_ref(), forward.query, &route.path, view, raw)? {
         // An absolute target goes on in origin form; whatever else stands there stands in the URI to the letter.
         Cow::Borrowed(raw) => {
             (arrival.header.uri.path_and_query().map(|path| path.as_str()) != Some(raw)).then(|| raw.into())
@@ -303,9 +304,13 @@ fn plan(route: &Arc<Route>, forward: &Forward, arrival: &Arrival<'_>) -> Result<
     })
 }
 
+fn unwritable(reason: BadRewrite) -> Refused {
+    refused(reason.status(), reason.to_string())
+}
+
 fn redirect_answer(route: &Route, redirect: &Redirect, arrival: &Arrival<'_>) -> Result<Answer, Refused> {
-    let location = rewrite::location(redirect, &route.path, arrival.view, &arrival.target.raw, arrival.port)
-        .map_err(|reason| refused(400, reason.to_string()))?;
+    let location = rewrite::location(redirect, &route.path, arrival.view, &arrival.target.raw)
+        .map_err(unwritable)?;
     let location =
         HeaderValue::try_from(location).map_err(|_| refused(400, "the request's URL cannot be written as a header"))?;
     Ok(Answer::redirect(redirect.status.code(), location))

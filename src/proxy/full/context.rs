@@ -157,6 +157,7 @@ impl KeptView {
             path: &self.path,
             query: None,
             host: &self.host,
+            port: None,
             headers,
             client: self.client,
             scheme: self.scheme,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::limit::{self, LimitPlaces};
 use super::process::all;
-use super::{Lowering, basic_auth, cache_headers, cors, headers};
+use super::{Lowering, basic_auth, cache_headers, cors, headers, redirect};
 use crate::defaults;
-use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HttpsRedirect, SecurityHeaders};
+use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, SecurityHeaders};
 use crate::sources::config::decode::{Field, List};
 use crate::sources::config::shapes::{self, TextOrOff, scalar};
 use crate::sources::config::tree::NodeId;
@@ -40,10 +40,10 @@ fn what_stands_once(kind: &FilterKind) -> String {
 
 fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlaces) -> FilterKind {
     match shape {
-        shapes::Filter::HttpsRedirect(shape) => FilterKind::HttpsRedirect(HttpsRedirect {
-            status: shape.status.scalar_or(defaults::HTTPS_REDIRECT_STATUS),
-            port: shape.port.scalar_or(defaults::HTTPS_REDIRECT_PORT),
-        }),
+        shapes::Filter::HttpsRedirect(shape) => FilterKind::HttpsRedirect(redirect::https(shape)),
+        shapes::Filter::WwwRedirect(shape) => FilterKind::WwwRedirect(redirect::www(cx, at, shape)),
+        shapes::Filter::AppRoot(shape) => FilterKind::AppRoot(redirect::app_root(cx, at, shape)),
+        shapes::Filter::TrailingSlash(shape) => FilterKind::TrailingSlash(redirect::trailing_slash(cx, at, shape)),
         shapes::Filter::Allow(list) => {
             if list.is_empty() {
                 let help = "write whom, as allow: [10.0.0.0/8], or deny: [0.0.0.0/0, \"::/0\"] for nobody";

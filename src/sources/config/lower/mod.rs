@@ -23,6 +23,7 @@ mod limit;
 mod listener;
 mod names;
 mod process;
+mod redirect;
 mod retry;
 mod rewrite;
 mod route;

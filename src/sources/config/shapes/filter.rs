@@ -6,7 +6,10 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{BasicAuth, CacheRule, ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
+use super::{
+    AppRoot, BasicAuth, CacheRule, ConcurrencyLimit, Cors, Either, Field, HttpsRedirect, List, RateLimit, SlashWord, Table,
+    TrailingSlash, WwwRedirect, WwwWord, scalar,
+};
 use crate::defaults;
 
 /// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
@@ -17,6 +20,12 @@ use crate::defaults;
 pub enum Filter {
     /// Plain requests are sent to the same URL over https.
     HttpsRedirect(HttpsRedirect),
+    /// From `www.a.test` to `a.test` or the other way, where the other is among the names of a host on the same listener.
+    WwwRedirect(Either<WwwWord, WwwRedirect>),
+    /// Leads from `/` into the application. The query is dropped.
+    AppRoot(Either<scalar::SentTarget, AppRoot>),
+    /// One spelling for each path: the other is redirected to it.
+    TrailingSlash(Either<SlashWord, TrailingSlash>),
     /// Only these clients; others get 403.
     Allow(List<scalar::Network>),
     /// Not these clients; they get 403. Asked before `allow`.
@@ -44,17 +53,6 @@ fn allow_bare_words(schema: &mut Schema) {
     if let Some(kinds) = schema.get_mut("oneOf").and_then(|kinds| kinds.as_array_mut()) {
         kinds.push(json!({ "enum": ["https-redirect", "security-headers"] }));
     }
-}
-
-/// The redirect of plain requests to https.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with status and port")]
-pub struct HttpsRedirect {
-    #[schemars(extend("default" = defaults::HTTPS_REDIRECT_STATUS.code()))]
-    pub status: Field<scalar::RedirectCode>,
-    /// The port of the https URL.
-    #[schemars(extend("default" = defaults::HTTPS_REDIRECT_PORT))]
-    pub port: Field<scalar::Port>,
 }
 
 /// Edits of the request on its way up and of the answer on its way down.
@@ -121,6 +119,9 @@ impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Filter::HttpsRedirect(_) => "https-redirect",
+            Filter::WwwRedirect(_) => "www-redirect",
+            Filter::AppRoot(_) => "app-root",
+            Filter::TrailingSlash(_) => "trailing-slash",
             Filter::Allow(_) => "allow",
             Filter::Deny(_) => "deny",
             Filter::Cors(_) => "cors",

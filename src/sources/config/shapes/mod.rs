@@ -17,6 +17,7 @@ mod health;
 mod limit;
 mod listener;
 mod process;
+mod redirect;
 mod route;
 pub mod scalar;
 mod upstream;
@@ -34,6 +35,7 @@ pub use health::*;
 pub use limit::*;
 pub use listener::*;
 pub use process::*;
+pub use redirect::*;
 pub use route::*;
 pub use upstream::*;
 

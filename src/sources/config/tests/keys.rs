@@ -319,7 +319,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
         shown(&route.action),
         json!({ "forward": {
             "upstream": "full",
-            "rewrite": { "path": { "prefix": "/v2" }, "host": "inner.test:82" },
+            "rewrite": { "path": { "prefix": "/v2" }, "query": "drop", "host": "inner.test:82" },
             "timeouts": { "request": "44s", "connect": "41s", "read": "42s", "write": "43s" },
             // What the route does not say is the upstream's.
             "retry": {
@@ -336,7 +336,9 @@ fn keys_of_a_host_and_its_routes_arrive() {
 #[test]
 fn the_other_actions_arrive() {
     let routes = &model(FULL).hosts[0].routes;
-    let nothing = json!({ "status": 302, "scheme": null, "host": null, "port": null, "path": null });
+    let nothing = json!({
+        "status": 302, "scheme": null, "host": null, "port": null, "path": null, "query": "keep", "form": "absolute",
+    });
     let redirect = |changes: Value| {
         let mut redirect = nothing.clone();
         redirect.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -348,12 +350,49 @@ fn the_other_actions_arrive() {
     assert_eq!(shown(&routes[2].action), redirect(json!({ "path": { "prefix": "/to" } })));
     let regex = json!({ "path": { "regex": { "pattern": "^/user/(.*)$", "replacement": "/u/$1" } } });
     assert_eq!(shown(&routes[3].action), redirect(regex));
+    let bare = json!({ "path": { "full": "/bare/?from=bare" }, "query": "drop", "form": "relative" });
+    assert_eq!(shown(&routes[5].action), redirect(bare));
+    let own = json!({ "path": { "regex": { "pattern": "^/u/(?<id>[0-9]+)$", "replacement": "/user?id=${id}" } } });
+    assert_eq!(shown(&routes[6].action), redirect(own), "the pattern is the route's");
     let respond = json!({ "status": 418, "headers": [["Content-Type", "text/plain"]], "body": "short" });
     assert_eq!(shown(&routes[4].action), json!({ "respond": respond }));
     let names: Vec<_> = routes.iter().map(|route| route.name.as_str()).collect();
-    let expected =
-        ["everything", "example.org=/old", "example.org/moved", "example.org~^/user/(.*)$", "example.org=/status"];
+    let expected = [
+        "everything",
+        "example.org=/old",
+        "example.org/moved",
+        "example.org~^/user/(.*)$",
+        "example.org=/status",
+        "example.org=/bare",
+        "example.org~^/u/(?<id>[0-9]+)$",
+    ];
     assert_eq!(names, expected);
+}
+
+#[test]
+fn redirecting_filters_arrive() {
+    let filters = |text: &str| -> Vec<Value> {
+        let model = model(text);
+        model.hosts[0].routes.iter().rev().flat_map(|route| &route.filters).take(3).map(|f| shown(&f.kind)).collect()
+    };
+    let text = "listeners: { http: { address: ':80' } }\n\
+                hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, \
+                filters: [{ www-redirect: to-apex }, { app-root: /app }, { trailing-slash: remove }] }] }]\n";
+    assert_eq!(
+        [filters(FULL), filters(text)],
+        [
+            [
+                json!({ "www-redirect": { "to": "www", "status": 301 } }),
+                json!({ "app-root": { "path": "/app?first", "status": 307, "form": "relative" } }),
+                json!({ "trailing-slash": { "spelling": "with", "status": 303, "form": "relative" } }),
+            ],
+            [
+                json!({ "www-redirect": { "to": "apex", "status": 308 } }),
+                json!({ "app-root": { "path": "/app", "status": 302, "form": "absolute" } }),
+                json!({ "trailing-slash": { "spelling": "without", "status": 308, "form": "absolute" } }),
+            ],
+        ]
+    );
 }
 
 #[test]
