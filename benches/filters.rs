@@ -19,6 +19,7 @@ use weir::model::{
 use weir::proxy::filters;
 use weir::snapshot::chain::{Check, Edit, EditValue, FilterChain};
 use weir::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
+use weir::snapshot::redirect::Redirecting;
 use weir::snapshot::request::RequestView;
 
 fn view(headers: &HeaderMap) -> RequestView<'_> {

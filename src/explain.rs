@@ -166,12 +166,7 @@ fn choose_listener(snapshot: &Snapshot, scheme: Scheme, port: Option<u16>) -> Re
         .ok_or_else(|| format!("no listener speaks {}", scheme.as_str()))
 }
 
-fn assemble(
-    listener: &Listener,
-    table: &Table,
-    view: &RequestView<'_>,
-    target: &Resource<'_>,
-) -> Explanation {
+fn assemble(listener: &Listener, table: &Table, view: &RequestView<'_>, target: &Resource<'_>) -> Explanation {
     let verdicts = table.explain(view);
     let route_of = |id: RouteId| table.route(id.host, id.route);
     let won = verdicts.routes.iter().find(|candidate| candidate.verdict == Verdict::Won);

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use crate::model::{
-    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, HostName, SecurityHeaders, TemplatePart,
-    WwwForm,
+    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart,
 };
 use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
@@ -20,7 +19,7 @@ use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
 use crate::snapshot::cors::Cors;
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
-use crate::snapshot::redirect::{Redirecting, WWW, WwwRedirect};
+use crate::snapshot::redirect::{Redirecting, Served, WwwRedirect};
 use crate::telemetry::metrics::Metrics;
 
 /// What filters have outside of a chain.
@@ -31,8 +30,7 @@ pub struct Outside<'a> {
     pub metrics: &'a Metrics,
     /// Who may come in by password.
     pub users: &'a UserFiles,
-    /// That the listener's hosts answer to.
-    pub names: &'a [&'a HostName],
+    pub served: &'a Served,
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
@@ -130,7 +128,7 @@ fn position(kind: &FilterKind) -> u8 {
 }
 
 fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
-    let Outside { states, metrics, users, names } = outside;
+    let Outside { states, metrics, users, served } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -142,7 +140,7 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
         FilterKind::HttpsRedirect(_)
         | FilterKind::WwwRedirect(_)
         | FilterKind::AppRoot(_)
-        | FilterKind::TrailingSlash(_) => chain.checks.extend(redirecting(kind, names).map(Check::Redirect)),
+        | FilterKind::TrailingSlash(_) => chain.checks.extend(redirecting(kind, served).map(Check::Redirect)),
         FilterKind::ConcurrencyLimit(limit) => {
             let (state, metrics) = (states.concurrency(limit), metrics.concurrency_limit(&limit.name));
             chain.concurrency_limits.push(ConcurrencyLimit::new(limit.clone(), state, metrics));
@@ -164,17 +162,12 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
     }
 }
 
-/// None: the filter redirects nobody.
-pub fn redirecting(kind: &FilterKind, names: &[&HostName]) -> Option<Redirecting> {
+/// None: it is no filter that redirects.
+pub fn redirecting(kind: &FilterKind, served: &Served) -> Option<Redirecting> {
     match kind {
         FilterKind::HttpsRedirect(redirect) => Some(Redirecting::Https(redirect.clone())),
         FilterKind::WwwRedirect(redirect) => {
-            let is_target = |name: &str| name.starts_with(WWW) == (redirect.to == WwwForm::Www);
-            let targets = names.iter().filter_map(|name| match name {
-                HostName::Exact(name) => is_target(name).then(|| Box::from(&**name)),
-                HostName::Wildcard(_) | HostName::CatchAll => None,
-            });
-            Some(Redirecting::Www(WwwRedirect { to: redirect.to, status: redirect.status, targets: targets.collect() }))
+            Some(Redirecting::Www(WwwRedirect { to: redirect.to, status: redirect.status, served: served.clone() }))
         }
         FilterKind::AppRoot(redirect) => Some(Redirecting::AppRoot(redirect.clone())),
         FilterKind::TrailingSlash(redirect) => Some(Redirecting::TrailingSlash(redirect.clone())),
@@ -262,7 +255,12 @@ mod tests {
 
     fn chain_of(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterChain {
         let metrics = Metrics::new(SystemTime::UNIX_EPOCH);
-        let outside = Outside { states: &States::default(), metrics: &metrics, users: &UserFiles::new(), names: &[] };
+        let outside = Outside {
+            states: &States::default(),
+            metrics: &metrics,
+            users: &UserFiles::new(),
+            served: &Served::default(),
+        };
         chain(Levels { listener, host, route }, outside)
     }
 

@@ -7,6 +7,7 @@
 //! What runs already (health, connections in flight, resolved endpoints, what limits have counted, counters) is carried over by name. Nothing
 //! here reads a file, a clock or the network.
 
+mod circles;
 mod filters;
 mod lint;
 
@@ -26,6 +27,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
 use crate::snapshot::limit::States;
+use crate::snapshot::redirect::Served;
 use crate::snapshot::router::{HostEntry, Router};
 use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Respond, Route, Table, Timeouts};
 use crate::snapshot::upstream::Upstream;
@@ -51,12 +53,8 @@ pub struct Surroundings<'a> {
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
-    let running = Running {
-        upstreams: &upstreams,
-        states: &limits,
-        metrics: surroundings.metrics,
-        users: surroundings.users,
-    };
+    let running =
+        Running { upstreams: &upstreams, states: &limits, metrics: surroundings.metrics, users: surroundings.users };
     let tables = model
         .listeners
         .iter()
@@ -102,7 +100,7 @@ pub fn hosts_of<'m>(model: &'m Model, listener: &model::Listener) -> Vec<&'m mod
 
 fn table(model: &Model, listener: &model::Listener, running: Running<'_>, roots: &ClientRootFiles) -> Table {
     let hosts = hosts_of(model, listener);
-    let served: Vec<_> = hosts.iter().flat_map(|host| &host.names).collect();
+    let served = served(model, &hosts);
     let router = Router::build(&entries(&hosts));
     let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, roots));
     let others =
@@ -142,11 +140,21 @@ fn certificate_fields(terms: &Terms, others: CertificateFields) -> CertificateFi
 struct HostPart<'m> {
     listener: &'m model::Listener,
     host: &'m model::VirtualHost,
-    /// By the listener, the names of other hosts, too.
-    served: &'m [&'m model::HostName],
+    served: &'m Served,
     names: Arc<str>,
     terms: Arc<Terms>,
     certificate_fields: CertificateFields,
+}
+
+/// The names that hosts answer to, for whom asks.
+fn served(model: &Model, hosts: &[&model::VirtualHost]) -> Served {
+    let asks = model.filters().any(|filter| matches!(filter.kind, model::FilterKind::WwwRedirect(_)));
+    let names = hosts.iter().filter(|_| asks).flat_map(|host| &host.names);
+    let exact = names.filter_map(|name| match name {
+        model::HostName::Exact(name) => Some(Box::from(&**name)),
+        model::HostName::Wildcard(_) | model::HostName::CatchAll => None,
+    });
+    Arc::new(exact.collect())
 }
 
 /// Hosts as the router takes them.
@@ -161,7 +169,7 @@ pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
 fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Route {
     let levels = Levels { listener: &part.listener.filters, host: &part.host.filters, route: &route.filters };
     let Running { upstreams, states, metrics, users } = running;
-    let chain = filters::chain(levels, Outside { states, metrics, users, names: part.served });
+    let chain = filters::chain(levels, Outside { states, metrics, users, served: part.served });
     Route {
         name: route.name.clone(),
         origin: route.origin.clone(),

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::units::ByteSize;
 use super::{
-    AppRoot, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, HttpsRedirect, LimitName, RateLimit, TrailingSlash, WwwRedirect,
+    AppRoot, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, HttpsRedirect, LimitName, RateLimit, TrailingSlash,
+    WwwRedirect,
 };
 use crate::diagnostics::Origin;
 

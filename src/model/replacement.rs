@@ -142,8 +142,7 @@ mod tests {
     #[test]
     fn groups_are_found_by_number_and_by_name() {
         let read = parse("/$1x/${2}0/${rest}/$$1?of=$0&x").unwrap();
-        let path =
-            [text("/"), Piece::Group(1), text("x/"), Piece::Group(2), text("0/"), Piece::Group(2), text("/$1")];
+        let path = [text("/"), Piece::Group(1), text("x/"), Piece::Group(2), text("0/"), Piece::Group(2), text("/$1")];
         assert_eq!(read.path(), path);
         assert_eq!(read.query(), Some(&[text("of="), Piece::Group(0), text("&x")][..]));
         assert_eq!(read.as_str(), "/$1x/${2}0/${rest}/$$1?of=$0&x");
@@ -154,7 +153,10 @@ mod tests {
     fn every_mistake_is_told() {
         let group = |group: &str| BadReplacement::NoGroup { group: group.into() };
         let bare = |name: &str| BadReplacement::Bare { name: name.into() };
-        assert_eq!(parse("/$20/${no}/$rest/$?$uri"), Err(vec![group("20"), group("no"), bare("rest"), BadReplacement::Dollar, bare("uri")]));
+        assert_eq!(
+            parse("/$20/${no}/$rest/$?$uri"),
+            Err(vec![group("20"), group("no"), bare("rest"), BadReplacement::Dollar, bare("uri")])
+        );
         assert_eq!(parse("/${}/${1"), Err(vec![BadReplacement::Dollar, BadReplacement::Dollar]));
     }
 }

@@ -8,10 +8,13 @@
 //! for that.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::request::RequestView;
 use super::rewrite::{BadRewrite, PathWriter, origin, push_raw, push_visible};
-use crate::model::{AppRoot, HttpsRedirect, LocationForm, RedirectStatus, Scheme, SlashSpelling, TrailingSlash, WwwForm};
+use crate::model::{
+    AppRoot, HttpsRedirect, LocationForm, RedirectStatus, Scheme, SlashSpelling, TrailingSlash, WwwForm,
+};
 
 #[derive(Debug)]
 pub enum Redirecting {
@@ -25,9 +28,11 @@ pub enum Redirecting {
 pub struct WwwRedirect {
     pub to: WwwForm,
     pub status: RedirectStatus,
-    /// Names that are served on the listener, of the form that is redirected to.
-    pub targets: HashSet<Box<str>>,
+    pub served: Served,
 }
+
+/// The names that a listener's hosts answer to, wildcards left out.
+pub type Served = Arc<HashSet<Box<str>>>;
 
 impl Redirecting {
     pub fn status(&self) -> RedirectStatus {
@@ -65,8 +70,8 @@ fn https(redirect: &HttpsRedirect, request: &RequestView<'_>, raw: &str) -> Opti
 fn www(redirect: &WwwRedirect, request: &RequestView<'_>, raw: &str) -> Option<String> {
     let bare = request.host.strip_prefix(WWW);
     let target = match (redirect.to, bare) {
-        (WwwForm::Apex, Some(bare)) => redirect.targets.get(bare),
-        (WwwForm::Www, None) => redirect.targets.get(&*format!("{WWW}{}", request.host)),
+        (WwwForm::Apex, Some(bare)) => redirect.served.get(bare),
+        (WwwForm::Www, None) => redirect.served.get(&*format!("{WWW}{}", request.host)),
         (WwwForm::Apex, None) | (WwwForm::Www, Some(_)) => None,
     }?;
     let mut location = origin(request.scheme, target, request.port, raw.len());
@@ -74,7 +79,7 @@ fn www(redirect: &WwwRedirect, request: &RequestView<'_>, raw: &str) -> Option<S
     Some(location)
 }
 
-pub const WWW: &str = "www.";
+const WWW: &str = "www.";
 
 fn app_root(redirect: &AppRoot, request: &RequestView<'_>) -> Option<String> {
     (request.path == "/").then(|| {
@@ -144,14 +149,21 @@ mod tests {
     #[test]
     fn a_name_is_redirected_only_to_one_that_is_served() {
         let to = |to, targets: &[&str]| {
-            let targets = targets.iter().map(|name| (*name).into()).collect();
-            Redirecting::Www(WwwRedirect { to, status: RedirectStatus::Found, targets })
+            let served = Arc::new(targets.iter().map(|name| (*name).into()).collect());
+            Redirecting::Www(WwwRedirect { to, status: RedirectStatus::Found, served })
         };
         let (apex, www) = (to(WwwForm::Apex, &["a.test"]), to(WwwForm::Www, &["www.a.test"]));
         let of = |redirect, host| location(redirect, Scheme::Https, host, "//x");
         assert_eq!(of(&apex, "www.a.test").as_deref(), Some("https://a.test:8080//x?q=1"));
         assert_eq!(of(&www, "a.test").as_deref(), Some("https://www.a.test:8080//x?q=1"));
-        for (redirect, host) in [(&apex, "a.test"), (&apex, "www.b.test"), (&apex, "www.www.a.test"), (&www, "www.a.test"), (&www, "b.a.test"), (&www, "")] {
+        for (redirect, host) in [
+            (&apex, "a.test"),
+            (&apex, "www.b.test"),
+            (&apex, "www.www.a.test"),
+            (&www, "www.a.test"),
+            (&www, "b.a.test"),
+            (&www, ""),
+        ] {
             assert_eq!(of(redirect, host), None, "{host}");
         }
     }
@@ -163,7 +175,8 @@ mod tests {
         for path in ["/", "/a/", "/a.js", "/a/b.c", "/.well-known/openid-configuration"] {
             assert_eq!(with(path), None, "{path}");
         }
-        let without = |path| location(&slash(SlashSpelling::Without, LocationForm::Absolute), Scheme::Http, "a.test", path);
+        let without =
+            |path| location(&slash(SlashSpelling::Without, LocationForm::Absolute), Scheme::Http, "a.test", path);
         assert_eq!(without("/a%2/").as_deref(), Some("http://a.test:8080/a%252?q=1"));
         assert_eq!([without("/"), without("/a")], [None, None]);
     }

@@ -144,7 +144,9 @@ fn rewritten(
     };
     let (path, added) = match rewrite {
         None => return Ok(untouched),
-        Some(PathRewrite::Full(text)) => (expand(text.path(), None, PathWriter::default()).finish(), query_of(text, None)),
+        Some(PathRewrite::Full(text)) => {
+            (expand(text.path(), None, PathWriter::default()).finish(), query_of(text, None))
+        }
         Some(PathRewrite::Prefix(replacement)) => match replace_prefix(replacement, matched, request.path) {
             Some(path) => (path, None),
             None => return Ok(untouched),
@@ -160,9 +162,9 @@ fn rewritten(
     Ok(Rewritten::Target(joined(path, added, kept)))
 }
 
-/// What is written comes first, as in nginx.
+/// What is written comes first, as in nginx; a query that is there but empty says nothing.
 fn joined(mut target: String, added: Option<String>, kept: Option<&str>) -> String {
-    let added = added.filter(|added| !added.is_empty());
+    let (added, kept) = (added.filter(|added| !added.is_empty()), kept.filter(|kept| !kept.is_empty()));
     for (query, separator) in [(added.as_deref(), '?'), (kept, if added.is_some() { '&' } else { '?' })] {
         if let Some(query) = query {
             target.push(separator);

@@ -64,7 +64,9 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
             Check::Deny(networks) => ("deny", access::deny(networks, request)),
             Check::Allow(networks) => ("allow", access::allow(networks, request)),
             Check::Cors(cors) => ("cors", cors::preflight(cors, request)),
-            Check::Redirect(redirecting) => (redirect::name(redirecting), redirect::run(redirecting, request, raw_target)),
+            Check::Redirect(redirecting) => {
+                (redirect::name(redirecting), redirect::run(redirecting, request, raw_target))
+            }
         };
         verdict.map(|verdict| (name, verdict))
     })

@@ -309,8 +309,7 @@ fn unwritable(reason: BadRewrite) -> Refused {
 }
 
 fn redirect_answer(route: &Route, redirect: &Redirect, arrival: &Arrival<'_>) -> Result<Answer, Refused> {
-    let location = rewrite::location(redirect, &route.path, arrival.view, &arrival.target.raw)
-        .map_err(unwritable)?;
+    let location = rewrite::location(redirect, &route.path, arrival.view, &arrival.target.raw).map_err(unwritable)?;
     let location =
         HeaderValue::try_from(location).map_err(|_| refused(400, "the request's URL cannot be written as a header"))?;
     Ok(Answer::redirect(redirect.status.code(), location))

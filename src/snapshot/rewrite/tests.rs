@@ -36,7 +36,9 @@ impl<'a> Sent<'a> {
     }
 
     fn upstream(&self, matched: &PathMatch, rewrite: Option<&PathRewrite>) -> Result<String, BadRewrite> {
-        self.with_view(|view| upstream_target(rewrite, self.query, matched, view, &self.resource.raw).map(Cow::into_owned))
+        self.with_view(|view| {
+            upstream_target(rewrite, self.query, matched, view, &self.resource.raw).map(Cow::into_owned)
+        })
     }
 
     fn location(&self, redirect: &Redirect) -> Result<String, BadRewrite> {
@@ -138,7 +140,12 @@ fn captures_fill_the_replacement() {
         ("/u/7/edit", "^/u/(?<id>[0-9]+)", "/users/${id}x", "/users/7x/edit"),
         ("/a/b", "^/(a)/(b)(c)?$", "/${1}0/$2x/$3/$$1/{}", "/a0/bx/$1/%7B%7D"),
         ("/p/7?x=1", "^/p/(.*)", "/show?id=$1&of=p", "/show?id=7&of=p&x=1"),
-        ("/p/a&b=c;%2B%3F%23%25 d?x".replace(' ', "%20").leak(), "^/p/(.*)", "/show?id=$1", "/show?id=a%26b=c%3B%2B%3F%23%25%20d&x"),
+        (
+            "/p/a&b=c;%2B%3F%23%25 d?x".replace(' ', "%20").leak(),
+            "^/p/(.*)",
+            "/show?id=$1",
+            "/show?id=a%26b=c%3B%2B%3F%23%25%20d&x",
+        ),
         ("/v1/v1", "v1", "v2", "/v2/v1"),
         ("/a/b", "^/a/", "", "/b"),
         ("/a%20b%2525/c", "^/(.*)/c$", "/%20$1", "/%20a%20b%2525"),

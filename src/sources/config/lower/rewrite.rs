@@ -66,12 +66,7 @@ pub fn path_rewrite(cx: &Lowering, keys: PathKeys, route: RoutePath<'_>) -> Opti
     keys.regex.given().and_then(|(at, shape)| regex_rewrite(cx, at, shape, route))
 }
 
-fn regex_rewrite(
-    cx: &Lowering,
-    at: NodeId,
-    shape: shapes::RegexRewrite,
-    route: RoutePath<'_>,
-) -> Option<PathRewrite> {
+fn regex_rewrite(cx: &Lowering, at: NodeId, shape: shapes::RegexRewrite, route: RoutePath<'_>) -> Option<PathRewrite> {
     let pattern = match (&shape.pattern, route.by) {
         // It has been reported if it could not be read.
         (Field::Absent, MatchedBy::Regex | MatchedBy::Unknown) => route.pattern.cloned(),

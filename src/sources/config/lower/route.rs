@@ -10,8 +10,8 @@ use super::upstream::Upstreams;
 use super::{Lowering, filter, headers, retry};
 use crate::defaults;
 use crate::model::{
-    Action, FieldMatch, Forward, LocationForm, PathMatch, Redirect, Respond, Rewrite, Route, RouteMatch, RouteName, RouteTimeouts,
-    Scheme, UpstreamName, ValueMatch,
+    Action, FieldMatch, Forward, LocationForm, PathMatch, Redirect, Respond, Rewrite, Route, RouteMatch, RouteName,
+    RouteTimeouts, Scheme, UpstreamName, ValueMatch,
 };
 use crate::sources::config::decode::{Either, Field, List, Table};
 use crate::sources::config::shapes::{self, FieldCondition, FieldWord, scalar};

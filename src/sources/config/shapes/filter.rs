@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    AppRoot, BasicAuth, CacheRule, ConcurrencyLimit, Cors, Either, Field, HttpsRedirect, List, RateLimit, SlashWord, Table,
-    TrailingSlash, WwwRedirect, WwwWord, scalar,
+    AppRoot, BasicAuth, CacheRule, ConcurrencyLimit, Cors, Either, Field, HttpsRedirect, List, RateLimit, SlashWord,
+    Table, TrailingSlash, WwwRedirect, WwwWord, scalar,
 };
 use crate::defaults;
 

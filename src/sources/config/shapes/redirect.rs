@@ -30,7 +30,12 @@ pub enum WwwWord {
 
 /// The redirect between a name with `www.` and the one without. Scheme, port, path and query stay.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "to-www, to-apex, or a map with to and status")]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "to-www, to-apex, or a map with to and status"
+)]
 #[schemars(extend("required" = ["to"]))]
 pub struct WwwRedirect {
     pub to: Field<WwwWord>,
@@ -40,7 +45,12 @@ pub struct WwwRedirect {
 
 /// Where the application begins.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a path, or a map with path, status and relative")]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a path, or a map with path, status and relative"
+)]
 #[schemars(extend("required" = ["path"]))]
 pub struct AppRoot {
     pub path: Field<scalar::SentTarget>,
