@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use crate::model::{
     AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires, ForwardCertificate,
-    ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, LocationForm, OcspStapling,
-    Percent, QueryRewrite, Rate, RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm,
-    UpstreamCaching, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    ForwardCredentials, ForwardedField, Http2, Intercept, KeyType, LbPolicy, LimitKey, LimitMode, LocationForm,
+    OcspStapling, Percent, QueryRewrite, Rate, RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion,
+    TsigAlgorithm, UpstreamCaching, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -238,6 +238,12 @@ pub const RESPOND_STATUS: u16 = 200;
 
 /// A path that has moved has its parameters still.
 pub const QUERY_REWRITE: QueryRewrite = QueryRewrite::Keep;
+
+/// nginx's own: what an application says of its errors is its own business.
+pub const INTERCEPT: Intercept = Intercept::Own;
+
+/// ingress-nginx's own.
+pub const ERROR_PAGE_PATH: &str = "/";
 
 /// As nginx writes it; every client reads it.
 pub const LOCATION_FORM: LocationForm = LocationForm::Absolute;

@@ -22,6 +22,8 @@ const DOORS: &[(&str, &[&str])] = &[
     // A door to the outside each. Nobody but `app` and `cli` may know of files.
     ("sources", &["defaults", "diagnostics", "model"]),
     ("tls", &["diagnostics", "model", "timestamp"]),
+    // Files of pages. What is filled in on the request path is what was read.
+    ("error_pages", &["diagnostics", "model"]),
     // Files of users. What is asked on the request path is what was read.
     ("passwords", &["diagnostics", "model"]),
     // `tls`: whose certificates are asked about, and where the answers go.
@@ -29,16 +31,16 @@ const DOORS: &[(&str, &[&str])] = &[
     // `tls`: what a handshake agreed on is logged. `snapshot`: endpoints' statuses are shown as metrics.
     ("telemetry", &["model", "snapshot", "timestamp", "tls"]),
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
-    ("snapshot", &["diagnostics", "model", "passwords", "telemetry", "tls"]),
+    ("snapshot", &["diagnostics", "error_pages", "model", "passwords", "telemetry", "tls"]),
     // `telemetry`, `tls`: handed through into the snapshot.
-    ("compile", &["diagnostics", "model", "passwords", "snapshot", "telemetry", "tls"]),
+    ("compile", &["diagnostics", "error_pages", "model", "passwords", "snapshot", "telemetry", "tls"]),
     ("http_client", &["tls"]),
     // `tls`: what is ordered is shown there. It knows no file of Weir's: its storage is the authority's business.
     ("acme", &["diagnostics", "http_client", "model", "timestamp", "tls"]),
     ("discovery", &["snapshot"]),
     ("health", &["model", "snapshot"]),
     // Serves what it is given: it knows no file, no control plane and nobody who looks at it.
-    ("proxy", &["model", "passwords", "snapshot", "telemetry", "tls"]),
+    ("proxy", &["error_pages", "model", "passwords", "snapshot", "telemetry", "tls"]),
     // `proxy`: the very checks and keys that serve.
     ("explain", &["diagnostics", "model", "proxy", "snapshot"]),
     // Sees the program through its own trait `Inspect`, which `app` implements.
@@ -52,6 +54,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "compile",
             "diagnostics",
             "discovery",
+            "error_pages",
             "explain",
             "health",
             "model",

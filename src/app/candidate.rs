@@ -16,6 +16,7 @@ use std::time::{Instant, SystemTime};
 use crate::acme;
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
+use crate::error_pages::{self, PageFiles};
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::passwords::{self, UserFiles};
 use crate::snapshot::Snapshot;
@@ -32,6 +33,7 @@ pub struct Candidate {
     /// Whom an ACME authority's own certificate is verified against, beside the system's.
     acme_roots: acme::Roots,
     users: Arc<UserFiles>,
+    pages: Arc<PageFiles>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -45,6 +47,7 @@ pub struct InForce {
     client_roots: Arc<ClientRootFiles>,
     acme_roots: acme::Roots,
     users: Arc<UserFiles>,
+    pages: Arc<PageFiles>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -60,6 +63,7 @@ impl Candidate {
             client_roots: Arc::default(),
             acme_roots: acme::Roots::new(),
             users: Arc::default(),
+            pages: Arc::default(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -84,6 +88,8 @@ impl Candidate {
         self.diagnostics.extend(found);
         let (users, found) = passwords::load_users(model);
         self.diagnostics.extend(found);
+        let (pages, found) = error_pages::load_pages(model);
+        self.diagnostics.extend(found);
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();
@@ -99,7 +105,7 @@ impl Candidate {
         let complete = complete && !is_on_demand;
         self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
         (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
-        (self.client_roots, self.users) = (Arc::new(client_roots), Arc::new(users));
+        (self.client_roots, self.users, self.pages) = (Arc::new(client_roots), Arc::new(users), Arc::new(pages));
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
@@ -112,6 +118,7 @@ impl Candidate {
             upstream_tls: &self.upstream_tls,
             client_roots: &self.client_roots,
             users: &self.users,
+            pages: &self.pages,
             metrics,
             now: Instant::now(),
         };
@@ -131,6 +138,7 @@ impl Candidate {
             client_roots: self.client_roots.clone(),
             acme_roots: self.acme_roots.clone(),
             users: self.users.clone(),
+            pages: self.pages.clone(),
             files: self.files.clone(),
         }
     }
@@ -147,6 +155,7 @@ impl Candidate {
             && self.client_roots == in_force.client_roots
             && self.acme_roots == in_force.acme_roots
             && self.users == in_force.users
+            && self.pages == in_force.pages
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

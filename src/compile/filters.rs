@@ -10,14 +10,18 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::Upstreams;
+use crate::error_pages::PageFiles;
 use crate::model::{
-    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart,
+    self, CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, PageFile, PageSource,
+    SecurityHeaders, TemplatePart,
 };
 use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
 use crate::snapshot::cors::Cors;
+use crate::snapshot::error_pages::{ErrorPages, Rule, Source};
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
 use crate::snapshot::redirect::{Redirecting, Served, WwwRedirect};
 use crate::telemetry::metrics::Metrics;
@@ -31,6 +35,9 @@ pub struct Outside<'a> {
     /// Who may come in by password.
     pub users: &'a UserFiles,
     pub served: &'a Served,
+    /// That error pages may come from.
+    pub upstreams: &'a Upstreams,
+    pub pages: &'a PageFiles,
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
@@ -95,6 +102,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::BasicAuth(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
+        | FilterKind::ErrorPages(_)
         | FilterKind::HttpsRedirect(_)
         | FilterKind::WwwRedirect(_)
         | FilterKind::AppRoot(_)
@@ -122,13 +130,14 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::BasicAuth(_) => 9,
         FilterKind::MaxBodySize(_) => 10,
         FilterKind::CacheHeaders(_) => 11,
-        FilterKind::SecurityHeaders(_) => 12,
-        FilterKind::Headers(_) => 13,
+        FilterKind::ErrorPages(_) => 12,
+        FilterKind::SecurityHeaders(_) => 13,
+        FilterKind::Headers(_) => 14,
     }
 }
 
 fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
-    let Outside { states, metrics, users, served } = outside;
+    let Outside { states, metrics, users, served, .. } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -154,6 +163,7 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
         FilterKind::CacheHeaders(CacheHeaders(rules)) => {
             chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();
         }
+        FilterKind::ErrorPages(pages) => chain.error_pages = Some(Arc::new(error_pages(pages, outside))),
         FilterKind::SecurityHeaders(preset) => chain.response_edits.extend(security_headers(preset)),
         FilterKind::Headers(HeaderEdits { request, response }) => {
             chain.request_edits.extend(edits(request));
@@ -178,10 +188,35 @@ pub fn redirecting(kind: &FilterKind, served: &Served) -> Option<Redirecting> {
         | FilterKind::RateLimit(_)
         | FilterKind::BasicAuth(_)
         | FilterKind::CacheHeaders(_)
+        | FilterKind::ErrorPages(_)
         | FilterKind::Headers(_)
         | FilterKind::SecurityHeaders(_)
         | FilterKind::MaxBodySize(_) => None,
     }
+}
+
+/// Of those that would be shown for errors before there is a route.
+pub fn error_pages_of(levels: Levels<'_>, outside: Outside<'_>) -> Option<Arc<ErrorPages>> {
+    let definition = in_force(levels).into_iter().find_map(|(filter, _)| filter.kind.error_pages())?;
+    Some(Arc::new(error_pages(definition, outside)))
+}
+
+/// A page whose files could not be read shows nothing.
+fn error_pages(definition: &model::ErrorPages, Outside { upstreams, pages, .. }: Outside<'_>) -> ErrorPages {
+    let source = |source: &PageSource| match source {
+        PageSource::Files(files) => {
+            let page = |file: &PageFile| pages.get(&(file.file.clone(), file.format)).cloned();
+            let files: Vec<_> = files.iter().filter_map(page).collect();
+            (!files.is_empty()).then_some(Source::Files(files))
+        }
+        PageSource::Upstream { name, path } => {
+            Some(Source::Upstream { upstream: upstreams.get(name)?.clone(), path: path.clone() })
+        }
+    };
+    let rule = |page: &model::ErrorPage| {
+        Some(Rule { statuses: page.statuses.clone(), source: source(&page.source)?, answered: page.answered })
+    };
+    ErrorPages { intercept: definition.intercept, rules: definition.pages.iter().filter_map(rule).collect() }
 }
 
 fn edits(set: &EditSet) -> impl Iterator<Item = Edit> {
@@ -229,7 +264,7 @@ mod tests {
 
     use super::*;
     use crate::diagnostics::Origin;
-    use crate::model::{self, ByteSize, Counted, Ipv6Prefix, LimitKey, LimitMode, LimitName};
+    use crate::model::{ByteSize, Counted, Ipv6Prefix, LimitKey, LimitMode, LimitName};
 
     fn filter(kind: FilterKind) -> Filter {
         Filter { origin: Origin::builtin(), kind }
@@ -260,6 +295,8 @@ mod tests {
             metrics: &metrics,
             users: &UserFiles::new(),
             served: &Served::default(),
+            upstreams: &Upstreams::new(),
+            pages: &PageFiles::new(),
         };
         chain(Levels { listener, host, route }, outside)
     }

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::error_pages::PageFiles;
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
 use crate::passwords::UserFiles;
 use crate::snapshot::Snapshot;
@@ -44,6 +45,8 @@ pub struct Surroundings<'a> {
     pub client_roots: &'a ClientRootFiles,
     /// Who may come in by password, by file.
     pub users: &'a UserFiles,
+    /// What is shown instead of errors, by file.
+    pub pages: &'a PageFiles,
     /// Hands out counters, the same for the same name.
     pub metrics: &'a Metrics,
     pub now: Instant,
@@ -53,8 +56,13 @@ pub struct Surroundings<'a> {
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
-    let running =
-        Running { upstreams: &upstreams, states: &limits, metrics: surroundings.metrics, users: surroundings.users };
+    let running = Running {
+        upstreams: &upstreams,
+        states: &limits,
+        metrics: surroundings.metrics,
+        users: surroundings.users,
+        pages: surroundings.pages,
+    };
     let tables = model
         .listeners
         .iter()
@@ -90,6 +98,14 @@ struct Running<'a> {
     states: &'a States,
     metrics: &'a Metrics,
     users: &'a UserFiles,
+    pages: &'a PageFiles,
+}
+
+impl<'a> Running<'a> {
+    fn outside(self, served: &'a Served) -> Outside<'a> {
+        let Self { upstreams, states, metrics, users, pages } = self;
+        Outside { states, metrics, users, served, upstreams, pages }
+    }
 }
 
 /// The hosts that a listener serves, in the model's order.
@@ -117,9 +133,12 @@ fn table(model: &Model, listener: &model::Listener, running: Running<'_>, roots:
             terms: terms.clone(),
         };
         let routes = host.routes.iter().map(|r| Arc::new(route(&part, r, running))).collect();
-        Host { terms, routes }
+        let levels = Levels { listener: &listener.filters, host: &host.filters, route: &[] };
+        Host { terms, routes, pages: filters::error_pages_of(levels, running.outside(&served)) }
     });
-    Table::new(router, built.collect(), terms(None))
+    let levels = Levels { listener: &listener.filters, ..Levels::default() };
+    let pages = filters::error_pages_of(levels, running.outside(&served));
+    Table::new(router, built.collect(), terms(None), pages)
 }
 
 fn asks_for_certificates(model: &Model) -> bool {
@@ -168,8 +187,7 @@ pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
 
 fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Route {
     let levels = Levels { listener: &part.listener.filters, host: &part.host.filters, route: &route.filters };
-    let Running { upstreams, states, metrics, users } = running;
-    let chain = filters::chain(levels, Outside { states, metrics, users, served: part.served });
+    let chain = filters::chain(levels, running.outside(part.served));
     Route {
         name: route.name.clone(),
         origin: route.origin.clone(),
@@ -177,10 +195,10 @@ fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Rou
         path: route.matches.path.clone(),
         terms: part.terms.clone(),
         certificate_fields: part.certificate_fields,
-        action: action(&route.action, upstreams, metrics),
+        action: action(&route.action, running.upstreams, running.metrics),
         needs: needs(&chain),
         chain,
-        metrics: metrics.route(route),
+        metrics: running.metrics.route(route),
     }
 }
 

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::units::ByteSize;
 use super::{
-    AppRoot, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, HttpsRedirect, LimitName, RateLimit, TrailingSlash,
-    WwwRedirect,
+    AppRoot, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, ErrorPages, HttpsRedirect, LimitName, RateLimit,
+    TrailingSlash, WwwRedirect,
 };
 use crate::diagnostics::Origin;
 
@@ -48,6 +48,8 @@ pub enum FilterKind {
     BasicAuth(BasicAuth),
     /// How long browsers and caches may keep an answer.
     CacheHeaders(CacheHeaders),
+    /// Own pages instead of errors.
+    ErrorPages(ErrorPages),
     Headers(HeaderEdits),
     SecurityHeaders(SecurityHeaders),
     /// The largest request body; a larger one is answered 413.
@@ -85,10 +87,16 @@ impl FilterKind {
             | FilterKind::Cors(_)
             | FilterKind::BasicAuth(_)
             | FilterKind::CacheHeaders(_)
+            | FilterKind::ErrorPages(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
             | FilterKind::MaxBodySize(_) => None,
         }
+    }
+
+    /// The pages that it shows, if it shows some.
+    pub fn error_pages(&self) -> Option<&ErrorPages> {
+        if let FilterKind::ErrorPages(pages) = self { Some(pages) } else { None }
     }
 
     /// The key it has in the file.
@@ -105,6 +113,7 @@ impl FilterKind {
             FilterKind::RateLimit(_) => "rate-limit",
             FilterKind::BasicAuth(_) => "basic-auth",
             FilterKind::CacheHeaders(_) => "cache-headers",
+            FilterKind::ErrorPages(_) => "error-pages",
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",
             FilterKind::MaxBodySize(_) => "max-body-size",

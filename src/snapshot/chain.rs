@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use super::basic_auth::BasicAuth;
 use super::cache_headers::CacheRule;
 use super::cors::Cors;
+use super::error_pages::ErrorPages;
 use super::limit::{ConcurrencyLimit, RateLimit};
 use super::redirect::Redirecting;
 use super::request::RequestView;
@@ -31,6 +32,7 @@ pub struct FilterChain {
     /// What answers say to browsers; preflights are answered among the checks.
     pub cors: Option<Arc<Cors>>,
     pub cache_rules: Vec<CacheRule>,
+    pub error_pages: Option<Arc<ErrorPages>>,
     pub request_edits: Vec<Edit>,
     pub response_edits: Vec<Edit>,
     /// Of the request, in bytes.

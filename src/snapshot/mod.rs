@@ -13,6 +13,7 @@ pub mod basic_auth;
 pub mod cache_headers;
 pub mod chain;
 pub mod cors;
+pub mod error_pages;
 pub mod host;
 pub mod limit;
 pub mod path;

@@ -10,6 +10,7 @@ mod basic_auth;
 mod cache_headers;
 mod concurrency_limit;
 mod cors;
+mod error_pages;
 mod headers;
 mod rate_limit;
 mod redirect;
@@ -28,6 +29,7 @@ use crate::snapshot::request::RequestView;
 pub use cache_headers::keep;
 pub use concurrency_limit::Places;
 pub use cors::permit;
+pub use error_pages::{choose, content_type};
 pub use headers::apply;
 pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};
 

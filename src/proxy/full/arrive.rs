@@ -24,6 +24,7 @@ use crate::proxy::filters::{self, Verdict};
 use crate::proxy::head;
 use crate::proxy::request_id::RequestId;
 use crate::snapshot::Snapshot;
+use crate::snapshot::error_pages::ErrorPages;
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
 use crate::snapshot::request::RequestView;
@@ -57,7 +58,7 @@ pub fn answer_of(filter: &'static str, verdict: Verdict, session: &Session, ctx:
 
 fn page(refused: Refused, session: &Session, ctx: &mut Context) -> Answer {
     ctx.record.ended = Ended::Refused(refused.by);
-    let mut answer = Answer::error(refused.status, &refused.detail, ctx.request_id(), answer::accept(session));
+    let mut answer = Answer::error(refused.status, refused.detail, ctx.request_id(), answer::accept(session));
     answer.headers.extend(refused.fields);
     answer
 }
@@ -71,7 +72,7 @@ fn challenge_answer(shared: &Shared, header: &RequestHeader) -> Option<Answer> {
     }
     let body = shared.tls.challenges().key_authorization(std::str::from_utf8(token).ok()?)?;
     let kind = (http::header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    Some(Answer { status: 200, headers: vec![kind], body })
+    Some(Answer { headers: vec![kind], body, ..Answer::empty(200) })
 }
 
 /// A request that is answered with an error before it could go anywhere.
@@ -135,7 +136,7 @@ fn admit(
         client: client.address,
         scheme: client.scheme,
     };
-    let route = locate(snapshot, connection, &view)?;
+    let route = locate(snapshot, connection, &view, &mut ctx.pages)?;
     route.metrics.begin();
     ctx.route = Some(route.clone());
     if let Some(outcome) = on_its_terms(route, connection, &view, &target.raw, &mut ctx.record) {
@@ -167,11 +168,16 @@ fn locate<'s>(
     snapshot: &'s Snapshot,
     connection: &Connection,
     view: &RequestView<'_>,
+    pages: &mut Option<Arc<ErrorPages>>,
 ) -> Result<&'s Arc<Route>, Refused> {
     match connection.listener.table(snapshot).map(|table| table.find(view)) {
         Some(Lookup::Route(route)) => Ok(route),
-        Some(Lookup::NoHost) => Err(refused(404, "no such host here")),
-        Some(Lookup::NoRoute(terms)) => {
+        Some(Lookup::NoHost(shown)) => {
+            *pages = shown.cloned();
+            Err(refused(404, "no such host here"))
+        }
+        Some(Lookup::NoRoute(terms, shown)) => {
+            *pages = shown.cloned();
             // Not even that is for everybody to know.
             terms.judge(agreement(connection)).map_err(unmet)?;
             Err(refused(404, "nothing is served at this path"))
@@ -278,7 +284,14 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<O
         }
         Action::Redirect(redirect) => redirect_answer(route, redirect, arrival).map(Some),
         Action::Respond(respond) => {
-            Ok(Some(Answer { status: respond.status, headers: respond.headers.clone(), body: respond.body.clone() }))
+            // As nginx's `return` with a status alone.
+            let is_bare_error = respond.status >= 400 && respond.body.is_empty();
+            Ok(Some(Answer {
+                status: respond.status,
+                headers: respond.headers.clone(),
+                body: respond.body.clone(),
+                error: is_bare_error.then_some(Cow::Borrowed("")),
+            }))
         }
     }
 }

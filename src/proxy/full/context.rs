@@ -14,6 +14,7 @@ use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
 use crate::proxy::filters::Admission;
 use crate::proxy::request_id::RequestId;
+use crate::snapshot::error_pages::ErrorPages;
 use crate::snapshot::request::RequestView;
 use crate::snapshot::table::{Action, Forward, Route};
 use crate::snapshot::upstream::Lease;
@@ -27,6 +28,10 @@ pub struct Context {
     pub view: Option<KeptView>,
     /// What it was let pass with: places of its own until it is over.
     pub admission: Admission,
+    /// Of the listener or the host, where no route was found.
+    pub pages: Option<Arc<ErrorPages>>,
+    /// By a page.
+    pub replaced: Replaced,
     /// Who has proven to be who.
     pub user: Option<Arc<str>>,
     /// Present from the moment it is decided that the request goes to an upstream.
@@ -45,6 +50,8 @@ impl Default for Context {
             route: None,
             view: None,
             admission: Admission::default(),
+            pages: None,
+            replaced: Replaced::Nothing,
             user: None,
             forwarding: None,
         }
@@ -65,6 +72,14 @@ impl Context {
         };
     }
 
+    /// What is shown instead of errors of this request.
+    pub fn error_pages(&self) -> Option<Arc<ErrorPages>> {
+        match &self.route {
+            Some(route) => route.chain.error_pages.clone(),
+            None => self.pages.clone(),
+        }
+    }
+
     pub fn request_id(&self) -> &str {
         self.request_id.as_str()
     }
@@ -77,6 +92,18 @@ impl Context {
             None => Some(self.client?.bare_view(headers)),
         }
     }
+}
+
+/// What a page stands in the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    Nothing,
+    /// An error of Weir's own.
+    Own,
+    /// The upstream's answer, of whose body so many bytes were dropped.
+    Upstream {
+        dropped: usize,
+    },
 }
 
 /// A request on its way to an upstream.

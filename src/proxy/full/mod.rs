@@ -17,6 +17,8 @@ mod delay;
 mod departure;
 mod failure;
 mod forward;
+mod page;
+mod page_upstream;
 mod pooled;
 mod reply;
 mod retry;
@@ -36,17 +38,19 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::Shared;
 pub use affinity::Affinity;
-use context::Context;
+use context::{Context, Replaced};
 use departure::Place;
+use page_upstream::Fetcher;
 use pooled::Connected;
 
 pub struct FullLane {
     shared: Arc<Shared>,
+    fetcher: Fetcher,
 }
 
 impl FullLane {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, fetcher: Fetcher::new() }
     }
 }
 
@@ -68,7 +72,7 @@ impl ProxyHttp for FullLane {
         match decision {
             None => Ok(false),
             Some(answer) => {
-                reply::answer(session, ctx, answer).await?;
+                reply::answer(&self.fetcher, session, ctx, answer).await?;
                 Ok(true)
             }
         }
@@ -125,17 +129,20 @@ impl ProxyHttp for FullLane {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        reply::edit(session, response, ctx);
+        if page::intercept(&self.fetcher, session, response, ctx).await? == Replaced::Nothing {
+            reply::edit(session, response, ctx);
+        }
         Ok(())
     }
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
         _end: bool,
         ctx: &mut Context,
     ) -> Result<Option<std::time::Duration>> {
+        page::drop_body(session, body, ctx)?;
         reply::watch_deadline(ctx)?;
         Ok(None)
     }
@@ -163,7 +170,7 @@ impl ProxyHttp for FullLane {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        failure::tell_client(session, error, ctx).await
+        failure::tell_client(&self.fetcher, session, error, ctx).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::limit::{self, LimitPlaces};
 use super::process::all;
-use super::{Lowering, basic_auth, cache_headers, cors, headers, redirect};
+use super::{Lowering, basic_auth, cache_headers, cors, error_pages, headers, redirect};
 use crate::defaults;
 use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, SecurityHeaders};
 use crate::sources::config::decode::{Field, List};
@@ -65,6 +65,7 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
         shapes::Filter::ConcurrencyLimit(shape) => {
             FilterKind::ConcurrencyLimit(limit::concurrency_limit(cx, at, shape, places))
         }
+        shapes::Filter::ErrorPages(shape) => FilterKind::ErrorPages(error_pages::error_pages(cx, at, shape)),
         shapes::Filter::Headers(shape) => FilterKind::Headers(HeaderEdits {
             request: edit_set(cx, shape.request),
             response: edit_set(cx, shape.response),

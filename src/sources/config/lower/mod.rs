@@ -15,6 +15,7 @@ mod cache_headers;
 mod certificate;
 mod client_auth;
 mod cors;
+mod error_pages;
 mod filter;
 mod headers;
 mod health;
@@ -54,8 +55,10 @@ pub struct Understood {
 
 /// With every file that is named and read. `folder` is where relative paths begin.
 pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Understood, BTreeSet<PathBuf>) {
+    let upstream_names = Names::of("upstream", &file.upstreams);
     let cx = Lowering {
         findings,
+        upstreams: &upstream_names,
         folder,
         files: RefCell::default(),
         limits: RefCell::default(),
@@ -64,7 +67,6 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
     };
     check_top(&cx, &file);
     let listener_names = Names::of("listener", &file.listeners);
-    let upstream_names = Names::of("upstream", &file.upstreams);
 
     let process = process::process(&cx, &mut file);
     let listeners_extent = match file.listeners {
@@ -108,6 +110,8 @@ fn check_top(cx: &Lowering, file: &shapes::File) {
 /// What every part of lowering needs.
 pub(super) struct Lowering<'a> {
     findings: &'a Findings<'a>,
+    /// Filters name some, too.
+    upstreams: &'a Names,
     folder: &'a Path,
     files: RefCell<BTreeSet<PathBuf>>,
     limits: RefCell<SharedLimits>,

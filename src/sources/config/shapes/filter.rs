@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    AppRoot, BasicAuth, CacheRule, ConcurrencyLimit, Cors, Either, Field, HttpsRedirect, List, RateLimit, SlashWord,
-    Table, TrailingSlash, WwwRedirect, WwwWord, scalar,
+    AppRoot, BasicAuth, CacheRule, ConcurrencyLimit, Cors, Either, ErrorPages, Field, HttpsRedirect, List, RateLimit,
+    SlashWord, Table, TrailingSlash, WwwRedirect, WwwWord, scalar,
 };
 use crate::defaults;
 
@@ -40,6 +40,8 @@ pub enum Filter {
     BasicAuth(BasicAuth),
     /// How long browsers and caches may keep answers: the first rule that fits decides.
     CacheHeaders(List<CacheRule>),
+    /// Own pages instead of errors.
+    ErrorPages(ErrorPages),
     /// Edits of header fields.
     Headers(HeaderEdits),
     /// Fields that tell browsers to be careful; set where the upstream did not send its own.
@@ -129,6 +131,7 @@ impl fmt::Display for Filter {
             Filter::ConcurrencyLimit(_) => "concurrency-limit",
             Filter::BasicAuth(_) => "basic-auth",
             Filter::CacheHeaders(_) => "cache-headers",
+            Filter::ErrorPages(_) => "error-pages",
             Filter::Headers(_) => "headers",
             Filter::SecurityHeaders(_) => "security-headers",
             Filter::MaxBodySize(_) => "max-body-size",

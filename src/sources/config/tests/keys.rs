@@ -373,7 +373,10 @@ fn the_other_actions_arrive() {
 fn redirecting_filters_arrive() {
     let filters = |text: &str| -> Vec<Value> {
         let model = model(text);
-        model.hosts[0].routes.iter().rev().flat_map(|route| &route.filters).take(3).map(|f| shown(&f.kind)).collect()
+        let all = model.hosts[0].routes.iter().flat_map(|route| &route.filters);
+        all.filter(|f| ["www-redirect", "app-root", "trailing-slash"].contains(&f.kind.name()))
+            .map(|f| shown(&f.kind))
+            .collect()
     };
     let text = "listeners: { http: { address: ':80' } }\n\
                 hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, \
@@ -391,6 +394,44 @@ fn redirecting_filters_arrive() {
                 json!({ "app-root": { "path": "/app", "status": 302, "form": "absolute" } }),
                 json!({ "trailing-slash": { "spelling": "without", "status": 308, "form": "absolute" } }),
             ],
+        ]
+    );
+}
+
+#[test]
+fn error_pages_arrive() {
+    let text = "listeners: { http: { address: ':80' } }\nupstreams: { p: { endpoints: ['p:1'] } }\n\
+                hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, \
+                filters: [{ error-pages: { pages: [{ status: 4xx, upstream: p }] } }] }] }]\n";
+    let pages = |text: &str| {
+        let model = model(text);
+        shown(&model.hosts[0].routes.last().unwrap().filters[0].kind)
+    };
+    let file = |format: &str, file: &str| json!({ "format": format, "file": file });
+    assert_eq!(
+        [pages(FULL), pages(text)],
+        [
+            json!({ "error-pages": { "intercept": "all", "pages": [
+                {
+                    "statuses": [{ "from": 404, "to": 404 }, { "from": 500, "to": 599 }],
+                    "source": { "files": [
+                        file("html", "/etc/weir/errors/e.html"),
+                        file("json", "/e.json"),
+                        file("text", "/etc/weir/errors/e.txt"),
+                    ] },
+                    "answered": { "replaced": 200 },
+                },
+                {
+                    "statuses": [{ "from": 401, "to": 403 }],
+                    "source": { "upstream": { "name": "full", "path": "/errors?x" } },
+                    "answered": "of-the-page",
+                },
+            ] } }),
+            json!({ "error-pages": { "intercept": "own", "pages": [{
+                "statuses": [{ "from": 400, "to": 499 }],
+                "source": { "upstream": { "name": "p", "path": "/" } },
+                "answered": "kept",
+            }] } }),
         ]
     );
 }
