@@ -11,10 +11,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires, ForwardCertificate,
-    ForwardCredentials, ForwardedField, Http2, Intercept, KeyType, LbPolicy, LimitKey, LimitMode, LocationForm,
-    OcspStapling, Percent, QueryRewrite, Rate, RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion,
-    TsigAlgorithm, UpstreamCaching, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, EditedStatuses, Expires,
+    ForwardCertificate, ForwardCredentials, ForwardedField, Http2, Intercept, KeyType, LbPolicy, LimitKey, LimitMode,
+    LocationForm, OcspStapling, Percent, QueryRewrite, Rate, RedirectStatus, RetryOn, SameSite, StatusRange,
+    TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -262,6 +262,9 @@ pub const APP_ROOT_STATUS: RedirectStatus = RedirectStatus::Found;
 
 /// nginx answers 301, with which a POST becomes a GET.
 pub const TRAILING_SLASH_STATUS: RedirectStatus = RedirectStatus::PermanentRedirect;
+
+/// nginx leaves errors out. What a field says, as that nobody may sniff the type, mostly holds for these, too.
+pub const EDITED_STATUSES: EditedStatuses = EditedStatuses::All;
 
 /// A year, as browsers' preload lists ask. Without `includeSubDomains`: it would reach hosts that this file does not know.
 pub const HSTS: &str = "max-age=31536000";

@@ -108,7 +108,8 @@ fn origin() -> Origin {
         let last = path.rsplit('/').next().unwrap_or_default();
         let status: u16 = last.rsplit('-').next().and_then(|status| status.parse().ok()).unwrap_or(200);
         let body = if request.method == "HEAD" { "" } else { "of the origin" };
-        let head = |framing: &str| format!("HTTP/1.1 {status} S\r\nWWW-Authenticate: Basic\r\nX-Own: 1\r\n{framing}\r\n\r\n");
+        let head =
+            |framing: &str| format!("HTTP/1.1 {status} S\r\nWWW-Authenticate: Basic\r\nX-Own: 1\r\n{framing}\r\n\r\n");
         Answer::Send(match last.split_once('-') {
             Some(("empty", _)) => head("Content-Length: 0").into_bytes(),
             Some(_) => format!("{}d\r\nof the origin\r\n0\r\n\r\n", head("Transfer-Encoding: chunked")).into_bytes(),

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue};
 use super::Upstreams;
 use crate::error_pages::PageFiles;
 use crate::model::{
-    self, CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, PageFile, PageSource,
+    self, CacheHeaders, EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, PageFile, PageSource,
     SecurityHeaders, TemplatePart,
 };
 use crate::passwords::UserFiles;
@@ -165,9 +165,12 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
         }
         FilterKind::ErrorPages(pages) => chain.error_pages = Some(Arc::new(error_pages(pages, outside))),
         FilterKind::SecurityHeaders(preset) => chain.response_edits.extend(security_headers(preset)),
-        FilterKind::Headers(HeaderEdits { request, response }) => {
+        FilterKind::Headers(HeaderEdits { request, response, statuses }) => {
             chain.request_edits.extend(edits(request));
-            chain.response_edits.extend(edits(response));
+            match statuses {
+                EditedStatuses::All => chain.response_edits.extend(edits(response)),
+                EditedStatuses::Success => chain.success_edits.extend(edits(response)),
+            }
         }
     }
 }
@@ -223,7 +226,8 @@ fn edits(set: &EditSet) -> impl Iterator<Item = Edit> {
     let removed = set.remove.iter().filter_map(|name| Some(Edit::Remove(header(name)?)));
     let replaced = set.set.iter().filter_map(|(name, value)| Some(Edit::Set(header(name)?, edit_value(value)?)));
     let added = set.add.iter().filter_map(|(name, value)| Some(Edit::Add(header(name)?, edit_value(value)?)));
-    removed.chain(replaced).chain(added)
+    let joined = set.append.iter().filter_map(|(name, value)| Some(Edit::Append(header(name)?, edit_value(value)?)));
+    removed.chain(replaced).chain(added).chain(joined)
 }
 
 fn security_headers(preset: &SecurityHeaders) -> Vec<Edit> {

@@ -205,13 +205,17 @@ fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Rou
 fn needs(chain: &FilterChain) -> Needs {
     let has_variable = |edit: &Edit| match edit {
         Edit::Remove(_) => false,
-        Edit::Set(_, value) | Edit::Add(_, value) | Edit::SetDefault(_, value) | Edit::SetDefaultOnTls(_, value) => {
+        Edit::Set(_, value)
+        | Edit::Add(_, value)
+        | Edit::Append(_, value)
+        | Edit::SetDefault(_, value)
+        | Edit::SetDefaultOnTls(_, value) => {
             matches!(value, EditValue::Template(_))
         }
     };
+    let mut edits = chain.request_edits.iter().chain(&chain.response_edits).chain(&chain.success_edits);
     Needs {
-        view: chain.request_edits.iter().chain(&chain.response_edits).any(has_variable)
-            || chain.cache_rules.iter().any(CacheRule::regards_the_path),
+        view: edits.any(has_variable) || chain.cache_rules.iter().any(CacheRule::regards_the_path),
         body: chain.max_body.is_some(),
     }
 }

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::units::ByteSize;
 use super::{
-    AppRoot, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, ErrorPages, HttpsRedirect, LimitName, RateLimit,
-    TrailingSlash, WwwRedirect,
+    AppRoot, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, ErrorPages, HeaderEdits, HttpsRedirect, LimitName,
+    RateLimit, TrailingSlash, WwwRedirect,
 };
 use crate::diagnostics::Origin;
 
@@ -121,94 +121,6 @@ impl FilterKind {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct HeaderEdits {
-    pub request: EditSet,
-    pub response: EditSet,
-}
-
-/// Applied in this order: remove, set, add.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct EditSet {
-    /// Replaces every field of that name.
-    pub set: Vec<(Arc<str>, HeaderTemplate)>,
-    /// Adds a field beside those that are there.
-    pub add: Vec<(Arc<str>, HeaderTemplate)>,
-    pub remove: Vec<Arc<str>>,
-}
-
-/// A header value: text with variables of a small, closed set, as `$client-ip` in the file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct HeaderTemplate(pub Vec<TemplatePart>);
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TemplatePart {
-    Text(Arc<str>),
-    Variable(Variable),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Variable {
-    ClientIp,
-    Host,
-    Method,
-    Path,
-    Scheme,
-    RequestId,
-}
-
-impl Variable {
-    pub const ALL: [(&'static str, Variable); 6] = [
-        ("client-ip", Variable::ClientIp),
-        ("host", Variable::Host),
-        ("method", Variable::Method),
-        ("path", Variable::Path),
-        ("scheme", Variable::Scheme),
-        ("request-id", Variable::RequestId),
-    ];
-}
-
-impl HeaderTemplate {
-    /// Reads `text ${client-ip} text`; `$$` is a dollar sign. Refuses bytes that no header value may have.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if let Some(bad) = text.chars().find(|c| c.is_control() && *c != '\t') {
-            return Err(format!("a header value cannot hold the control character {bad:?}"));
-        }
-        let mut parts = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            literal.push_str(&rest[..at]);
-            let after = &rest[at + 1..];
-            if let Some(next) = after.strip_prefix('$') {
-                literal.push('$');
-                rest = next;
-                continue;
-            }
-            let Some((name, next)) = after.strip_prefix('{').and_then(|a| a.split_once('}')) else {
-                return Err("a variable is written \"${name}\", a dollar sign \"$$\"".into());
-            };
-            let Some((_, variable)) = Variable::ALL.iter().find(|(known, _)| *known == name) else {
-                let known: Vec<_> = Variable::ALL.iter().map(|(name, _)| *name).collect();
-                return Err(format!("there is no variable \"{name}\"; there are {}", known.join(", ")));
-            };
-            if !literal.is_empty() {
-                parts.push(TemplatePart::Text(std::mem::take(&mut literal).into()));
-            }
-            parts.push(TemplatePart::Variable(*variable));
-            rest = next;
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() || parts.is_empty() {
-            parts.push(TemplatePart::Text(literal.into()));
-        }
-        Ok(Self(parts))
-    }
-}
-
 /// The preset: each field is set on every answer unless the upstream sent its own; `None` leaves it out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SecurityHeaders {
@@ -219,24 +131,4 @@ pub struct SecurityHeaders {
     pub referrer_policy: Option<Arc<str>>,
     pub permissions_policy: Option<Arc<str>>,
     pub content_security_policy: Option<Arc<str>>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_template_keeps_text_and_finds_variables() {
-        let parts = HeaderTemplate::parse("for=${client-ip}; $$5").unwrap().0;
-        assert_eq!(parts.len(), 3);
-        assert_eq!(parts[1], TemplatePart::Variable(Variable::ClientIp));
-        assert_eq!(parts[2], TemplatePart::Text("; $5".into()));
-    }
-
-    #[test]
-    fn a_template_refuses_what_could_split_a_header() {
-        assert!(HeaderTemplate::parse("a\r\nSet-Cookie: b").unwrap_err().contains("control character"));
-        assert!(HeaderTemplate::parse("${clientip}").unwrap_err().contains("no variable \"clientip\""));
-        assert!(HeaderTemplate::parse("$x").unwrap_err().contains("${name}"));
-    }
 }

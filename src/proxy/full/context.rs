@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
+use pingora::http::RequestHeader;
 
 use super::affinity::Affinity;
 use super::pooled::{Afterwards, Turn};
@@ -14,6 +15,7 @@ use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
 use crate::proxy::filters::Admission;
 use crate::proxy::request_id::RequestId;
+use crate::snapshot::chain::Facts;
 use crate::snapshot::error_pages::ErrorPages;
 use crate::snapshot::request::RequestView;
 use crate::snapshot::table::{Action, Forward, Route};
@@ -70,6 +72,26 @@ impl Context {
             http::Version::HTTP_11 => Protocol::Http11,
             _ => Protocol::Http10,
         };
+    }
+
+    /// What variables stand for.
+    pub fn facts<'a>(&'a self, request: &'a RequestView<'a>, header: &'a RequestHeader) -> Facts<'a> {
+        let raw = std::str::from_utf8(header.raw_path()).unwrap_or_default();
+        Facts {
+            request,
+            request_id: self.request_id(),
+            // An absolute target is none that edits speak of.
+            target: match raw.starts_with('/') {
+                true => raw,
+                false => header.uri.path_and_query().map_or("", |target| target.as_str()),
+            },
+            client_port: self.record.client.port(),
+            route: self.route.as_ref().map_or("", |route| route.name.as_str()),
+            upstream: self.forwarding.as_ref().map_or("", |f| f.forward().upstream.definition().name.as_str()),
+            endpoint: self.record.endpoint,
+            tls: self.record.tls,
+            user: self.user.as_deref(),
+        }
     }
 
     /// What is shown instead of errors of this request.

@@ -14,7 +14,7 @@ use super::page;
 use super::page_upstream::Fetcher;
 use super::pooled::{self, Afterwards};
 use super::retry::{self, Sent};
-use crate::model::{RetryOn, Scheme};
+use crate::model::{EditedStatuses, RetryOn, Scheme};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::connection::Connection;
@@ -94,14 +94,19 @@ fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) 
         filters::permit(cors, response, &session.req_header().headers);
     }
     let (rules, edits) = (&route.chain.cache_rules, &route.chain.response_edits);
-    if (!rules.is_empty() || !edits.is_empty())
+    let for_success = &route.chain.success_edits;
+    if (!rules.is_empty() || !edits.is_empty() || !for_success.is_empty())
         && let Some(view) = ctx.view_for_edits(&session.req_header().headers)
     {
         // What a check or a filter answers is nothing to keep.
         if !rules.is_empty() && ctx.record.ended == Ended::Completed && ctx.replaced == Replaced::Nothing {
             filters::keep(rules, response, view.path, SystemTime::now());
         }
-        filters::apply(edits, response, &view, ctx.request_id());
+        let facts = ctx.facts(&view, session.req_header());
+        filters::apply(edits, response, &facts);
+        if EditedStatuses::Success.contain(response.status.as_u16()) {
+            filters::apply(for_success, response, &facts);
+        }
     }
 }
 

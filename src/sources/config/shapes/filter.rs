@@ -62,19 +62,49 @@ fn allow_bare_words(schema: &mut Schema) {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with request and response")]
 pub struct HeaderEdits {
     pub request: Field<EditSet>,
-    pub response: Field<EditSet>,
+    pub response: Field<ResponseEdits>,
 }
 
-/// Applied in this order: remove, set, add.
+/// Applied in this order: remove, set, add, append.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with set, add and remove")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with set, add, append and remove")]
 pub struct EditSet {
     /// Replaces every field of that name.
     pub set: Field<Table<scalar::Template>>,
     /// Adds a field beside those that are there.
     pub add: Field<Table<scalar::Template>>,
+    /// Joins a value to the list that is there, by a comma.
+    pub append: Field<Table<scalar::Template>>,
     /// Takes every field of that name out.
     pub remove: Field<List<scalar::HeaderName>>,
+}
+
+/// Applied in this order: remove, set, add, append.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map with set, add, append, remove and statuses")]
+pub struct ResponseEdits {
+    /// Replaces every field of that name.
+    pub set: Field<Table<scalar::Template>>,
+    /// Adds a field beside those that are there.
+    pub add: Field<Table<scalar::Template>>,
+    /// Joins a value to the list that is there, by a comma.
+    pub append: Field<Table<scalar::Template>>,
+    /// Takes every field of that name out.
+    pub remove: Field<List<scalar::HeaderName>>,
+    /// Which answers are edited: `all`, or `success` (200, 201, 204, 206, 301 to 304, 307 and 308), as nginx's `add_header` without
+    /// `always`.
+    #[schemars(extend("default" = "all"))]
+    pub statuses: Field<StatusesWord>,
+}
+
+/// `all` or `success`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "word for statuses", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum StatusesWord {
+    All,
+    Success,
 }
 
 /// `security-headers` alone takes the defaults.

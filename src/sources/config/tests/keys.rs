@@ -465,9 +465,16 @@ fn filters_arrive() {
             "request": {
                 "set": [["X-Client", [{ "variable": "client-ip" }]]],
                 "add": [["Via", [{ "text": "weir" }]]],
+                "append": [["Accept", [{ "text": "text/x" }]]],
                 "remove": ["Cookie"],
             },
-            "response": { "set": [], "add": [], "remove": ["Server"] },
+            "response": {
+                "set": [],
+                "add": [],
+                "append": [["Vary", [{ "variable": { "header": "x-in" } }]]],
+                "remove": ["Server"],
+            },
+            "statuses": "success",
         } })
     );
 }

@@ -20,8 +20,9 @@ scalar! {
 }
 
 scalar! {
-    /// The value of a header field; `${client-ip}`, `${host}`, `${method}`, `${path}`, `${scheme}` and `${request-id}` stand
-    /// for those of the request, `$$` for a dollar sign.
+    /// The value of a header field; `${client-ip}`, `${client-port}`, `${host}`, `${method}`, `${path}`, `${query}`, `${uri}`, `${scheme}`,
+    /// `${request-id}`, `${tls-version}`, `${tls-cipher}`, `${user}` and `${header:NAME}` stand for those of the request, `${route}`,
+    /// `${upstream}` and `${endpoint}` for where it went, `$$` for a dollar sign. A value that comes out empty is not sent.
     Template(HeaderTemplate), "the value of a header field", HeaderTemplate::parse,
     { "type": "string" }
 }
