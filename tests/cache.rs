@@ -39,7 +39,8 @@ impl Numbered {
             }
             let body = format!("answer {}", count.fetch_add(1, Relaxed));
             Answer::Send(
-                format!("HTTP/1.1 {status} Scripted\r\n{lines}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes(),
+                format!("HTTP/1.1 {status} Scripted\r\n{lines}Content-Length: {}\r\n\r\n{body}", body.len())
+                    .into_bytes(),
             )
         });
         Self { origin, lines }
@@ -129,7 +130,9 @@ fn lifetimes_by_status_hold_for_answers_that_say_nothing() {
     origin.say("/own", 404, "Cache-Control: max-age=60\r\n");
     let cache = "{ ttl: { 200: 1h, 404: 1s, 500: 0s, any: 1h } }";
     let weir = Weir::start(&file(origin.origin.address, cache));
-    for (path, second) in [("/plain", "HIT"), ("/gone", "HIT"), ("/teapot", "HIT"), ("/broken", "MISS"), ("/own", "HIT")] {
+    for (path, second) in
+        [("/plain", "HIT"), ("/gone", "HIT"), ("/teapot", "HIT"), ("/broken", "MISS"), ("/own", "HIT")]
+    {
         assert_eq!(status(&weir.get(path)), "MISS", "{path}");
         assert_eq!(status(&weir.get(path)), second, "{path}");
     }
@@ -159,7 +162,9 @@ fn what_the_answer_says_of_itself_comes_first_unless_it_is_ignored() {
     origin.say("/expired", 200, "Expires: Thu, 01 Jan 1970 00:00:01 GMT\r\n");
     origin.say("/cookie", 200, "Set-Cookie: a=b\r\nCache-Control: max-age=60\r\n");
     let (follow, ignore) = ("{ ttl: 1h }", "{ ttl: 1h, upstream-ttl: ignore }");
-    for (cache, seconds) in [(follow, ["MISS", "MISS", "HIT", "MISS", "MISS"]), (ignore, ["HIT", "HIT", "HIT", "HIT", "MISS"])] {
+    for (cache, seconds) in
+        [(follow, ["MISS", "MISS", "HIT", "MISS", "MISS"]), (ignore, ["HIT", "HIT", "HIT", "HIT", "MISS"])]
+    {
         let weir = Weir::start(&file(origin.origin.address, cache));
         for (path, second) in ["/private", "/no-store", "/accel", "/expired", "/cookie"].into_iter().zip(seconds) {
             let first = weir.get(path);
@@ -430,7 +435,9 @@ fn larger_bodies_than_allowed_are_not_kept_with_or_without_a_length() {
         let body = "x".repeat(3000);
         let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n";
         match request.target.as_str() {
-            "/chunked" => Answer::Send(format!("{head}Transfer-Encoding: chunked\r\n\r\nbb8\r\n{body}\r\n0\r\n\r\n").into_bytes()),
+            "/chunked" => {
+                Answer::Send(format!("{head}Transfer-Encoding: chunked\r\n\r\nbb8\r\n{body}\r\n0\r\n\r\n").into_bytes())
+            }
             "/small" => Answer::with_headers("Cache-Control: max-age=60\r\n", "x"),
             _ => Answer::Send(format!("{head}Content-Length: 3000\r\n\r\n{body}").into_bytes()),
         }
@@ -491,7 +498,10 @@ fn nothing_is_told_where_status_headers_are_off() {
     let weir = Weir::start(&file(origin.origin.address, "{ status-headers: false }"));
     for _ in 0..2 {
         let response = weir.get("/a");
-        assert_eq!((response.text().as_str(), response.header("cache-status"), status(&response)), ("answer 0", None, "none"));
+        assert_eq!(
+            (response.text().as_str(), response.header("cache-status"), status(&response)),
+            ("answer 0", None, "none")
+        );
     }
     eventually("it is in the log", || weir.log().contains(r#""cache":"hit""#).then_some(()));
 }
@@ -521,7 +531,9 @@ fn what_is_purged_is_fetched_anew() {
         let response = request(weir.admin, "POST", &format!("/cache/purge?{query}")).send();
         (response.status, response.text().trim().to_owned())
     };
-    let fill = || ["/a?x=1", "/b/1", "/b/2", "/c", "/tagged"].map(|path| drop(weir.request("GET", path).host("a.test").send()));
+    let fill = || {
+        ["/a?x=1", "/b/1", "/b/2", "/c", "/tagged"].map(|path| drop(weir.request("GET", path).host("a.test").send()))
+    };
     let outcome = |path: &str| status(&weir.request("GET", path).host("a.test").send()).to_owned();
     fill();
     assert_eq!(purge("url=https://A.test/a%3Fx=1"), (202, "purged 1".into()));
@@ -570,11 +582,15 @@ fn what_is_on_disk_outlives_the_process() {
     for path in ["/a", "/tagged"] {
         weir.request("GET", path).host("a.test").send();
     }
-    eventually("both are on the disk", || (weir.metric("weir_cache_objects", &["tier=\"disk\""]) == Some(2.0)).then_some(()));
+    eventually("both are on the disk", || {
+        (weir.metric("weir_cache_objects", &["tier=\"disk\""]) == Some(2.0)).then_some(())
+    });
     weir.restart();
     let again = weir.request("GET", "/a").host("a.test").send();
     assert_eq!(got(again), pair("answer 0", "HIT"));
-    eventually("the index is made", || (weir.metric("weir_cache_objects", &["tier=\"disk\""]) == Some(2.0)).then_some(()));
+    eventually("the index is made", || {
+        (weir.metric("weir_cache_objects", &["tier=\"disk\""]) == Some(2.0)).then_some(())
+    });
     assert_eq!(request(weir.admin, "POST", "/cache/purge?tag=red").send().text(), "purged 1\n");
     assert_eq!(status(&weir.request("GET", "/tagged").host("a.test").send()), "MISS");
 }

@@ -48,6 +48,7 @@ fn model(routes: Vec<Route>) -> Model {
             routes,
         }],
         upstreams: Vec::new(),
+        cache_stores: Vec::new(),
     }
 }
 

@@ -43,7 +43,9 @@ fn judge(
     asked: Asked,
 ) -> Result<(i64, u64), &'static str> {
     let mut answer = ResponseHeader::build(status, None).unwrap();
-    fields.iter().for_each(|(name, value)| drop(answer.append_header(*name, *value).unwrap()));
+    for (name, value) in fields {
+        answer.append_header(*name, *value).unwrap();
+    }
     let now = SystemTime::UNIX_EPOCH + NOW;
     let lifetime = policy.lifetime(&answer, asked, now)?;
     let fresh = match lifetime.fresh_until.duration_since(now) {
