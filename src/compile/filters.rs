@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::Upstreams;
+use crate::cache::Stores;
 use crate::error_pages::PageFiles;
 use crate::model::{
     self, CacheHeaders, EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, PageFile, PageSource,
@@ -18,6 +19,7 @@ use crate::model::{
 };
 use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
+use crate::snapshot::cache::CachePolicy;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
 use crate::snapshot::cors::Cors;
@@ -38,6 +40,8 @@ pub struct Outside<'a> {
     /// That error pages may come from.
     pub upstreams: &'a Upstreams,
     pub pages: &'a PageFiles,
+    /// Where answers are kept.
+    pub stores: &'a Stores,
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
@@ -100,6 +104,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
         FilterKind::BasicAuth(_)
+        | FilterKind::Cache(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
         | FilterKind::ErrorPages(_)
@@ -129,15 +134,16 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::RateLimit(_) => 8,
         FilterKind::BasicAuth(_) => 9,
         FilterKind::MaxBodySize(_) => 10,
-        FilterKind::CacheHeaders(_) => 11,
-        FilterKind::ErrorPages(_) => 12,
-        FilterKind::SecurityHeaders(_) => 13,
-        FilterKind::Headers(_) => 14,
+        FilterKind::Cache(_) => 11,
+        FilterKind::CacheHeaders(_) => 12,
+        FilterKind::ErrorPages(_) => 13,
+        FilterKind::SecurityHeaders(_) => 14,
+        FilterKind::Headers(_) => 15,
     }
 }
 
 fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
-    let Outside { states, metrics, users, served, .. } = outside;
+    let Outside { states, metrics, users, served, stores, .. } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -160,6 +166,10 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
         }
         FilterKind::BasicAuth(auth) => chain.basic_auth = Some(Arc::new(BasicAuth::new(auth, users))),
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
+        FilterKind::Cache(cache) => {
+            let policy = CachePolicy { definition: cache.clone(), store: stores.named(&cache.store) };
+            chain.cache = Some(Arc::new(policy));
+        }
         FilterKind::CacheHeaders(CacheHeaders(rules)) => {
             chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();
         }
@@ -190,6 +200,7 @@ pub fn redirecting(kind: &FilterKind, served: &Served) -> Option<Redirecting> {
         | FilterKind::ConcurrencyLimit(_)
         | FilterKind::RateLimit(_)
         | FilterKind::BasicAuth(_)
+        | FilterKind::Cache(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::ErrorPages(_)
         | FilterKind::Headers(_)
@@ -301,6 +312,7 @@ mod tests {
             served: &Served::default(),
             upstreams: &Upstreams::new(),
             pages: &PageFiles::new(),
+            stores: &Stores::default(),
         };
         chain(Levels { listener, host, route }, outside)
     }

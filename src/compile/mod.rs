@@ -20,6 +20,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use crate::cache::Stores;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::error_pages::PageFiles;
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
@@ -47,6 +48,8 @@ pub struct Surroundings<'a> {
     pub users: &'a UserFiles,
     /// What is shown instead of errors, by file.
     pub pages: &'a PageFiles,
+    /// Where answers are kept, whatever is reloaded.
+    pub stores: &'a Stores,
     /// Hands out counters, the same for the same name.
     pub metrics: &'a Metrics,
     pub now: Instant,
@@ -62,6 +65,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
         metrics: surroundings.metrics,
         users: surroundings.users,
         pages: surroundings.pages,
+        stores: surroundings.stores,
     };
     let tables = model
         .listeners
@@ -99,12 +103,13 @@ struct Running<'a> {
     metrics: &'a Metrics,
     users: &'a UserFiles,
     pages: &'a PageFiles,
+    stores: &'a Stores,
 }
 
 impl<'a> Running<'a> {
     fn outside(self, served: &'a Served) -> Outside<'a> {
-        let Self { upstreams, states, metrics, users, pages } = self;
-        Outside { states, metrics, users, served, upstreams, pages }
+        let Self { upstreams, states, metrics, users, pages, stores } = self;
+        Outside { states, metrics, users, served, upstreams, pages, stores }
     }
 }
 

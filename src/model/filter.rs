@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::units::ByteSize;
 use super::{
-    AppRoot, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, ErrorPages, HeaderEdits, HttpsRedirect, LimitName,
+    AppRoot, BasicAuth, Cache, CacheHeaders, ConcurrencyLimit, Cors, ErrorPages, HeaderEdits, HttpsRedirect, LimitName,
     RateLimit, TrailingSlash, WwwRedirect,
 };
 use crate::diagnostics::Origin;
@@ -46,6 +46,8 @@ pub enum FilterKind {
     RateLimit(RateLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// Answers are kept for others.
+    Cache(Cache),
     /// How long browsers and caches may keep an answer.
     CacheHeaders(CacheHeaders),
     /// Own pages instead of errors.
@@ -86,6 +88,7 @@ impl FilterKind {
             | FilterKind::Deny(_)
             | FilterKind::Cors(_)
             | FilterKind::BasicAuth(_)
+            | FilterKind::Cache(_)
             | FilterKind::CacheHeaders(_)
             | FilterKind::ErrorPages(_)
             | FilterKind::Headers(_)
@@ -112,6 +115,7 @@ impl FilterKind {
             FilterKind::ConcurrencyLimit(_) => "concurrency-limit",
             FilterKind::RateLimit(_) => "rate-limit",
             FilterKind::BasicAuth(_) => "basic-auth",
+            FilterKind::Cache(_) => "cache",
             FilterKind::CacheHeaders(_) => "cache-headers",
             FilterKind::ErrorPages(_) => "error-pages",
             FilterKind::Headers(_) => "headers",

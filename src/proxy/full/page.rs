@@ -19,7 +19,7 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::context::{Context, Replaced};
+use super::context::{Context, Purpose, Replaced};
 use super::page_upstream::{Fetcher, Question};
 use super::reply;
 use crate::error_pages::Told;
@@ -71,7 +71,8 @@ pub async fn intercept(
     ctx: &mut Context,
 ) -> Result<Replaced> {
     let status = response.status.as_u16();
-    let Some(pages) = ctx.error_pages().filter(|_| status >= 400) else { return Ok(Replaced::Nothing) };
+    let is_for_client = status >= 400 && ctx.purpose == Purpose::Client;
+    let Some(pages) = ctx.error_pages().filter(|_| is_for_client) else { return Ok(Replaced::Nothing) };
     let Some(rule) = pages.intercepting(status) else { return Ok(Replaced::Nothing) };
     let Some(shown) = show(fetcher, session, ctx, rule, status, "").await else { return Ok(Replaced::Nothing) };
     let mut head = response.clone();
@@ -94,14 +95,15 @@ pub async fn intercept(
 }
 
 /// What the upstream still sends of the answer that was replaced. For an HTTP/1 client Pingora stops reading by itself, and the failure
-/// would end its connection, too.
+/// would end its connection, too; what is being kept is read for the next ones.
 pub fn drop_body(session: &Session, body: &mut Option<Bytes>, ctx: &mut Context) -> Result<()> {
     const MOST: usize = 64 << 10;
     if let Replaced::Upstream { dropped } = &mut ctx.replaced
         && let Some(piece) = body.take()
     {
         *dropped += piece.len();
-        if *dropped > MOST && session.req_header().version == http::Version::HTTP_2 {
+        let is_read_on = session.req_header().version == http::Version::HTTP_2 && !session.cache.enabled();
+        if is_read_on && *dropped > MOST {
             return Err(Error::explain(
                 ErrorType::InternalError,
                 "the rest of an answer that was replaced is not read",

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    AppRoot, BasicAuth, CacheRule, ConcurrencyLimit, Cors, Either, ErrorPages, Field, HttpsRedirect, List, RateLimit,
-    SlashWord, Table, TrailingSlash, WwwRedirect, WwwWord, scalar,
+    AppRoot, BasicAuth, Cache, CacheRule, ConcurrencyLimit, Cors, Either, ErrorPages, Field, HttpsRedirect, List,
+    RateLimit, SlashWord, Table, TrailingSlash, WwwRedirect, WwwWord, scalar,
 };
 use crate::defaults;
 
@@ -38,6 +38,8 @@ pub enum Filter {
     ConcurrencyLimit(ConcurrencyLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// Keeps answers for others.
+    Cache(Cache),
     /// How long browsers and caches may keep answers: the first rule that fits decides.
     CacheHeaders(List<CacheRule>),
     /// Own pages instead of errors.
@@ -160,6 +162,7 @@ impl fmt::Display for Filter {
             Filter::RateLimit(_) => "rate-limit",
             Filter::ConcurrencyLimit(_) => "concurrency-limit",
             Filter::BasicAuth(_) => "basic-auth",
+            Filter::Cache(_) => "cache",
             Filter::CacheHeaders(_) => "cache-headers",
             Filter::ErrorPages(_) => "error-pages",
             Filter::Headers(_) => "headers",
