@@ -318,3 +318,19 @@ fn a_page_is_read_again_when_it_changes_and_a_bad_one_is_refused() {
     weir.wait_for_refusal("e.html cannot be read");
     assert_eq!(get(), "{\"now\": 404}");
 }
+
+#[test]
+fn an_error_that_is_kept_is_shown_by_its_page_too() {
+    let origin = erring();
+    let text = file(&origin, ALL).replace("{ error-pages", "{ cache: { ttl: { 404: 1h } } }, { error-pages");
+    let weir = Weir::start_with(&text, &[FILES[2], ("users", "")]);
+    for attempt in 0..3 {
+        let answer = weir.request("GET", "/origin/404").host("a.test").send();
+        assert_eq!((answer.status, answer.text().as_str()), (404, "plain 404\n"), "{attempt}");
+        let answer = H2Client::plain(weir.http).get("a.test", "/origin/404");
+        assert_eq!((answer.status, answer.text().as_str()), (404, "plain 404\n"), "{attempt} over HTTP/2");
+        let answer = weir.request("GET", "/origin/404").host("a.test").header("If-None-Match", "\"1\"").send();
+        assert_eq!((answer.status, answer.text().as_str()), (404, "plain 404\n"), "{attempt} through Pingora's cache");
+    }
+    assert_eq!(origin.request_count(), 1, "the upstream was asked once");
+}
