@@ -245,8 +245,8 @@ pub const HTTPS_REDIRECT_PORT: u16 = 443;
 /// A year, as browsers' preload lists ask. Without `includeSubDomains`: it would reach hosts that this file does not know.
 pub const HSTS: &str = "max-age=31536000";
 
-/// Framing by the site itself is common, by others it is clickjacking.
-pub const FRAME_OPTIONS: &str = "SAMEORIGIN";
+/// Sites that frame themselves say so; by all others it is clickjacking.
+pub const FRAME_OPTIONS: &str = "DENY";
 
 pub const CONTENT_TYPE_OPTIONS: &str = "nosniff";
 

@@ -372,7 +372,7 @@ fn filters_arrive() {
         filters[3],
         json!({ "security-headers": {
             "hsts": "max-age=1",
-            "frame_options": "DENY",
+            "frame_options": "SAMEORIGIN",
             "content_type_options": null,
             "referrer_policy": "no-referrer",
             "permissions_policy": "camera=()",
