@@ -137,7 +137,7 @@ fn edits(c: &mut Criterion) {
         user: None,
     };
     let preset = [
-        fixed("x-frame-options", "SAMEORIGIN"),
+        fixed("x-frame-options", "DENY"),
         fixed("x-content-type-options", "nosniff"),
         fixed("referrer-policy", "strict-origin-when-cross-origin"),
     ];
