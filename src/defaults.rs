@@ -11,10 +11,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires, ForwardCertificate,
-    ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate,
-    RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamProtocol,
-    Verify, WhenAllUnhealthy,
+    AccessLogFormat, AuthRefusal, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires,
+    ForwardCertificate, ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode,
+    OcspStapling, Percent, Rate, RedirectStatus, RetryOn, SameSite, SetCookie, StatusRange, TlsVersion, TsigAlgorithm,
+    UpstreamCaching, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -264,6 +264,36 @@ pub const BASIC_AUTH_REALM: &str = "Restricted";
 
 /// nginx passes them on. What was typed for one server is nobody else's: the upstream could be anybody, and logs what it gets.
 pub const FORWARD_CREDENTIALS: ForwardCredentials = ForwardCredentials::Omit;
+
+/// What most services have there; their documentation says another where not.
+pub const FORWARD_AUTH_PATH: &str = "/";
+
+/// nginx's own, and Traefik's: a question has no body.
+pub const FORWARD_AUTH_METHOD: &str = "GET";
+
+/// Every request waits for it: a service that needs longer is not up to it.
+pub const FORWARD_AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// nginx's own. It is our side that failed, and retrying at once would only make it worse.
+pub const FORWARD_AUTH_FAILURE_STATUS: u16 = 500;
+
+/// At once, over all threads, to one address: a service that hangs must not hold more.
+pub const FORWARD_AUTH_CONNECTIONS: NonZeroU32 = at_least_one(512);
+
+/// More than a burst, less than the memory that requests which wait would take.
+pub const FORWARD_AUTH_QUEUE: usize = 1024;
+
+/// ingress-nginx's own (`auth-always-set-cookie: false`).
+pub const AUTH_SET_COOKIE: SetCookie = SetCookie::OnSuccess;
+
+/// nginx's own.
+pub const AUTH_REFUSAL: AuthRefusal = AuthRefusal::Own;
+
+/// ingress-nginx's own, which OAuth2 Proxy reads.
+pub const SIGN_IN_PARAMETER: &str = "rd";
+
+/// Some MiB with the headers of usual answers.
+pub const AUTH_CACHE_ENTRIES: NonZeroU32 = at_least_one(10_000);
 
 /// ingress-nginx's own: what an API is usually called with.
 pub const CORS_METHODS: [&str; 6] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"];

@@ -31,7 +31,7 @@ use crate::health::{HealthChecks, Prober};
 use crate::model::{ListenerName, Model, Threads};
 use crate::ocsp::Stapler;
 use crate::passwords;
-use crate::proxy::{DataPlane, Shared};
+use crate::proxy::{DataPlane, RequestId, Shared};
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
@@ -151,6 +151,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         access_log: ArcSwapOption::empty(),
         metrics: metrics.clone(),
         passwords: passwords::Checks::new().context("the system has no randomness to give")?,
+        mark: RequestId::generate().to_header_value(),
     });
     let acme = Acme::new(shown(&shared.tls), certificate_observer(&shared, &metrics));
     let mut plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;

@@ -16,8 +16,9 @@ use crate::model::{
 use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::cache_headers::CacheRule;
-use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
+use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain, SignIn};
 use crate::snapshot::cors::Cors;
+use crate::snapshot::forward_auth::ForwardAuths;
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
 use crate::telemetry::metrics::Metrics;
 
@@ -29,6 +30,8 @@ pub struct Outside<'a> {
     pub metrics: &'a Metrics,
     /// Who may come in by password.
     pub users: &'a UserFiles,
+    /// Who is asked, by place.
+    pub forward_auths: &'a ForwardAuths,
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
@@ -52,11 +55,12 @@ pub fn chain(levels: Levels<'_>, outside: Outside<'_>) -> FilterChain {
         }
     }
     nearest.sort_by_key(|(filter, _)| position(&filter.kind));
-    let mut chain = FilterChain::default();
+    let (mut chain, mut sign_in) = (FilterChain::default(), SignIn::default());
     for (filter, level) in nearest {
-        add(&mut chain, &filter.kind, outside);
+        add(&mut chain, &mut sign_in, &filter.kind, outside);
         chain.applied.push(AppliedFilter { name: filter.kind.name(), level, origin: filter.origin.clone() });
     }
+    chain.sign_in = sign_in.asks().then(|| Arc::new(sign_in));
     chain
 }
 
@@ -86,6 +90,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
         FilterKind::BasicAuth(_)
+        | FilterKind::ForwardAuth(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
         | FilterKind::HttpsRedirect(_)
@@ -97,7 +102,8 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
 
 /// When a kind acts: who may come in, then where they are sent, then what is bounded, then what is edited.
 /// Preflights are answered before they could be redirected, counted or asked who they are: browsers follow no redirect of theirs, and
-/// send no credentials with them. Passwords come after the limits, as in nginx: these bound how fast they can be guessed. `headers` comes last, so that what an operator wrote out stands above the presets.
+/// send no credentials with them. Who it is comes after the limits, as in nginx: these bound how fast passwords can be guessed; what
+/// costs a question to somebody else comes last of that. `headers` comes last, so that what an operator wrote out stands above the presets.
 fn position(kind: &FilterKind) -> u8 {
     match kind {
         FilterKind::Deny(_) => 0,
@@ -107,14 +113,16 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::ConcurrencyLimit(_) => 4,
         FilterKind::RateLimit(_) => 5,
         FilterKind::BasicAuth(_) => 6,
-        FilterKind::MaxBodySize(_) => 7,
-        FilterKind::CacheHeaders(_) => 8,
-        FilterKind::SecurityHeaders(_) => 9,
-        FilterKind::Headers(_) => 10,
+        FilterKind::ForwardAuth(_) => 7,
+        FilterKind::MaxBodySize(_) => 8,
+        FilterKind::CacheHeaders(_) => 9,
+        FilterKind::SecurityHeaders(_) => 10,
+        FilterKind::Headers(_) => 11,
     }
 }
 
-fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, users }: Outside<'_>) {
+fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside: Outside<'_>) {
+    let Outside { states, metrics, users, forward_auths } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -132,7 +140,11 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, us
             let (state, metrics) = (states.rate(limit), metrics.rate_limit(&limit.name));
             chain.rate_limits.push(RateLimit::new(limit.clone(), state, metrics));
         }
-        FilterKind::BasicAuth(auth) => chain.basic_auth = Some(Arc::new(BasicAuth::new(auth, users))),
+        FilterKind::BasicAuth(auth) => sign_in.basic = Some(BasicAuth::new(auth, users)),
+        FilterKind::ForwardAuth(auth) => match forward_auths.get(&auth.place) {
+            Some(auth) => sign_in.forward = Some(auth.clone()),
+            None => chain.checks.push(Check::Closed(kind.name())),
+        },
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
         FilterKind::CacheHeaders(CacheHeaders(rules)) => {
             chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();
@@ -216,7 +228,12 @@ mod tests {
 
     fn chain_of(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterChain {
         let metrics = Metrics::new(SystemTime::UNIX_EPOCH);
-        let outside = Outside { states: &States::default(), metrics: &metrics, users: &UserFiles::new() };
+        let outside = Outside {
+            states: &States::default(),
+            metrics: &metrics,
+            users: &UserFiles::new(),
+            forward_auths: &ForwardAuths::new(),
+        };
         chain(Levels { listener, host, route }, outside)
     }
 

@@ -25,6 +25,7 @@ use crate::passwords::UserFiles;
 use crate::snapshot::Snapshot;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
+use crate::snapshot::forward_auth::{self, ForwardAuths};
 use crate::snapshot::limit::States;
 use crate::snapshot::router::{HostEntry, Router};
 use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Respond, Route, Table, Timeouts};
@@ -51,7 +52,14 @@ pub struct Surroundings<'a> {
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
-    let outside = Outside { states: &limits, metrics: surroundings.metrics, users: surroundings.users };
+    let known = surroundings.previous.map(|previous| &previous.forward_auths);
+    let forward_auths: ForwardAuths = forward_auth::of(&model, &upstreams, known, surroundings.metrics);
+    let outside = Outside {
+        states: &limits,
+        metrics: surroundings.metrics,
+        users: surroundings.users,
+        forward_auths: &forward_auths,
+    };
     let running = Running { upstreams: &upstreams, outside };
     let tables = model
         .listeners
@@ -59,7 +67,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
         .map(|listener| (listener.name.clone(), table(&model, listener, running, surroundings.client_roots)))
         .collect();
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, model, tables, upstreams, limits })
+    Ok(Snapshot { generation, model, tables, upstreams, limits, forward_auths })
 }
 
 fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams, Diagnostics> {
@@ -174,7 +182,8 @@ fn needs(chain: &FilterChain) -> Needs {
     };
     Needs {
         view: chain.request_edits.iter().chain(&chain.response_edits).any(has_variable)
-            || chain.cache_rules.iter().any(CacheRule::regards_the_path),
+            || chain.cache_rules.iter().any(CacheRule::regards_the_path)
+            || chain.sign_in.as_ref().is_some_and(|sign_in| sign_in.forward.is_some()),
         body: chain.max_body.is_some(),
     }
 }

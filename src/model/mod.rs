@@ -15,6 +15,7 @@ mod certificate;
 mod client_auth;
 mod cors;
 mod filter;
+mod forward_auth;
 mod host;
 mod limit;
 mod listener;
@@ -32,6 +33,7 @@ pub use certificate::*;
 pub use client_auth::*;
 pub use cors::*;
 pub use filter::*;
+pub use forward_auth::*;
 pub use host::*;
 pub use limit::*;
 pub use listener::*;
@@ -64,6 +66,12 @@ impl Model {
             .iter()
             .flat_map(|host| host.filters.iter().chain(host.routes.iter().flat_map(|route| &route.filters)));
         self.listeners.iter().flat_map(|listener| &listener.filters).chain(of_hosts)
+    }
+
+    /// Of all levels.
+    pub fn forward_auths(&self) -> impl Iterator<Item = &ForwardAuth> {
+        self.filters()
+            .filter_map(|filter| if let FilterKind::ForwardAuth(auth) = &filter.kind { Some(auth) } else { None })
     }
 }
 

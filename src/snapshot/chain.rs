@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use super::basic_auth::BasicAuth;
 use super::cache_headers::CacheRule;
 use super::cors::Cors;
+use super::forward_auth::ForwardAuth;
 use super::limit::{ConcurrencyLimit, RateLimit};
 use super::request::RequestView;
 use crate::model::{HttpsRedirect, TemplatePart, Variable};
@@ -26,7 +27,7 @@ pub struct FilterChain {
     pub concurrency_limits: Vec<ConcurrencyLimit>,
     pub rate_limits: Vec<RateLimit>,
     /// Asked last: it may take long, and limits bound how often.
-    pub basic_auth: Option<Arc<BasicAuth>>,
+    pub sign_in: Option<Arc<SignIn>>,
     /// What answers say to browsers; preflights are answered among the checks.
     pub cors: Option<Arc<Cors>>,
     pub cache_rules: Vec<CacheRule>,
@@ -36,6 +37,20 @@ pub struct FilterChain {
     pub max_body: Option<u64>,
     /// For `explain`: each filter in force, with where it stands.
     pub applied: Vec<AppliedFilter>,
+}
+
+/// Who it is: all of these must know, in this order.
+#[derive(Debug, Default)]
+pub struct SignIn {
+    pub basic: Option<BasicAuth>,
+    pub forward: Option<Arc<ForwardAuth>>,
+}
+
+impl SignIn {
+    /// Whether anybody has to know.
+    pub fn asks(&self) -> bool {
+        self.basic.is_some() || self.forward.is_some()
+    }
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -53,6 +68,8 @@ pub enum Check {
     Allow(Vec<IpNet>),
     Cors(Arc<Cors>),
     HttpsRedirect(HttpsRedirect),
+    /// A filter that should stand here, by this name, could not be built: nobody passes.
+    Closed(&'static str),
 }
 
 /// One change to a head.

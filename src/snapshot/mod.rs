@@ -13,7 +13,9 @@ pub mod basic_auth;
 pub mod cache_headers;
 pub mod chain;
 pub mod cors;
+pub mod forward_auth;
 pub mod host;
+mod kept;
 pub mod limit;
 pub mod path;
 pub mod request;
@@ -36,4 +38,5 @@ pub struct Snapshot {
     pub tables: HashMap<ListenerName, Table>,
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
     pub limits: limit::States,
+    pub forward_auths: forward_auth::ForwardAuths,
 }

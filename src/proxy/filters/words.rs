@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    BASIC_AUTH, CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, basic_auth, cache_headers, concurrency_limit, cors, rate_limit,
-    run,
+    BASIC_AUTH, CONCURRENCY_LIMIT, FORWARD_AUTH, RATE_LIMIT, Verdict, basic_auth, cache_headers, concurrency_limit,
+    cors, forward_auth, rate_limit, run,
 };
 use crate::model::{LimitMode, LimitName, format_duration};
 use crate::snapshot::chain::FilterChain;
@@ -18,6 +18,7 @@ pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str
             Verdict::Refuse { status, detail, .. } | Verdict::Answer { status, detail, .. } => {
                 format!("answered {status} by {filter}: {detail}")
             }
+            Verdict::Passed { status, .. } => format!("answered {status} by {filter}"),
             Verdict::Redirect { status, location } => {
                 format!("redirected with {status} by {filter} to {}", String::from_utf8_lossy(location.as_bytes()))
             }
@@ -32,7 +33,8 @@ pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str
         return Some(format!("answered {} by {CONCURRENCY_LIMIT}, as things stand", limit.definition().status));
     }
     rate_in_words(&chain.rate_limits, request, now).or_else(|| {
-        let asks = chain.basic_auth.is_some() && request.headers.first("authorization").is_none();
+        let basic = chain.sign_in.as_ref().and_then(|sign_in| sign_in.basic.as_ref());
+        let asks = basic.is_some() && request.headers.first("authorization").is_none();
         asks.then(|| format!("answered 401 by {BASIC_AUTH}: the request has no Authorization"))
     })
 }
@@ -81,13 +83,16 @@ pub struct Note {
 /// Of the filters whose part in the answer is not seen from what they are.
 pub fn notes_in_words(chain: &FilterChain, request: &RequestView<'_>) -> Vec<Note> {
     let cors = chain.cors.iter().map(|cors| Note { filter: "cors", words: cors::in_words(cors, request) });
-    let auth = chain.basic_auth.iter();
-    let auth = auth.map(|_| Note { filter: BASIC_AUTH, words: basic_auth::in_words(request.headers).into() });
+    let sign_in = || chain.sign_in.iter();
+    let basic = sign_in().filter_map(|sign_in| sign_in.basic.as_ref());
+    let basic = basic.map(|_| Note { filter: BASIC_AUTH, words: basic_auth::in_words(request.headers).into() });
+    let forward = sign_in().filter_map(|sign_in| sign_in.forward.as_ref());
+    let forward = forward.map(|auth| Note { filter: FORWARD_AUTH, words: forward_auth::in_words(auth, request) });
     let rules = (!chain.cache_rules.is_empty()).then_some(&chain.cache_rules);
     let caching = rules
         .into_iter()
         .map(|rules| Note { filter: "cache-headers", words: cache_headers::in_words(rules, request.path) });
-    cors.chain(auth).chain(caching).collect()
+    cors.chain(basic).chain(forward).chain(caching).collect()
 }
 
 fn named(name: &LimitName, mode: LimitMode) -> String {

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::affinity::Affinity;
 use super::pooled::{Afterwards, Turn};
+use super::sign_in::Vouched;
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
@@ -27,6 +28,9 @@ pub struct Context {
     pub view: Option<KeptView>,
     /// What it was let pass with: places of its own until it is over.
     pub admission: Admission,
+    /// Whether it had to wait until it was known who it is from.
+    pub was_held: bool,
+    pub vouched: Vouched,
     /// Who has proven to be who.
     pub user: Option<Arc<str>>,
     /// Present from the moment it is decided that the request goes to an upstream.
@@ -45,6 +49,8 @@ impl Default for Context {
             route: None,
             view: None,
             admission: Admission::default(),
+            was_held: false,
+            vouched: Vouched::default(),
             user: None,
             forwarding: None,
         }

@@ -12,6 +12,7 @@
 
 mod affinity;
 mod arrive;
+mod auth_service;
 mod context;
 mod delay;
 mod departure;
@@ -36,17 +37,19 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::Shared;
 pub use affinity::Affinity;
+use auth_service::AuthConnector;
 use context::Context;
 use departure::Place;
 use pooled::Connected;
 
 pub struct FullLane {
     shared: Arc<Shared>,
+    auth_connector: AuthConnector,
 }
 
 impl FullLane {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, auth_connector: AuthConnector::default() }
     }
 }
 
@@ -64,7 +67,7 @@ impl ProxyHttp for FullLane {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let decision = arrive::decide(&self.shared, session, ctx)?;
         delay::wait(session, ctx).await?;
-        let decision = sign_in::ask(&self.shared, session, ctx, decision).await;
+        let decision = sign_in::ask(self, session, ctx, decision).await;
         match decision {
             None => Ok(false),
             Some(answer) => {

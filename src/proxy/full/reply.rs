@@ -88,6 +88,10 @@ fn converse(session: &mut Session, ctx: &Context) {
 
 fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
     let Some(route) = &ctx.route else { return };
+    for cookie in ctx.vouched.cookies(response.status.as_u16()) {
+        // Fails only beyond 32,768 fields.
+        let _ = response.append_header(SET_COOKIE, cookie.clone());
+    }
     if let Some(cors) = &route.chain.cors {
         filters::permit(cors, response, &session.req_header().headers);
     }

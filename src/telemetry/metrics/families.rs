@@ -30,6 +30,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     endpoints(&mut out, statuses);
     health_changes(&mut out, &named.upstreams, statuses);
     limits(&mut out, &named);
+    forward_auths(&mut out, &named);
     connections(&mut out, &named.listeners);
     out.counter(
         "weir_access_log_dropped_total",
@@ -115,6 +116,31 @@ fn limits(out: &mut Exposition, named: &Named) {
         "weir_concurrency_limit_total",
         "Requests that a concurrency limit was asked about, and what became of them there.",
         &named.concurrency_limits,
+    );
+}
+
+fn forward_auths(out: &mut Exposition, named: &Named) {
+    let mut outcomes = Vec::new();
+    for (place, metrics) in &named.forward_auths {
+        for (outcome, count) in metrics.outcomes() {
+            outcomes.push(([("filter", &**place), ("outcome", outcome)], count as f64));
+        }
+    }
+    out.counter(
+        "weir_forward_auth_total",
+        "Requests at a forward-auth, and what became of them there; failed is refused for want of an answer.",
+        outcomes,
+    );
+    let filters = || named.forward_auths.iter();
+    out.counter(
+        "weir_forward_auth_kept_total",
+        "Of those, the ones that an answer was kept for.",
+        filters().map(|(place, metrics)| ([("filter", &**place)], metrics.kept.value() as f64)).collect(),
+    );
+    out.histogram(
+        "weir_forward_auth_duration_seconds",
+        "What asking the service took.",
+        filters().map(|(place, metrics)| ([("filter", &**place)], &metrics.duration)).collect(),
     );
 }
 

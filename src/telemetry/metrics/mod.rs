@@ -8,6 +8,7 @@
 //! Numbers are kept by name, so they survive a reload; what the configuration no longer names is forgotten
 //! after it ([`Metrics::retain`]). Labels are therefore bounded by the configuration.
 
+mod auth;
 mod cells;
 mod exposition;
 mod families;
@@ -20,6 +21,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
+pub use auth::ForwardAuthMetrics;
 pub use cells::{Counter, Histogram};
 pub use limit::LimitMetrics;
 pub use listener::{ListenerMetrics, OpenConnection, Rejection};
@@ -51,6 +53,8 @@ struct Named {
     listeners: BTreeMap<ListenerName, Arc<ListenerMetrics>>,
     rate_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
     concurrency_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
+    /// By where the filter stands.
+    forward_auths: BTreeMap<Arc<str>, Arc<ForwardAuthMetrics>>,
     /// By file or name.
     certificates: BTreeMap<Arc<str>, Validity>,
     /// By certificate.
@@ -119,6 +123,11 @@ impl Metrics {
         self.named().concurrency_limits.entry(name.clone()).or_default().clone()
     }
 
+    /// `place`: where the filter stands.
+    pub fn forward_auth(&self, place: &Arc<str>) -> Arc<ForwardAuthMetrics> {
+        self.named().forward_auths.entry(place.clone()).or_default().clone()
+    }
+
     /// Counts access log lines that could not be written.
     pub fn access_log_dropped(&self) -> Arc<Counter> {
         self.access_log_dropped.clone()
@@ -133,6 +142,8 @@ impl Metrics {
         let mut named = self.named();
         named.rate_limits.retain(|name, _| rate_limits.contains(name));
         named.concurrency_limits.retain(|name, _| concurrency_limits.contains(name));
+        let forward_auths = forward_auths(model);
+        named.forward_auths.retain(|place, _| forward_auths.contains(place));
         named.routes.retain(|key, _| routes.contains(key));
         named.upstreams.retain(|name, _| upstreams.contains(name));
         named.listeners.retain(|name, _| listeners.contains(name));
@@ -201,6 +212,11 @@ fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
         }
     }
     (rate, concurrency)
+}
+
+/// The places of filters that ask somebody else.
+fn forward_auths(model: &Model) -> BTreeSet<&Arc<str>> {
+    model.forward_auths().map(|auth| &auth.place).collect()
 }
 
 /// What orders are counted under.

@@ -28,6 +28,11 @@ impl LimitPlaces {
         Self { level, rates: 0, concurrencies: 0 }
     }
 
+    /// Where these stand.
+    pub fn level(&self) -> &str {
+        &self.level
+    }
+
     fn name(level: &str, count: &mut usize) -> LimitName {
         *count += 1;
         match *count {

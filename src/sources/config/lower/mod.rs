@@ -16,6 +16,7 @@ mod certificate;
 mod client_auth;
 mod cors;
 mod filter;
+mod forward_auth;
 mod headers;
 mod health;
 mod host;
@@ -36,7 +37,7 @@ use super::decode::Field;
 use super::findings::{Findings, Place};
 use super::shapes;
 use super::tree::{Document, NodeId};
-use crate::model::{Extent, Model};
+use crate::model::{Extent, Model, Upstream};
 use certificate::{Authority, Challengeable};
 use limit::SharedLimits;
 use names::Names;
@@ -53,17 +54,19 @@ pub struct Understood {
 
 /// With every file that is named and read. `folder` is where relative paths begin.
 pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Understood, BTreeSet<PathBuf>) {
+    let listener_names = Names::of("listener", &file.listeners);
+    let upstream_names = Names::of("upstream", &file.upstreams);
     let cx = Lowering {
         findings,
         folder,
         files: RefCell::default(),
         limits: RefCell::default(),
+        upstream_names: &upstream_names,
+        services: RefCell::default(),
         hosts: Cell::default(),
         certificates: certificate::extent(findings, &file.certificates).into(),
     };
     check_top(&cx, &file);
-    let listener_names = Names::of("listener", &file.listeners);
-    let upstream_names = Names::of("upstream", &file.upstreams);
 
     let process = process::process(&cx, &mut file);
     let listeners_extent = match file.listeners {
@@ -88,7 +91,9 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
     upstream_names.report_unused(&cx);
 
     let listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
-    let model = Model { process, listeners, certificates, acme, hosts, upstreams: upstreams.into_values() };
+    let mut upstreams = upstreams.into_values();
+    upstreams.append(&mut cx.services.borrow_mut());
+    let model = Model { process, listeners, certificates, acme, hosts, upstreams };
     (Understood { model, hosts: cx.hosts.get(), certificates: cx.certificates.get() }, cx.files.into_inner())
 }
 
@@ -110,6 +115,9 @@ pub(super) struct Lowering<'a> {
     folder: &'a Path,
     files: RefCell<BTreeSet<PathBuf>>,
     limits: RefCell<SharedLimits>,
+    upstream_names: &'a Names,
+    /// Upstreams that were made of URLs.
+    services: RefCell<Vec<Upstream>>,
     hosts: Cell<Extent>,
     certificates: Cell<Extent>,
 }
