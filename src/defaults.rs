@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use crate::model::{
     AccessLogFormat, AuthRefusal, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires,
-    ForwardCertificate, ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode,
-    OcspStapling, Percent, Rate, RedirectStatus, RetryOn, SameSite, SetCookie, StatusRange, TlsVersion, TsigAlgorithm,
-    UpstreamCaching, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    ForwardCertificate, ForwardCredentials, ForwardedField, Http2, JwtAlgorithm, KeyType, LbPolicy, LimitKey,
+    LimitMode, OcspStapling, Percent, Rate, RedirectStatus, RetryOn, SameSite, SetCookie, StatusRange, TlsVersion,
+    TokenPresence, TsigAlgorithm, UpstreamCaching, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -264,6 +264,35 @@ pub const BASIC_AUTH_REALM: &str = "Restricted";
 
 /// nginx passes them on. What was typed for one server is nobody else's: the upstream could be anybody, and logs what it gets.
 pub const FORWARD_CREDENTIALS: ForwardCredentials = ForwardCredentials::Omit;
+
+/// Issuers announce a key hours before they sign with it; a token of a key that is not known makes it fetched at once.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(900);
+
+/// Clocks that NTP keeps differ by less than a second; some are not kept.
+pub const JWT_LEEWAY: Duration = Duration::from_secs(30);
+
+/// Whatever public keys are for: nobody who only has what is shown to everybody can sign.
+pub const JWT_ALGORITHMS: [JwtAlgorithm; 10] = [
+    JwtAlgorithm::RS256,
+    JwtAlgorithm::RS384,
+    JwtAlgorithm::RS512,
+    JwtAlgorithm::PS256,
+    JwtAlgorithm::PS384,
+    JwtAlgorithm::PS512,
+    JwtAlgorithm::ES256,
+    JwtAlgorithm::ES384,
+    JwtAlgorithm::ES512,
+    JwtAlgorithm::EdDSA,
+];
+
+/// What libraries sign with by default.
+pub const JWT_SECRET_ALGORITHMS: [JwtAlgorithm; 1] = [JwtAlgorithm::HS256];
+
+/// Unlike a password it was made for the API, which mostly reads it, too.
+pub const FORWARD_TOKEN: ForwardCredentials = ForwardCredentials::Send;
+
+/// A filter that is written is meant.
+pub const TOKEN_PRESENCE: TokenPresence = TokenPresence::Required;
 
 /// What most services have there; their documentation says another where not.
 pub const FORWARD_AUTH_PATH: &str = "/";

@@ -16,12 +16,14 @@ use std::time::{Instant, SystemTime};
 use crate::acme;
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
+use crate::jwks;
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::passwords::{self, UserFiles};
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, CertificateName, ClientRootFiles, LoadedCertificate, UpstreamTlsMaterial};
+use crate::tokens::{self, KeyFiles};
 
 pub struct Candidate {
     /// What could be understood of the file; where there are errors, less than all.
@@ -32,6 +34,7 @@ pub struct Candidate {
     /// Whom an ACME authority's own certificate is verified against, beside the system's.
     acme_roots: acme::Roots,
     users: Arc<UserFiles>,
+    keys: Arc<KeyFiles>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -45,6 +48,7 @@ pub struct InForce {
     client_roots: Arc<ClientRootFiles>,
     acme_roots: acme::Roots,
     users: Arc<UserFiles>,
+    keys: Arc<KeyFiles>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -60,6 +64,7 @@ impl Candidate {
             client_roots: Arc::default(),
             acme_roots: acme::Roots::new(),
             users: Arc::default(),
+            keys: Arc::default(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -84,6 +89,9 @@ impl Candidate {
         self.diagnostics.extend(found);
         let (users, found) = passwords::load_users(model);
         self.diagnostics.extend(found);
+        let (keys, found) = tokens::load_keys(model);
+        self.diagnostics.extend(found);
+        self.diagnostics.extend(jwks::check(model));
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();
@@ -99,7 +107,7 @@ impl Candidate {
         let complete = complete && !is_on_demand;
         self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
         (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
-        (self.client_roots, self.users) = (Arc::new(client_roots), Arc::new(users));
+        (self.client_roots, self.users, self.keys) = (Arc::new(client_roots), Arc::new(users), Arc::new(keys));
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
@@ -112,6 +120,7 @@ impl Candidate {
             upstream_tls: &self.upstream_tls,
             client_roots: &self.client_roots,
             users: &self.users,
+            keys: &self.keys,
             metrics,
             now: Instant::now(),
         };
@@ -131,6 +140,7 @@ impl Candidate {
             client_roots: self.client_roots.clone(),
             acme_roots: self.acme_roots.clone(),
             users: self.users.clone(),
+            keys: self.keys.clone(),
             files: self.files.clone(),
         }
     }
@@ -147,6 +157,7 @@ impl Candidate {
             && self.client_roots == in_force.client_roots
             && self.acme_roots == in_force.acme_roots
             && self.users == in_force.users
+            && self.keys == in_force.keys
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

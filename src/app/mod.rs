@@ -28,6 +28,7 @@ use crate::acme::{self, Acme};
 use crate::admin::{AdminServer, ReloadStatus};
 use crate::discovery::Discovery;
 use crate::health::{HealthChecks, Prober};
+use crate::jwks::KeyFetcher;
 use crate::model::{ListenerName, Model, Threads};
 use crate::ocsp::Stapler;
 use crate::passwords;
@@ -102,11 +103,12 @@ struct App {
     reload_now: Notify,
 }
 
-/// Health checks and discovery of one snapshot. They end with this.
+/// Health checks, discovery and keys of one snapshot. They end with this.
 #[derive(Default)]
 struct Watchers {
     _health: Vec<HealthChecks>,
     _discovery: Vec<Discovery>,
+    _keys: Vec<KeyFetcher>,
 }
 
 /// What a reload changes beside the snapshot.

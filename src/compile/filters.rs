@@ -19,6 +19,7 @@ use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain, SignIn};
 use crate::snapshot::cors::Cors;
 use crate::snapshot::forward_auth::ForwardAuths;
+use crate::snapshot::jwt::Jwts;
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
 use crate::telemetry::metrics::Metrics;
 
@@ -32,6 +33,8 @@ pub struct Outside<'a> {
     pub users: &'a UserFiles,
     /// Who is asked, by place.
     pub forward_auths: &'a ForwardAuths,
+    /// Tokens, by place.
+    pub jwts: &'a Jwts,
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
@@ -90,6 +93,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
         FilterKind::BasicAuth(_)
+        | FilterKind::Jwt(_)
         | FilterKind::ForwardAuth(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
@@ -112,17 +116,18 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::HttpsRedirect(_) => 3,
         FilterKind::ConcurrencyLimit(_) => 4,
         FilterKind::RateLimit(_) => 5,
-        FilterKind::BasicAuth(_) => 6,
-        FilterKind::ForwardAuth(_) => 7,
-        FilterKind::MaxBodySize(_) => 8,
-        FilterKind::CacheHeaders(_) => 9,
-        FilterKind::SecurityHeaders(_) => 10,
-        FilterKind::Headers(_) => 11,
+        FilterKind::Jwt(_) => 6,
+        FilterKind::BasicAuth(_) => 7,
+        FilterKind::ForwardAuth(_) => 8,
+        FilterKind::MaxBodySize(_) => 9,
+        FilterKind::CacheHeaders(_) => 10,
+        FilterKind::SecurityHeaders(_) => 11,
+        FilterKind::Headers(_) => 12,
     }
 }
 
 fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside: Outside<'_>) {
-    let Outside { states, metrics, users, forward_auths } = outside;
+    let Outside { states, metrics, users, forward_auths, jwts } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -134,12 +139,24 @@ fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside
         FilterKind::HttpsRedirect(redirect) => chain.checks.push(Check::HttpsRedirect(redirect.clone())),
         FilterKind::ConcurrencyLimit(limit) => {
             let (state, metrics) = (states.concurrency(limit), metrics.concurrency_limit(&limit.name));
-            chain.concurrency_limits.push(ConcurrencyLimit::new(limit.clone(), state, metrics));
+            let limits = match limit.counted.regards_claims() {
+                true => &mut sign_in.concurrency_limits,
+                false => &mut chain.concurrency_limits,
+            };
+            limits.push(ConcurrencyLimit::new(limit.clone(), state, metrics));
         }
         FilterKind::RateLimit(limit) => {
             let (state, metrics) = (states.rate(limit), metrics.rate_limit(&limit.name));
-            chain.rate_limits.push(RateLimit::new(limit.clone(), state, metrics));
+            let limits = match limit.counted.regards_claims() {
+                true => &mut sign_in.rate_limits,
+                false => &mut chain.rate_limits,
+            };
+            limits.push(RateLimit::new(limit.clone(), state, metrics));
         }
+        FilterKind::Jwt(jwt) => match jwts.at(&jwt.place) {
+            Some(jwt) => sign_in.jwt = Some(jwt.clone()),
+            None => chain.checks.push(Check::Closed(kind.name())),
+        },
         FilterKind::BasicAuth(auth) => sign_in.basic = Some(BasicAuth::new(auth, users)),
         FilterKind::ForwardAuth(auth) => match forward_auths.get(&auth.place) {
             Some(auth) => sign_in.forward = Some(auth.clone()),
@@ -233,6 +250,7 @@ mod tests {
             metrics: &metrics,
             users: &UserFiles::new(),
             forward_auths: &ForwardAuths::new(),
+            jwts: &Jwts::default(),
         };
         chain(Levels { listener, host, route }, outside)
     }

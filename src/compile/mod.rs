@@ -26,12 +26,14 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
 use crate::snapshot::forward_auth::{self, ForwardAuths};
+use crate::snapshot::jwt::Jwts;
 use crate::snapshot::limit::States;
 use crate::snapshot::router::{HostEntry, Router};
 use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Respond, Route, Table, Timeouts};
 use crate::snapshot::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{ClientRootFiles, ClientTerms, Terms, UpstreamTlsMaterial};
+use crate::tokens::KeyFiles;
 use filters::{Levels, Outside};
 
 /// What compiling needs beside the model.
@@ -43,6 +45,8 @@ pub struct Surroundings<'a> {
     pub client_roots: &'a ClientRootFiles,
     /// Who may come in by password, by file.
     pub users: &'a UserFiles,
+    /// What tokens are verified by, by file.
+    pub keys: &'a KeyFiles,
     /// Hands out counters, the same for the same name.
     pub metrics: &'a Metrics,
     pub now: Instant,
@@ -54,11 +58,14 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
     let known = surroundings.previous.map(|previous| &previous.forward_auths);
     let forward_auths: ForwardAuths = forward_auth::of(&model, &upstreams, known, surroundings.metrics);
+    let known = surroundings.previous.map(|previous| &previous.jwts);
+    let jwts = Jwts::of(&model, surroundings.keys, known, surroundings.metrics);
     let outside = Outside {
         states: &limits,
         metrics: surroundings.metrics,
         users: surroundings.users,
         forward_auths: &forward_auths,
+        jwts: &jwts,
     };
     let running = Running { upstreams: &upstreams, outside };
     let tables = model
@@ -67,7 +74,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
         .map(|listener| (listener.name.clone(), table(&model, listener, running, surroundings.client_roots)))
         .collect();
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, model, tables, upstreams, limits, forward_auths })
+    Ok(Snapshot { generation, model, tables, upstreams, limits, forward_auths, jwts })
 }
 
 fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams, Diagnostics> {
@@ -183,7 +190,7 @@ fn needs(chain: &FilterChain) -> Needs {
     Needs {
         view: chain.request_edits.iter().chain(&chain.response_edits).any(has_variable)
             || chain.cache_rules.iter().any(CacheRule::regards_the_path)
-            || chain.sign_in.as_ref().is_some_and(|sign_in| sign_in.forward.is_some()),
+            || chain.sign_in.is_some(),
         body: chain.max_body.is_some(),
     }
 }

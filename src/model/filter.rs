@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, ForwardAuth, LimitName, RateLimit, RedirectStatus};
+use super::{BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, ForwardAuth, Jwt, LimitName, RateLimit, RedirectStatus};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -37,6 +37,8 @@ pub enum FilterKind {
     RateLimit(RateLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// Who has no token that is valid gets 401.
+    Jwt(Jwt),
     /// Somebody else says who may come in.
     ForwardAuth(ForwardAuth),
     /// How long browsers and caches may keep an answer.
@@ -74,6 +76,7 @@ impl FilterKind {
             | FilterKind::Deny(_)
             | FilterKind::Cors(_)
             | FilterKind::BasicAuth(_)
+            | FilterKind::Jwt(_)
             | FilterKind::ForwardAuth(_)
             | FilterKind::CacheHeaders(_)
             | FilterKind::Headers(_)
@@ -92,6 +95,7 @@ impl FilterKind {
             FilterKind::ConcurrencyLimit(_) => "concurrency-limit",
             FilterKind::RateLimit(_) => "rate-limit",
             FilterKind::BasicAuth(_) => "basic-auth",
+            FilterKind::Jwt(_) => "jwt",
             FilterKind::ForwardAuth(_) => "forward-auth",
             FilterKind::CacheHeaders(_) => "cache-headers",
             FilterKind::Headers(_) => "headers",

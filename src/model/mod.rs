@@ -17,6 +17,7 @@ mod cors;
 mod filter;
 mod forward_auth;
 mod host;
+mod jwt;
 mod limit;
 mod listener;
 mod names;
@@ -35,6 +36,7 @@ pub use cors::*;
 pub use filter::*;
 pub use forward_auth::*;
 pub use host::*;
+pub use jwt::*;
 pub use limit::*;
 pub use listener::*;
 pub use names::*;
@@ -72,6 +74,11 @@ impl Model {
     pub fn forward_auths(&self) -> impl Iterator<Item = &ForwardAuth> {
         self.filters()
             .filter_map(|filter| if let FilterKind::ForwardAuth(auth) = &filter.kind { Some(auth) } else { None })
+    }
+
+    /// Of all levels.
+    pub fn jwts(&self) -> impl Iterator<Item = &Jwt> {
+        self.filters().filter_map(|filter| if let FilterKind::Jwt(jwt) = &filter.kind { Some(jwt) } else { None })
     }
 }
 

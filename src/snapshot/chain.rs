@@ -15,6 +15,7 @@ use super::basic_auth::BasicAuth;
 use super::cache_headers::CacheRule;
 use super::cors::Cors;
 use super::forward_auth::ForwardAuth;
+use super::jwt::Jwt;
 use super::limit::{ConcurrencyLimit, RateLimit};
 use super::request::RequestView;
 use crate::model::{HttpsRedirect, TemplatePart, Variable};
@@ -42,6 +43,10 @@ pub struct FilterChain {
 /// Who it is: all of these must know, in this order.
 #[derive(Debug, Default)]
 pub struct SignIn {
+    pub jwt: Option<Arc<Jwt>>,
+    /// Those that count by what a token says: asked when it was verified.
+    pub concurrency_limits: Vec<ConcurrencyLimit>,
+    pub rate_limits: Vec<RateLimit>,
     pub basic: Option<BasicAuth>,
     pub forward: Option<Arc<ForwardAuth>>,
 }
@@ -49,7 +54,8 @@ pub struct SignIn {
 impl SignIn {
     /// Whether anybody has to know.
     pub fn asks(&self) -> bool {
-        self.basic.is_some() || self.forward.is_some()
+        let limits = !self.rate_limits.is_empty() || !self.concurrency_limits.is_empty();
+        limits || self.jwt.is_some() || self.basic.is_some() || self.forward.is_some()
     }
 }
 

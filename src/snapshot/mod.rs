@@ -15,6 +15,7 @@ pub mod chain;
 pub mod cors;
 pub mod forward_auth;
 pub mod host;
+pub mod jwt;
 mod kept;
 pub mod limit;
 pub mod path;
@@ -39,4 +40,5 @@ pub struct Snapshot {
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
     pub limits: limit::States,
     pub forward_auths: forward_auth::ForwardAuths,
+    pub jwts: jwt::Jwts,
 }

@@ -13,6 +13,7 @@ mod cors;
 pub mod forward_auth;
 mod headers;
 mod https_redirect;
+pub mod jwt;
 mod rate_limit;
 mod words;
 
@@ -81,6 +82,9 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
 
 const CLOSED: Verdict = Verdict::refuse(503, "this is closed until its configuration can be used");
 
+/// The name of what does not let it pass, and what that says.
+pub type Refusal = (&'static str, Verdict);
+
 /// What a request is let pass with.
 #[derive(Debug, Default)]
 pub struct Admission {
@@ -109,6 +113,14 @@ pub fn admit(
     Ok(Admission { places, delay, sign_in: chain.sign_in.clone() })
 }
 
+/// As [`admit`], for limits that count by what a verified token says: their places, and the delay.
+pub fn admit_known(sign_in: &SignIn, request: &RequestView<'_>, now: Instant) -> Result<(Places, Duration), Refusal> {
+    let places =
+        concurrency_limit::run(&sign_in.concurrency_limits, request).map_err(|refusal| (CONCURRENCY_LIMIT, refusal))?;
+    let delay = rate_limit::run(&sign_in.rate_limits, request, now).map_err(|refusal| (RATE_LIMIT, refusal))?;
+    Ok((places, delay))
+}
+
 /// By name and password; the name of the filter that knows nobody like that, and what it says.
 pub async fn basic_auth(
     auth: &BasicAuth,
@@ -122,3 +134,4 @@ const CONCURRENCY_LIMIT: &str = "concurrency-limit";
 const RATE_LIMIT: &str = "rate-limit";
 const BASIC_AUTH: &str = "basic-auth";
 pub const FORWARD_AUTH: &str = "forward-auth";
+pub const JWT: &str = "jwt";

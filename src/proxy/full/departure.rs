@@ -90,7 +90,11 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) ->
         filters::apply(edits, headers, &view, ctx.request_id());
     }
     *request = RequestHeader::from(parts);
-    match &forwarding.target {
+    if let Some(target) = &forwarding.target {
+        request.set_raw_path(target.as_bytes())?;
+    }
+    let sign_in = chain.sign_in.as_ref();
+    match sign_in.and_then(|sign_in| sign_in::target_without_token(sign_in, request.raw_path())) {
         Some(target) => request.set_raw_path(target.as_bytes()),
         None => Ok(()),
     }

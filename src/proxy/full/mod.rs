@@ -66,8 +66,8 @@ impl ProxyHttp for FullLane {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let decision = arrive::decide(&self.shared, session, ctx)?;
-        delay::wait(session, ctx).await?;
-        let decision = sign_in::ask(self, session, ctx, decision).await;
+        delay::wait(session, ctx, ctx.admission.delay).await?;
+        let decision = sign_in::ask(self, session, ctx, decision).await?;
         match decision {
             None => Ok(false),
             Some(answer) => {

@@ -2,31 +2,40 @@
 //! to answer.
 //!
 //! ```text
-//! decision (forward, or an answer) ──basic-auth──► forward-auth ──► the same decision, and who it is · 401, 403, 302, 500
+//! decision (forward, or an answer) ──jwt──► limits by claims, delay ──► basic-auth ──► forward-auth ──► the same decision, and who it is
+//!                                     └─────────────┴──────────────────────┴──────────────┴──► 401, 403, 429, 302, 500, 503
 //! ```
+//!
+//! What costs least comes first, and what asks somebody else last.
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_proxy::Session;
 
 use super::auth_service::{self, AuthConnector, Question};
 use super::context::Context;
-use super::{FullLane, arrive, departure};
+use super::{FullLane, arrive, delay, departure};
+use crate::model::{ForwardCredentials, TokenSource};
 use crate::proxy::answer::Answer;
 use crate::proxy::filters::forward_auth::{self, OriginalUrl};
-use crate::proxy::filters::{self, FORWARD_AUTH, Verdict};
+use crate::proxy::filters::{self, FORWARD_AUTH, JWT, Refusal, Verdict};
 use crate::proxy::head;
 use crate::snapshot::chain::SignIn;
 use crate::snapshot::forward_auth::{Asked, AuthAnswer, ForwardAuth};
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::Target;
+use crate::snapshot::request::{RequestView, WithClaims};
+use crate::snapshot::table::Route;
+use crate::tokens::Claims;
 
 /// What those who know the client say of it.
 #[derive(Default)]
 pub struct Vouched {
+    /// What the token says.
+    claims: Option<Arc<Claims>>,
     /// For the upstream.
     fields: Vec<(HeaderName, HeaderValue)>,
     /// For the client, and who sends them.
@@ -43,23 +52,54 @@ impl Vouched {
     }
 }
 
-type Refusal = (&'static str, Verdict);
-
-/// What was decided stands for whoever is known; nobody else learns what it was.
-pub async fn ask(lane: &FullLane, session: &Session, ctx: &mut Context, decision: Option<Answer>) -> Option<Answer> {
-    let Some(sign_in) = ctx.admission.sign_in.take() else { return decision };
+/// What was decided stands for whoever is known; nobody else learns what it was. An error is the client's leaving.
+pub async fn ask(
+    lane: &FullLane,
+    session: &mut Session,
+    ctx: &mut Context,
+    decision: Option<Answer>,
+) -> pingora::Result<Option<Answer>> {
+    let Some(sign_in) = ctx.admission.sign_in.take() else { return Ok(decision) };
     ctx.was_held = true;
-    match known(lane, session, ctx, &sign_in).await {
-        Ok(()) => decision,
-        Err((filter, verdict)) => {
-            // It goes to no upstream, and none counts it.
-            ctx.forwarding = None;
-            Some(arrive::answer_of(filter, verdict, session, ctx))
+    let known = match token(session, ctx, &sign_in).await {
+        Ok(delay) => {
+            delay::wait(session, ctx, delay).await?;
+            others(lane, session, ctx, &sign_in).await
         }
-    }
+        Err(refusal) => Err(refusal),
+    };
+    let Err((filter, verdict)) = known else { return Ok(decision) };
+    // It goes to no upstream, and none counts it.
+    ctx.forwarding = None;
+    Ok(Some(arrive::answer_of(filter, verdict, session, ctx)))
 }
 
-async fn known(lane: &FullLane, session: &Session, ctx: &mut Context, sign_in: &SignIn) -> Result<(), Refusal> {
+/// Verifies the token, and asks the limits that count by what it says: how long the request has to wait.
+async fn token(session: &Session, ctx: &mut Context, sign_in: &SignIn) -> Result<Duration, Refusal> {
+    let headers = &session.req_header().headers;
+    if let Some(jwt) = &sign_in.jwt {
+        let calendar = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let query = session.req_header().uri.query();
+        let claims = filters::jwt::run(jwt, headers, query, Instant::now(), calendar).await;
+        ctx.vouched.claims = claims.map_err(|verdict| (JWT, verdict))?;
+        ctx.user = ctx.vouched.claims.as_ref().and_then(|claims| claims.subject()).map(Arc::from);
+    }
+    if sign_in.rate_limits.is_empty() && sign_in.concurrency_limits.is_empty() {
+        return Ok(Duration::ZERO);
+    }
+    let Some(view) = ctx.view_for_edits(headers) else { return Ok(Duration::ZERO) };
+    let (places, delay) = match &ctx.vouched.claims {
+        Some(claims) => {
+            let known = WithClaims { fields: view.headers, claims };
+            filters::admit_known(sign_in, &RequestView { headers: &known, ..view }, Instant::now())?
+        }
+        None => filters::admit_known(sign_in, &view, Instant::now())?,
+    };
+    ctx.admission.places.extend(places);
+    Ok(delay)
+}
+
+async fn others(lane: &FullLane, session: &Session, ctx: &mut Context, sign_in: &SignIn) -> Result<(), Refusal> {
     if let Some(auth) = &sign_in.basic {
         let headers = &session.req_header().headers;
         ctx.user = Some(filters::basic_auth(auth, &lane.shared.passwords, headers).await?);
@@ -163,6 +203,11 @@ const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 fn question(session: &Session, ctx: &Context, auth: &ForwardAuth, mark: &HeaderValue) -> Question {
     let client = &session.req_header().headers;
     let mut fields = forward_auth::asked_with(auth, client);
+    if let Some(route) = &ctx.route
+        && let Some(sign_in) = &route.chain.sign_in
+    {
+        tell_claims(&mut fields, sign_in, &ctx.vouched);
+    }
     let host = arrive::authority(session.req_header());
     departure::introduce(&mut fields, client, host.as_deref(), session, ctx);
     let (method, target) = with_original(session, ctx, |original| {
@@ -209,10 +254,30 @@ fn with_original<T>(session: &Session, ctx: &Context, use_it: impl FnOnce(&Origi
 
 /// Tells the upstream what is known of the client: that, and nothing under these names that the client says itself.
 pub fn vouch(headers: &mut HeaderMap, sign_in: &SignIn, vouched: &Vouched) {
+    if let Some(jwt) = &sign_in.jwt
+        && jwt.definition().forward == ForwardCredentials::Omit
+    {
+        filters::jwt::remove(&jwt.definition().from, headers);
+    }
+    tell_claims(headers, sign_in, vouched);
     let names = sign_in.forward.iter().flat_map(|auth| &auth.response_headers);
     names.for_each(|name| remove_all_like(headers, name));
     for (name, value) in &vouched.fields {
         headers.append(name.clone(), value.clone());
+    }
+}
+
+fn tell_claims(headers: &mut HeaderMap, sign_in: &SignIn, vouched: &Vouched) {
+    let Some(jwt) = &sign_in.jwt else { return };
+    for (_, name) in &jwt.headers {
+        remove_all_like(headers, name);
+    }
+    let Some(claims) = &vouched.claims else { return };
+    for (claim, name) in &jwt.headers {
+        // What no header can hold is not told.
+        if let Some(value) = claims.text(claim).and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok()) {
+            headers.append(name.clone(), value);
+        }
     }
 }
 
@@ -224,4 +289,18 @@ fn remove_all_like(headers: &mut HeaderMap, name: &HeaderName) {
     for imitation in imitations {
         headers.remove(imitation);
     }
+}
+
+/// What the upstream is asked for, where that is another target for want of the token.
+pub fn target_without_token(sign_in: &SignIn, target: &[u8]) -> Option<String> {
+    let jwt = sign_in.jwt.as_ref().filter(|jwt| jwt.definition().forward == ForwardCredentials::Omit)?;
+    let TokenSource::Query(name) = &jwt.definition().from else { return None };
+    filters::jwt::without_parameter(std::str::from_utf8(target).ok()?, name)
+}
+
+/// As it may be logged: a token is nobody's to read (RFC 6750 §5.3).
+pub fn target_for_log(route: &Route, target: &[u8]) -> Option<String> {
+    let jwt = route.chain.sign_in.as_ref()?.jwt.as_ref()?;
+    let TokenSource::Query(name) = &jwt.definition().from else { return None };
+    filters::jwt::without_parameter(std::str::from_utf8(target).ok()?, name)
 }

@@ -21,7 +21,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
-pub use auth::ForwardAuthMetrics;
+pub use auth::{ForwardAuthMetrics, JwtMetrics, KeySetMetrics};
 pub use cells::{Counter, Histogram};
 pub use limit::LimitMetrics;
 pub use listener::{ListenerMetrics, OpenConnection, Rejection};
@@ -32,7 +32,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::model::{Action, CertificateSource, Limit, LimitName, ListenerName, Model, Route, RouteName, UpstreamName};
+use crate::model::{
+    Action, CertificateSource, JwtKeys, Limit, LimitName, ListenerName, Model, Route, RouteName, UpstreamName,
+};
 use crate::snapshot::upstream::UpstreamStatus;
 use crate::tls::Validity;
 
@@ -55,6 +57,9 @@ struct Named {
     concurrency_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
     /// By where the filter stands.
     forward_auths: BTreeMap<Arc<str>, Arc<ForwardAuthMetrics>>,
+    jwts: BTreeMap<Arc<str>, Arc<JwtMetrics>>,
+    /// By URL.
+    key_sets: BTreeMap<Arc<str>, Arc<KeySetMetrics>>,
     /// By file or name.
     certificates: BTreeMap<Arc<str>, Validity>,
     /// By certificate.
@@ -128,6 +133,16 @@ impl Metrics {
         self.named().forward_auths.entry(place.clone()).or_default().clone()
     }
 
+    /// `place`: where the filter stands.
+    pub fn jwt(&self, place: &Arc<str>) -> Arc<JwtMetrics> {
+        self.named().jwts.entry(place.clone()).or_default().clone()
+    }
+
+    /// Of all sets of that URL.
+    pub fn key_set(&self, url: &Arc<str>) -> Arc<KeySetMetrics> {
+        self.named().key_sets.entry(url.clone()).or_default().clone()
+    }
+
     /// Counts access log lines that could not be written.
     pub fn access_log_dropped(&self) -> Arc<Counter> {
         self.access_log_dropped.clone()
@@ -142,8 +157,12 @@ impl Metrics {
         let mut named = self.named();
         named.rate_limits.retain(|name, _| rate_limits.contains(name));
         named.concurrency_limits.retain(|name, _| concurrency_limits.contains(name));
-        let forward_auths = forward_auths(model);
+        let forward_auths: BTreeSet<_> = model.forward_auths().map(|auth| &auth.place).collect();
         named.forward_auths.retain(|place, _| forward_auths.contains(place));
+        let jwts: BTreeSet<_> = model.jwts().map(|jwt| &jwt.place).collect();
+        named.jwts.retain(|place, _| jwts.contains(place));
+        let key_urls = key_urls(model);
+        named.key_sets.retain(|url, _| key_urls.contains(url));
         named.routes.retain(|key, _| routes.contains(key));
         named.upstreams.retain(|name, _| upstreams.contains(name));
         named.listeners.retain(|name, _| listeners.contains(name));
@@ -214,9 +233,12 @@ fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
     (rate, concurrency)
 }
 
-/// The places of filters that ask somebody else.
-fn forward_auths(model: &Model) -> BTreeSet<&Arc<str>> {
-    model.forward_auths().map(|auth| &auth.place).collect()
+fn key_urls(model: &Model) -> BTreeSet<&Arc<str>> {
+    let urls = model.jwts().filter_map(|jwt| match &jwt.keys {
+        JwtKeys::Url(source) => Some(&source.url),
+        JwtKeys::File(_) | JwtKeys::SecretFile(_) => None,
+    });
+    urls.collect()
 }
 
 /// What orders are counted under.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::limit::{self, LimitPlaces};
 use super::process::all;
-use super::{Lowering, basic_auth, cache_headers, cors, forward_auth, headers};
+use super::{Lowering, basic_auth, cache_headers, cors, forward_auth, headers, jwt};
 use crate::defaults;
 use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HttpsRedirect, SecurityHeaders};
 use crate::sources::config::decode::{Field, List};
@@ -60,6 +60,7 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
         }
         shapes::Filter::Cors(shape) => FilterKind::Cors(cors::cors(cx, at, shape)),
         shapes::Filter::BasicAuth(shape) => FilterKind::BasicAuth(basic_auth::basic_auth(cx, at, shape)),
+        shapes::Filter::Jwt(shape) => FilterKind::Jwt(jwt::jwt(cx, at, *shape, places.level())),
         shapes::Filter::ForwardAuth(shape) => {
             FilterKind::ForwardAuth(forward_auth::forward_auth(cx, at, *shape, places.level()))
         }

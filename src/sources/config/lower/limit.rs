@@ -140,6 +140,7 @@ fn key_part(shape: shapes::LimitKey) -> LimitKey {
         shapes::LimitKey::Path => LimitKey::Path,
         shapes::LimitKey::Header(name) => LimitKey::Header(name.0.to_ascii_lowercase().into()),
         shapes::LimitKey::Cookie(name) => LimitKey::Cookie(name.0),
+        shapes::LimitKey::JwtClaim(name) => LimitKey::JwtClaim(name.0),
     }
 }
 

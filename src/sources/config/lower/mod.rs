@@ -20,6 +20,7 @@ mod forward_auth;
 mod headers;
 mod health;
 mod host;
+mod jwt;
 mod limit;
 mod listener;
 mod names;

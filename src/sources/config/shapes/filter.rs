@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{BasicAuth, CacheRule, ConcurrencyLimit, Cors, Field, ForwardAuth, List, RateLimit, Table, scalar};
+use super::{BasicAuth, CacheRule, ConcurrencyLimit, Cors, Field, ForwardAuth, Jwt, List, RateLimit, Table, scalar};
 use crate::defaults;
 
 /// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
@@ -29,6 +29,8 @@ pub enum Filter {
     ConcurrencyLimit(ConcurrencyLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// Who has no token that is valid gets 401.
+    Jwt(Box<Jwt>),
     /// Somebody else says who may come in.
     ForwardAuth(Box<ForwardAuth>),
     /// How long browsers and caches may keep answers: the first rule that fits decides.
@@ -129,6 +131,7 @@ impl fmt::Display for Filter {
             Filter::RateLimit(_) => "rate-limit",
             Filter::ConcurrencyLimit(_) => "concurrency-limit",
             Filter::BasicAuth(_) => "basic-auth",
+            Filter::Jwt(_) => "jwt",
             Filter::ForwardAuth(_) => "forward-auth",
             Filter::CacheHeaders(_) => "cache-headers",
             Filter::Headers(_) => "headers",

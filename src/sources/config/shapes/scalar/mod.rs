@@ -11,6 +11,7 @@ mod address;
 mod http;
 mod path;
 mod quantity;
+mod token;
 
 use std::fmt;
 
@@ -22,6 +23,7 @@ pub use address::*;
 pub use http::*;
 pub use path::*;
 pub use quantity::*;
+pub use token::*;
 
 /// `Name(Value), "what is expected", parse, { schema }`
 macro_rules! scalar {
