@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use support::{
-    Answer, Authority, Connection, H2Client, H2Origin, Nginx, Origin, Received, Request, Weir, eventually,
-    free_address, request, weir_command,
+    Answer, Authority, Connection, H2Client, H2Origin, Nginx, Origin, Received, Request, WebSocket, WebSocketOrigin,
+    Weir, eventually, free_address, request, weir_command,
 };
 
 /// Answers with the status that `X-Decide` names, and says who it takes the client for.
@@ -302,6 +302,43 @@ fn an_upstream_of_the_file_can_be_asked() {
         assert!(by_connection.values().all(|count| *count <= 2), "{by_connection:?}");
     }
     assert!(weir.metric("weir_upstream_connections_total", &["upstream=\"auth\""]).unwrap() >= 12.0);
+}
+
+#[test]
+fn an_endpoint_that_hangs_is_asked_no_more() {
+    let (origin, good, hanging) = (Origin::named("passed"), service(), Origin::start(|_| Answer::Silence));
+    let more = format!(
+        "  auth: {{ endpoints: [\"{}\", \"{}\"], outlier-detection: {{ failures: 1, eject-for: 1h }} }}\n",
+        hanging.address, good.address
+    );
+    let weir = Weir::start(&file(&origin, "upstream: auth, timeout: 500ms", &more));
+    let statuses: Vec<u16> = (0..20).map(|_| weir.get("/").status).collect();
+    assert!(statuses.iter().filter(|status| **status == 500).count() <= 2, "{statuses:?}");
+    assert!(statuses[10..].iter().all(|status| *status == 200), "{statuses:?}");
+    assert!(weir.log().contains("no answer within 500 ms"), "{}", weir.log());
+}
+
+#[test]
+fn a_websocket_opens_for_whom_the_service_lets_in() {
+    let (echo, auth) = (WebSocketOrigin::start(), service());
+    let yaml = format!(
+        "upstreams: {{ origin: {{ endpoints: [\"{}\"] }} }}\nhosts:\n  - names: [\"*\"]\n    routes:\n\
+         \x20     - {{ path: /, upstream: origin, filters: [ {{ forward-auth: {{ url: 'http://{}/' }} }} ] }}\n",
+        echo.address, auth.address
+    );
+    let weir = Weir::start(&yaml);
+    WebSocket::open(weir.http, "a.test", "/ws").assert_echoes("hello");
+    WebSocket::over_h2(&mut H2Client::plain(weir.http), "a.test", "/ws").assert_echoes("hello");
+    assert_eq!(auth.request_count(), 2);
+    let asked = auth.last_request();
+    assert_eq!((asked.header("upgrade"), asked.header("connection")), (None, None));
+    let refused = weir
+        .request("GET", "/ws")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("X-Decide", "403");
+    assert_eq!(refused.send().status, 403);
 }
 
 #[test]

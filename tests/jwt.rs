@@ -283,7 +283,18 @@ fn keys_are_fetched_before_the_first_request_and_rotation_costs_nobody_an_answer
     server.answers(|| Answer::Reset);
     weir.reload(&(file(&origin, &server.keys("")) + "      - { path: /new, respond: {} }\n"));
     assert_eq!([&old, &new].map(|issuer| ask(&weir, &issuer.token(&good())).status), [200, 200]);
-    let _ = before;
+    assert!(server.origin.request_count() <= before + 1);
+}
+
+#[test]
+fn a_new_key_by_the_old_name_is_found_too() {
+    let origin = Origin::named("passed");
+    let (old, new) = (Issuer::new("one", "ES256"), Issuer::new("one", "ES256"));
+    let server = KeyServer::start(&[&old]);
+    let weir = Weir::start(&file(&origin, &server.keys("")));
+    assert_eq!(ask(&weir, &old.token(&good())).status, 200);
+    server.show(&[&new]);
+    assert_eq!([&new, &old].map(|issuer| ask(&weir, &issuer.token(&good())).status), [200, 401]);
 }
 
 #[test]
@@ -401,7 +412,8 @@ fn limits_count_by_what_a_token_says() {
     let (origin, issuer) = (Origin::named("passed"), Issuer::new("one", "ES256"));
     let limits = "filters: [ { rate-limit: { rate: 1/h, burst: 1, key: { jwt-claim: sub } } }, \
                   { concurrency-limit: { max: 1, key: { jwt-claim: tenant } } } ]";
-    let yaml = file(&origin, "jwks: keys.json").replace("{ path: /, upstream: origin }", &format!("{{ path: /, upstream: origin, {limits} }}"));
+    let yaml = file(&origin, "jwks: keys.json")
+        .replace("{ path: /, upstream: origin }", &format!("{{ path: /, upstream: origin, {limits} }}"));
     let weir = Weir::start_with(&yaml, &[("keys.json", &jwks(&[&issuer]))]);
     let token = |sub: &str| issuer.token(&json!({ "sub": sub, "exp": in_seconds(600) }));
     let status = |sub: &str| ask(&weir, &token(sub)).status;
@@ -433,7 +445,8 @@ fn requests_of_one_tenant_at_once_are_counted_and_their_places_given_back() {
     });
     let limit = "filters: [ { concurrency-limit: { max: 2, key: { jwt-claim: tenant } } }, \
                  { rate-limit: { rate: 20/s, burst: 50, delay: all, key: [ { jwt-claim: tenant }, path ] } } ]";
-    let yaml = file(&origin, "jwks: keys.json").replace("{ path: /, upstream: origin }", &format!("{{ path: /, upstream: origin, {limit} }}"));
+    let yaml = file(&origin, "jwks: keys.json")
+        .replace("{ path: /, upstream: origin }", &format!("{{ path: /, upstream: origin, {limit} }}"));
     let weir = Weir::start_with(&yaml, &[("keys.json", &jwks(&[&issuer]))]);
     let token = |tenant: &str| issuer.token(&json!({ "tenant": tenant, "exp": in_seconds(600) }));
     std::thread::scope(|scope| {
@@ -520,7 +533,8 @@ fn ten_thousand_tokens_leave_nothing_behind() {
                         let sub = format!("{}-{}", from + thread, n);
                         let token = issuer.token(&json!({ "sub": sub, "exp": in_seconds(600) }));
                         let token = if n % 4 == 3 { token.replace('A', "B") } else { token };
-                        connection.write(format!("GET / HTTP/1.1\r\nHost: a.test\r\nAuthorization: Bearer {token}\r\n\r\n"));
+                        connection
+                            .write(format!("GET / HTTP/1.1\r\nHost: a.test\r\nAuthorization: Bearer {token}\r\n\r\n"));
                         let status = connection.read_response().status;
                         assert!(status == 200 || (n % 4 == 3 && status == 401), "{status}");
                     }

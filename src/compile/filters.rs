@@ -215,11 +215,14 @@ fn edit_value(template: &HeaderTemplate) -> Option<EditValue> {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::diagnostics::Origin;
-    use crate::model::{self, ByteSize, Counted, Ipv6Prefix, LimitKey, LimitMode, LimitName};
+    use crate::model::{
+        self, AskedWith, AuthRefusal, AuthService, ByteSize, Counted, ForwardCredentials, Ipv6Prefix, JwtAlgorithm,
+        JwtKeys, LimitKey, LimitMode, LimitName, SetCookie, TokenPresence, TokenSource, UpstreamName,
+    };
 
     fn filter(kind: FilterKind) -> Filter {
         Filter { origin: Origin::builtin(), kind }
@@ -268,6 +271,57 @@ mod tests {
         let levels: Vec<_> = chain.applied.iter().map(|filter| (filter.name, filter.level)).collect();
         assert_eq!(levels, [("deny", "route"), ("deny", "listener"), ("max-body-size", "host")]);
         assert_eq!(chain.checks.len(), 2);
+    }
+
+    /// What the model has of it was left out of what is built.
+    #[test]
+    fn a_filter_that_could_not_be_built_closes_its_route() {
+        let jwt = model::Jwt {
+            place: "host:a".into(),
+            keys: JwtKeys::File("keys.json".into()),
+            algorithms: vec![JwtAlgorithm::ES256],
+            issuers: Vec::new(),
+            audiences: Vec::new(),
+            leeway: Duration::ZERO,
+            claims: Vec::new(),
+            from: TokenSource::Authorization,
+            claims_to_headers: Vec::new(),
+            forward: ForwardCredentials::Send,
+            presence: TokenPresence::Required,
+            realm: "".into(),
+        };
+        let forward_auth = model::ForwardAuth {
+            place: "host:a".into(),
+            service: AuthService { upstream: UpstreamName::new("u"), target: "/".into(), host: None },
+            method: "GET".into(),
+            timeout: Duration::from_secs(1),
+            request_headers: AskedWith::All,
+            response_headers: Vec::new(),
+            set_cookie: SetCookie::Never,
+            sign_in: None,
+            refusal: AuthRefusal::Own,
+            failure_status: 500,
+            cache: None,
+        };
+        let filters = [filter(FilterKind::ForwardAuth(forward_auth)), filter(FilterKind::Jwt(jwt))];
+        let chain = chain_of(&[], &filters, &[]);
+        let closed: Vec<_> = chain.checks.iter().map(|check| format!("{check:?}")).collect();
+        assert_eq!(closed, ["Closed(\"jwt\")", "Closed(\"forward-auth\")"]);
+        assert!(chain.sign_in.is_none());
+    }
+
+    #[test]
+    fn limits_that_count_by_claims_wait_for_the_token() {
+        let mut by_claim = at_most("b");
+        if let FilterKind::ConcurrencyLimit(limit) = &mut by_claim.kind {
+            limit.counted.key.push(LimitKey::JwtClaim("sub".into()));
+        }
+        let chain = chain_of(&[], &[], &[at_most("a"), by_claim]);
+        let names = |limits: &[ConcurrencyLimit]| -> Vec<_> {
+            limits.iter().map(|limit| limit.definition().name.to_string()).collect()
+        };
+        assert_eq!(names(&chain.concurrency_limits), ["a"]);
+        assert_eq!(names(&chain.sign_in.unwrap().concurrency_limits), ["b"]);
     }
 
     #[test]

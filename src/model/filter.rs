@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, ForwardAuth, Jwt, LimitName, RateLimit, RedirectStatus};
+use super::{
+    BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, Counted, ForwardAuth, Jwt, LimitName, RateLimit, RedirectStatus,
+};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -61,6 +63,13 @@ impl<'a> Limit<'a> {
         match self {
             Limit::Rate(limit) => &limit.name,
             Limit::Concurrency(limit) => &limit.name,
+        }
+    }
+
+    pub fn counted(self) -> &'a Counted {
+        match self {
+            Limit::Rate(limit) => &limit.counted,
+            Limit::Concurrency(limit) => &limit.counted,
         }
     }
 }

@@ -40,7 +40,7 @@ struct Key {
 
 enum Verifier {
     Public(Box<ParsedPublicKey>),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 impl KeySet {
@@ -61,7 +61,7 @@ impl KeySet {
     }
 
     pub fn of_secret(secret: &[u8]) -> Self {
-        let verifier = |(algorithm, hash)| (algorithm, Verifier::Secret(hmac::Key::new(hash, secret)));
+        let verifier = |(algorithm, hash)| (algorithm, Verifier::Secret(Box::new(hmac::Key::new(hash, secret))));
         let algorithms = [
             (JwtAlgorithm::HS256, hmac::HMAC_SHA256),
             (JwtAlgorithm::HS384, hmac::HMAC_SHA384),

@@ -20,15 +20,19 @@ pub fn load_keys(model: &Model) -> (KeyFiles, Diagnostics) {
     let (mut files, mut found) = (KeyFiles::new(), Diagnostics::default());
     for filter in model.filters() {
         let FilterKind::Jwt(jwt) = &filter.kind else { continue };
-        let (path, key, read): (_, _, fn(&Path) -> Result<KeySet, String>) = match &jwt.keys {
+        let (path, key) = match &jwt.keys {
             JwtKeys::Url(_) => continue,
-            JwtKeys::File(path) => (path, "jwks", read_set),
-            JwtKeys::SecretFile(path) => (path, "secret-file", read_secret),
+            JwtKeys::File(path) => (path, "jwks"),
+            JwtKeys::SecretFile(path) => (path, "secret-file"),
         };
         if files.contains_key(path) {
             continue;
         }
-        match read(path) {
+        let read = match &jwt.keys {
+            JwtKeys::SecretFile(_) => read_secret(path),
+            JwtKeys::Url(_) | JwtKeys::File(_) => read_set(path),
+        };
+        match read {
             Ok(set) => drop(files.insert(path.clone(), Arc::new(set))),
             Err(message) => {
                 let message = format!("{}: {message}", path.display());

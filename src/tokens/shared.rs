@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fetcher ──store──► Keys ◄──load── verifiers
-//!    ▲                 │ a token names a key that is not there: fetch again, but not too often
+//!    ▲                 │ a token may be of a key that is not there: fetch again, but not too often
 //!    └─────wanted──────┘
 //! ```
 
@@ -68,7 +68,7 @@ impl Keys {
         *self.attempts.borrow() > 0
     }
 
-    /// A token names a key that is not in `seen`. Returns what is there after an attempt to fetch it; none where nothing else came, or
+    /// A token may be of a key that is not in `seen`. Returns what is there after an attempt to fetch it; none where nothing else came, or
     /// it was too soon to ask again. Many who ask at once cause one attempt.
     pub async fn newer_than(&self, seen: &KeySet, now: Instant) -> Option<Arc<KeySet>> {
         let newer = || self.set().filter(|set| set.id != seen.id);

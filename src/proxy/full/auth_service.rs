@@ -35,6 +35,8 @@ const POOL_SIZE: usize = 1024;
 const OTHER_POOL: u64 = 0x0a17_4007_0a17_4007;
 /// Dead connections that one question takes out of the pool before it gives up.
 const STALE_ATTEMPTS: u32 = 64;
+/// Pingora's timers are late by up to 10 ms.
+const TIMER_SLACK: Duration = Duration::from_millis(20);
 /// More than any page that says no; of a longer one the connection is not used again.
 const LONGEST_BODY: usize = 64 << 10;
 
@@ -106,7 +108,8 @@ async fn exchange(
     loop {
         let pick = PickRequest { exclude: &tried, ..PickRequest::at(Instant::now()) };
         let lease = upstream.acquire(&pick, Some(deadline)).await?;
-        let failed = match Attempt::new(auth, &lease, question, &definition.keepalive).run(connector).await {
+        let attempt = Attempt::new(auth, &lease, question, &definition.keepalive, deadline);
+        let failed = match attempt.run(connector).await {
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
         };
@@ -127,7 +130,10 @@ async fn exchange(
             && attempts < definition.retry.attempts.get()
             && (condition == RetryOn::Connect || upstream.may_retry(Instant::now(), definition.retry.budget));
         if !may_retry {
-            return Err(Failure::Broken(failed.reason));
+            return Err(match failed.outcome {
+                Outcome::TimedOut => Failure::Slow(auth.definition().timeout),
+                _ => Failure::Broken(failed.reason),
+            });
         }
         auth.upstream_metrics.retried();
         tried.push(lease.endpoint().address);
@@ -152,9 +158,21 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(auth: &'a ForwardAuth, lease: &'a Lease, question: &'a Question, keepalive: &'a Keepalive) -> Self {
+    fn new(
+        auth: &'a ForwardAuth,
+        lease: &'a Lease,
+        question: &'a Question,
+        keepalive: &'a Keepalive,
+        deadline: Instant,
+    ) -> Self {
         let host = question.host.to_str().unwrap_or_default();
         let mut peer = lease.endpoint().peer(without_port(host));
+        // Before all time is over: then it is known whose fault it was.
+        let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(TIMER_SLACK).max(TIMER_SLACK);
+        let options = &mut peer.options;
+        for timeout in [&mut options.total_connection_timeout, &mut options.read_timeout, &mut options.write_timeout] {
+            *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        }
         let afterwards = pooled::decide(&mut peer, keepalive, pool_of(lease));
         Self { auth, lease, question, keepalive, peer, afterwards }
     }

@@ -138,9 +138,9 @@ impl Metrics {
         self.named().jwts.entry(place.clone()).or_default().clone()
     }
 
-    /// Of all sets of that URL.
-    pub fn key_set(&self, url: &Arc<str>) -> Arc<KeySetMetrics> {
-        self.named().key_sets.entry(url.clone()).or_default().clone()
+    /// Of all sets of that URL, whatever its query is: that may be a secret.
+    pub fn key_set(&self, url: &str) -> Arc<KeySetMetrics> {
+        self.named().key_sets.entry(without_query(url).into()).or_default().clone()
     }
 
     /// Counts access log lines that could not be written.
@@ -162,7 +162,7 @@ impl Metrics {
         let jwts: BTreeSet<_> = model.jwts().map(|jwt| &jwt.place).collect();
         named.jwts.retain(|place, _| jwts.contains(place));
         let key_urls = key_urls(model);
-        named.key_sets.retain(|url, _| key_urls.contains(url));
+        named.key_sets.retain(|url, _| key_urls.contains(&**url));
         named.routes.retain(|key, _| routes.contains(key));
         named.upstreams.retain(|name, _| upstreams.contains(name));
         named.listeners.retain(|name, _| listeners.contains(name));
@@ -233,9 +233,13 @@ fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
     (rate, concurrency)
 }
 
-fn key_urls(model: &Model) -> BTreeSet<&Arc<str>> {
+fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
+}
+
+fn key_urls(model: &Model) -> BTreeSet<&str> {
     let urls = model.jwts().filter_map(|jwt| match &jwt.keys {
-        JwtKeys::Url(source) => Some(&source.url),
+        JwtKeys::Url(source) => Some(without_query(&source.url)),
         JwtKeys::File(_) | JwtKeys::SecretFile(_) => None,
     });
     urls.collect()

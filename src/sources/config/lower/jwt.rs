@@ -18,8 +18,9 @@ pub fn jwt(cx: &Lowering, at: NodeId, shape: shapes::Jwt, level: &str) -> Jwt {
     let keys = KeyKeys { jwks: shape.jwks, ca: shape.ca, refresh: shape.refresh, secret_file: shape.secret_file };
     let keys = keys_of(cx, at, keys);
     let algorithms = algorithms(cx, shape.algorithms, &keys);
+    let names_nobody = matches!(shape.audience, Field::Absent);
     let audiences = values(cx, shape.audience);
-    if audiences.is_empty() && matches!(keys, JwtKeys::Url(_)) && !cx.is_one_misspelled(at, &["audience"]) {
+    if names_nobody && matches!(keys, JwtKeys::Url(_)) && !cx.is_one_misspelled(at, &["audience"]) {
         let message = "a token that was issued for somebody else lets its owner in here, too: there is no \"audience\"";
         cx.warning(at.key(), message, "write whom tokens are for, as audience: api");
     }
@@ -67,6 +68,10 @@ fn keys_of(cx: &Lowering, at: NodeId, keys: KeyKeys) -> JwtKeys {
     }
     match keys.jwks.scalar() {
         Some(url) if url.contains("://") => {
+            if url.split('/').nth(2).is_some_and(|authority| authority.contains('@')) {
+                let help = "leave it out; what is shown there is public";
+                cx.error_with(at.key(), "a user name in the url of jwks is sent to nobody", help);
+            }
             if let Field::Given(at, _) = &keys.ca
                 && url.starts_with("http://")
             {

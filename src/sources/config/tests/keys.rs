@@ -52,6 +52,7 @@ fn the_full_file_has_every_key_of_the_schema() {
         "metadata",
         "exec",
         "command",
+        "secret-file",
     ];
     let has = |key: &str| FULL.contains(&format!("{key}:")) || elsewhere.contains(&key);
     let missing: Vec<_> = keys.iter().filter(|key| !has(key)).collect();
@@ -299,7 +300,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
     assert_eq!(host.origin.line, 85);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 126, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 140, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
@@ -401,7 +402,7 @@ fn limits_arrive() {
         "rate": "5/m",
         "burst": 3,
         "delay": { "after": 2 },
-        "key": ["client-ip", { "header": "x-api-key" }, { "cookie": "Id" }, "path"],
+        "key": ["client-ip", { "header": "x-api-key" }, { "cookie": "Id" }, "path", { "jwt-claim": "tenant.id" }],
         "ipv6_prefix": 56,
         "allow": ["10.0.0.0/8"],
         "status": 503,
@@ -527,6 +528,58 @@ fn forward_auth_arrives() {
         "cache": null,
     });
     assert_eq!(filter_of(text, "forward-auth"), expected);
+}
+
+#[test]
+fn jwt_arrives() {
+    let expected = json!({
+        "place": "host:example.org@secure",
+        "keys": { "url": { "url": "https://issuer.test/keys", "ca": "/etc/weir/certs/issuer.pem", "refresh": "5m" } },
+        "algorithms": ["ES256", "EdDSA"],
+        "issuers": ["a", "b"],
+        "audiences": ["api"],
+        "leeway": "1s",
+        "claims": [
+            { "name": "scope", "one_of": ["read", "write"] },
+            { "name": "level", "one_of": ["5"] },
+        ],
+        "from": { "cookie": "token" },
+        "claims_to_headers": [["sub", "X-User"], ["realm.roles", "X-Roles"]],
+        "forward": "omit",
+        "presence": "optional",
+        "realm": "The site",
+    });
+    assert_eq!(filter_of(FULL, "jwt"), expected);
+    let with = |keys: &str| {
+        format!(
+            "listeners: {{ http: {{ address: ':80' }} }}\n\
+             hosts: [{{ names: ['*'], filters: [{{ jwt: {{ {keys} }} }}], routes: [{{ path: /, respond: {{}} }}] }}]\n"
+        )
+    };
+    let expected = json!({
+        "place": "host:*",
+        "keys": { "secret-file": "/etc/weir/secret" },
+        "algorithms": ["HS256"],
+        "issuers": [],
+        "audiences": [],
+        "leeway": "30s",
+        "claims": [],
+        "from": "authorization",
+        "claims_to_headers": [],
+        "forward": "send",
+        "presence": "required",
+        "realm": "Restricted",
+    });
+    assert_eq!(filter_of(&with("secret-file: secret"), "jwt"), expected);
+    for (from, expected) in [
+        ("{ header: X-Token }", json!({ "header": "x-token" })),
+        ("{ query: token }", json!({ "query": "token" })),
+        ("authorization", json!("authorization")),
+    ] {
+        let jwt = filter_of(&with(&format!("jwks: keys.json, from: {from}")), "jwt");
+        assert_eq!((&jwt["from"], &jwt["keys"]), (&expected, &json!({ "file": "/etc/weir/keys.json" })));
+        assert_eq!(jwt["algorithms"].as_array().map(Vec::len), Some(10));
+    }
 }
 
 #[test]
