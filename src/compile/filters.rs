@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::cache::Stores;
 use crate::model::{
     CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart,
 };
 use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
+use crate::snapshot::cache::CachePolicy;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain, SignIn};
 use crate::snapshot::cors::Cors;
@@ -35,6 +37,8 @@ pub struct Outside<'a> {
     pub forward_auths: &'a ForwardAuths,
     /// Tokens, by place.
     pub jwts: &'a Jwts,
+    /// Where answers are kept.
+    pub stores: &'a Stores,
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
@@ -95,6 +99,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::BasicAuth(_)
         | FilterKind::Jwt(_)
         | FilterKind::ForwardAuth(_)
+        | FilterKind::Cache(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
         | FilterKind::HttpsRedirect(_)
@@ -120,14 +125,15 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::BasicAuth(_) => 7,
         FilterKind::ForwardAuth(_) => 8,
         FilterKind::MaxBodySize(_) => 9,
-        FilterKind::CacheHeaders(_) => 10,
-        FilterKind::SecurityHeaders(_) => 11,
-        FilterKind::Headers(_) => 12,
+        FilterKind::Cache(_) => 10,
+        FilterKind::CacheHeaders(_) => 11,
+        FilterKind::SecurityHeaders(_) => 12,
+        FilterKind::Headers(_) => 13,
     }
 }
 
 fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside: Outside<'_>) {
-    let Outside { states, metrics, users, forward_auths, jwts } = outside;
+    let Outside { states, metrics, users, forward_auths, jwts, stores } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -163,6 +169,10 @@ fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside
             None => chain.checks.push(Check::Closed(kind.name())),
         },
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
+        FilterKind::Cache(cache) => {
+            let policy = CachePolicy { definition: cache.clone(), store: stores.named(&cache.store) };
+            chain.cache = Some(Arc::new(policy));
+        }
         FilterKind::CacheHeaders(CacheHeaders(rules)) => {
             chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();
         }
@@ -254,6 +264,7 @@ mod tests {
             users: &UserFiles::new(),
             forward_auths: &ForwardAuths::new(),
             jwts: &Jwts::default(),
+            stores: &Stores::default(),
         };
         chain(Levels { listener, host, route }, outside)
     }

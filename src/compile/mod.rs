@@ -19,6 +19,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use crate::cache::Stores;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
 use crate::passwords::UserFiles;
@@ -47,6 +48,8 @@ pub struct Surroundings<'a> {
     pub users: &'a UserFiles,
     /// What tokens are verified by, by file.
     pub keys: &'a KeyFiles,
+    /// Where answers are kept, whatever is reloaded.
+    pub stores: &'a Stores,
     /// Hands out counters, the same for the same name.
     pub metrics: &'a Metrics,
     pub now: Instant,
@@ -66,6 +69,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
         users: surroundings.users,
         forward_auths: &forward_auths,
         jwts: &jwts,
+        stores: surroundings.stores,
     };
     let running = Running { upstreams: &upstreams, outside };
     let tables = model

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::units::ByteSize;
 use super::{
-    BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, Counted, ForwardAuth, Jwt, LimitName, RateLimit, RedirectStatus,
+    BasicAuth, Cache, CacheHeaders, ConcurrencyLimit, Cors, Counted, ForwardAuth, Jwt, LimitName, RateLimit,
+    RedirectStatus,
 };
 use crate::diagnostics::Origin;
 
@@ -43,6 +44,8 @@ pub enum FilterKind {
     Jwt(Jwt),
     /// Somebody else says who may come in.
     ForwardAuth(ForwardAuth),
+    /// Answers are kept for others.
+    Cache(Cache),
     /// How long browsers and caches may keep an answer.
     CacheHeaders(CacheHeaders),
     Headers(HeaderEdits),
@@ -87,6 +90,7 @@ impl FilterKind {
             | FilterKind::BasicAuth(_)
             | FilterKind::Jwt(_)
             | FilterKind::ForwardAuth(_)
+            | FilterKind::Cache(_)
             | FilterKind::CacheHeaders(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
@@ -106,6 +110,7 @@ impl FilterKind {
             FilterKind::BasicAuth(_) => "basic-auth",
             FilterKind::Jwt(_) => "jwt",
             FilterKind::ForwardAuth(_) => "forward-auth",
+            FilterKind::Cache(_) => "cache",
             FilterKind::CacheHeaders(_) => "cache-headers",
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::limit::{self, LimitPlaces};
 use super::process::all;
-use super::{Lowering, basic_auth, cache_headers, cors, forward_auth, headers, jwt};
+use super::{Lowering, basic_auth, cache, cache_headers, cors, forward_auth, headers, jwt};
 use crate::defaults;
 use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HttpsRedirect, SecurityHeaders};
 use crate::sources::config::decode::{Field, List};
@@ -64,6 +64,7 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
         shapes::Filter::ForwardAuth(shape) => {
             FilterKind::ForwardAuth(forward_auth::forward_auth(cx, at, *shape, places.level()))
         }
+        shapes::Filter::Cache(shape) => FilterKind::Cache(cache::cache(cx, at, shape)),
         shapes::Filter::CacheHeaders(list) => FilterKind::CacheHeaders(cache_headers::cache_headers(cx, at, list)),
         shapes::Filter::RateLimit(shape) => FilterKind::RateLimit(limit::rate_limit(cx, at, shape, places)),
         shapes::Filter::ConcurrencyLimit(shape) => {

@@ -11,6 +11,7 @@
 
 mod acme;
 mod basic_auth;
+mod cache;
 mod cache_headers;
 mod certificate;
 mod client_auth;
@@ -64,6 +65,7 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         limits: RefCell::default(),
         upstream_names: &upstream_names,
         services: RefCell::default(),
+        stores: Names::of("cache-store", &file.cache_stores),
         hosts: Cell::default(),
         certificates: certificate::extent(findings, &file.certificates).into(),
     };
@@ -90,11 +92,12 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
     let scope = route::Scope { upstream_names: &upstream_names, upstreams: &upstreams };
     let hosts = host::hosts(&cx, file.hosts, &listener_names, &scope);
     upstream_names.report_unused(&cx);
+    let cache_stores = cache::cache_stores(&cx, file.cache_stores);
 
     let listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
     let mut upstreams = upstreams.into_values();
     upstreams.append(&mut cx.services.borrow_mut());
-    let model = Model { process, listeners, certificates, acme, hosts, upstreams };
+    let model = Model { process, listeners, certificates, acme, hosts, upstreams, cache_stores };
     (Understood { model, hosts: cx.hosts.get(), certificates: cx.certificates.get() }, cx.files.into_inner())
 }
 
@@ -119,6 +122,7 @@ pub(super) struct Lowering<'a> {
     upstream_names: &'a Names,
     /// Upstreams that were made of URLs.
     services: RefCell<Vec<Upstream>>,
+    stores: Names,
     hosts: Cell<Extent>,
     certificates: Cell<Extent>,
 }

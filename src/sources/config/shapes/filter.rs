@@ -6,7 +6,9 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{BasicAuth, CacheRule, ConcurrencyLimit, Cors, Field, ForwardAuth, Jwt, List, RateLimit, Table, scalar};
+use super::{
+    BasicAuth, Cache, CacheRule, ConcurrencyLimit, Cors, Field, ForwardAuth, Jwt, List, RateLimit, Table, scalar,
+};
 use crate::defaults;
 
 /// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
@@ -33,6 +35,8 @@ pub enum Filter {
     Jwt(Box<Jwt>),
     /// Somebody else says who may come in.
     ForwardAuth(Box<ForwardAuth>),
+    /// Keeps answers for others.
+    Cache(Cache),
     /// How long browsers and caches may keep answers: the first rule that fits decides.
     CacheHeaders(List<CacheRule>),
     /// Edits of header fields.
@@ -133,6 +137,7 @@ impl fmt::Display for Filter {
             Filter::BasicAuth(_) => "basic-auth",
             Filter::Jwt(_) => "jwt",
             Filter::ForwardAuth(_) => "forward-auth",
+            Filter::Cache(_) => "cache",
             Filter::CacheHeaders(_) => "cache-headers",
             Filter::Headers(_) => "headers",
             Filter::SecurityHeaders(_) => "security-headers",
