@@ -35,8 +35,6 @@ const POOL_SIZE: usize = 1024;
 const OTHER_POOL: u64 = 0x0a17_4007_0a17_4007;
 /// Dead connections that one question takes out of the pool before it gives up.
 const STALE_ATTEMPTS: u32 = 64;
-/// Pingora's timers are late by up to 10 ms.
-const TIMER_SLACK: Duration = Duration::from_millis(20);
 /// More than any page that says no; of a longer one the connection is not used again.
 const LONGEST_BODY: usize = 64 << 10;
 
@@ -81,10 +79,12 @@ pub async fn ask(
     question: &Question,
 ) -> Result<(AuthAnswer, bool), Failure> {
     let timeout = auth.definition().timeout;
+    // Made once: the service has no part in how long that takes.
+    let connector = connector.get().await?;
     let begun = Instant::now();
     let exchange = async {
         let upstream = auth.upstream.as_ref().ok_or(Failure::NoUpstream)?;
-        let (head, body) = exchange(connector.get().await?, auth, upstream, question, begun).await?;
+        let (head, body) = exchange(connector, auth, upstream, question, begun).await?;
         let status = head.status.as_u16();
         let answer = forward_auth::read(auth, status, &head.headers, body).ok_or(Failure::Unclear(status))?;
         Ok((answer, forward_auth::may_be_kept(&head.headers)))
@@ -130,10 +130,7 @@ async fn exchange(
             && attempts < definition.retry.attempts.get()
             && (condition == RetryOn::Connect || upstream.may_retry(Instant::now(), definition.retry.budget));
         if !may_retry {
-            return Err(match failed.outcome {
-                Outcome::TimedOut => Failure::Slow(auth.definition().timeout),
-                _ => Failure::Broken(failed.reason),
-            });
+            return Err(Failure::Broken(failed.reason));
         }
         auth.upstream_metrics.retried();
         tried.push(lease.endpoint().address);
@@ -147,8 +144,10 @@ struct Failed {
     reason: String,
 }
 
-/// At one endpoint.
+/// At one endpoint. Where it is cut short for want of time, the endpoint is to blame.
 struct Attempt<'a> {
+    deadline: Instant,
+    is_over: bool,
     auth: &'a ForwardAuth,
     lease: &'a Lease,
     question: &'a Question,
@@ -167,17 +166,17 @@ impl<'a> Attempt<'a> {
     ) -> Self {
         let host = question.host.to_str().unwrap_or_default();
         let mut peer = lease.endpoint().peer(without_port(host));
-        // Before all time is over: then it is known whose fault it was.
-        let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(TIMER_SLACK).max(TIMER_SLACK);
-        let options = &mut peer.options;
-        for timeout in [&mut options.total_connection_timeout, &mut options.read_timeout, &mut options.write_timeout] {
-            *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
-        }
         let afterwards = pooled::decide(&mut peer, keepalive, pool_of(lease));
-        Self { auth, lease, question, keepalive, peer, afterwards }
+        Self { deadline, is_over: false, auth, lease, question, keepalive, peer, afterwards }
     }
 
-    async fn run(self, connector: &Connector) -> Result<(ResponseHeader, Bytes), Failed> {
+    async fn run(mut self, connector: &Connector) -> Result<(ResponseHeader, Bytes), Failed> {
+        let outcome = self.meet(connector).await;
+        self.is_over = true;
+        outcome
+    }
+
+    async fn meet(&self, connector: &Connector) -> Result<(ResponseHeader, Bytes), Failed> {
         let begun = Instant::now();
         let (mut session, reused) = connector.get_http_session(&*self.peer).await.map_err(|error| Failed {
             is_stale: false,
@@ -268,6 +267,16 @@ impl<'a> Attempt<'a> {
             pooled::left(pool_of(self.lease), socket, self.afterwards);
         }
         connector.release_http_session(session, &*self.peer, self.peer.options.idle_timeout).await;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        // Sooner it is the client that has left.
+        if !self.is_over && now >= self.deadline {
+            self.lease.report(Outcome::TimedOut, now);
+        }
     }
 }
 
