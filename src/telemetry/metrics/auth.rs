@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::Named;
 use super::cells::{Counter, Histogram};
+use super::exposition::Exposition;
 
 /// How requests fared at a `forward-auth`.
 #[derive(Debug, Default)]
@@ -84,4 +86,61 @@ impl KeySetMetrics {
     pub(super) fn last_fetched(&self) -> Option<u64> {
         Some(self.last_fetched.load(Relaxed)).filter(|at| *at > 0)
     }
+}
+
+pub(super) fn families(out: &mut Exposition, named: &Named) {
+    forward_auths(out, named);
+    jwts(out, named);
+    key_sets(out, named);
+}
+
+fn forward_auths(out: &mut Exposition, named: &Named) {
+    let mut outcomes = Vec::new();
+    for (place, metrics) in &named.forward_auths {
+        for (outcome, count) in metrics.outcomes() {
+            outcomes.push(([("filter", &**place), ("outcome", outcome)], count as f64));
+        }
+    }
+    out.counter(
+        "weir_forward_auth_total",
+        "Requests at a forward-auth, and what became of them there; failed is refused for want of an answer.",
+        outcomes,
+    );
+    let filters = || named.forward_auths.iter();
+    out.counter(
+        "weir_forward_auth_kept_total",
+        "Of those, the ones that an answer was kept for.",
+        filters().map(|(place, metrics)| ([("filter", &**place)], metrics.kept.value() as f64)).collect(),
+    );
+    out.histogram(
+        "weir_forward_auth_duration_seconds",
+        "What asking the service took.",
+        filters().map(|(place, metrics)| ([("filter", &**place)], &metrics.duration)).collect(),
+    );
+}
+
+fn jwts(out: &mut Exposition, named: &Named) {
+    let mut outcomes = Vec::new();
+    for (place, metrics) in &named.jwts {
+        for (outcome, count) in metrics.outcomes() {
+            outcomes.push(([("filter", &**place), ("outcome", outcome)], count as f64));
+        }
+    }
+    out.counter("weir_jwt_total", "Requests at a jwt, and what became of them there.", outcomes);
+}
+
+fn key_sets(out: &mut Exposition, named: &Named) {
+    let sets = || named.key_sets.iter().map(|(url, metrics)| ([("jwks", &**url)], metrics));
+    let mut attempts = Vec::new();
+    for ([url], metrics) in sets() {
+        for (result, count) in metrics.attempts() {
+            attempts.push(([url, ("result", result)], count as f64));
+        }
+    }
+    out.counter("weir_jwks_fetches_total", "Attempts to fetch a set of keys, by how they ended.", attempts);
+    let keys = sets().map(|(url, metrics)| (url, metrics.keys() as f64));
+    out.gauge("weir_jwks_keys", "Keys in the set that is used.", keys.collect());
+    let fetched = sets().filter_map(|(url, metrics)| Some((url, metrics.last_fetched()? as f64)));
+    let help = "When a set of keys was fetched last, in seconds since 1970.";
+    out.gauge("weir_jwks_last_fetch_success_timestamp_seconds", help, fetched.collect());
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::auth;
 use super::exposition::{Exposition, Label};
 use super::limit::LimitMetrics;
 use super::listener::ListenerMetrics;
@@ -31,9 +32,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus], stores: &[Store
     endpoints(&mut out, statuses);
     health_changes(&mut out, &named.upstreams, statuses);
     limits(&mut out, &named);
-    forward_auths(&mut out, &named);
-    jwts(&mut out, &named);
-    key_sets(&mut out, &named);
+    auth::families(&mut out, &named);
     caches(&mut out, &used_routes(&named), stores);
     connections(&mut out, &named.listeners);
     out.counter(
@@ -123,56 +122,6 @@ fn limits(out: &mut Exposition, named: &Named) {
     );
 }
 
-fn forward_auths(out: &mut Exposition, named: &Named) {
-    let mut outcomes = Vec::new();
-    for (place, metrics) in &named.forward_auths {
-        for (outcome, count) in metrics.outcomes() {
-            outcomes.push(([("filter", &**place), ("outcome", outcome)], count as f64));
-        }
-    }
-    out.counter(
-        "weir_forward_auth_total",
-        "Requests at a forward-auth, and what became of them there; failed is refused for want of an answer.",
-        outcomes,
-    );
-    let filters = || named.forward_auths.iter();
-    out.counter(
-        "weir_forward_auth_kept_total",
-        "Of those, the ones that an answer was kept for.",
-        filters().map(|(place, metrics)| ([("filter", &**place)], metrics.kept.value() as f64)).collect(),
-    );
-    out.histogram(
-        "weir_forward_auth_duration_seconds",
-        "What asking the service took.",
-        filters().map(|(place, metrics)| ([("filter", &**place)], &metrics.duration)).collect(),
-    );
-}
-
-fn jwts(out: &mut Exposition, named: &Named) {
-    let mut outcomes = Vec::new();
-    for (place, metrics) in &named.jwts {
-        for (outcome, count) in metrics.outcomes() {
-            outcomes.push(([("filter", &**place), ("outcome", outcome)], count as f64));
-        }
-    }
-    out.counter("weir_jwt_total", "Requests at a jwt, and what became of them there.", outcomes);
-}
-
-fn key_sets(out: &mut Exposition, named: &Named) {
-    let sets = || named.key_sets.iter().map(|(url, metrics)| ([("jwks", &**url)], metrics));
-    let mut attempts = Vec::new();
-    for ([url], metrics) in sets() {
-        for (result, count) in metrics.attempts() {
-            attempts.push(([url, ("result", result)], count as f64));
-        }
-    }
-    out.counter("weir_jwks_fetches_total", "Attempts to fetch a set of keys, by how they ended.", attempts);
-    let keys = sets().map(|(url, metrics)| (url, metrics.keys() as f64));
-    out.gauge("weir_jwks_keys", "Keys in the set that is used.", keys.collect());
-    let fetched = sets().filter_map(|(url, metrics)| Some((url, metrics.last_fetched()? as f64)));
-    let help = "When a set of keys was fetched last, in seconds since 1970.";
-    out.gauge("weir_jwks_last_fetch_success_timestamp_seconds", help, fetched.collect());
-}
 fn caches(out: &mut Exposition, routes: &[LabelledRoute<'_>], stores: &[Store]) {
     let mut outcomes = Vec::new();
     for ([route, upstream, _], metrics) in routes {
