@@ -11,11 +11,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, BackgroundUpdate, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode, ClientCaching,
-    Credentials, Delay, EditedStatuses, Expires, ForwardCertificate, ForwardCredentials, ForwardedField, Http2,
-    Intercept, KeyType, LbPolicy, LimitKey, LimitMode, LocationForm, OcspStapling, Percent, QueryRewrite, Rate,
-    RedirectStatus, RetryOn, SameSite, StatusFields, StatusRange, TlsVersion, TsigAlgorithm, UpstreamCaching,
-    UpstreamLifetimes, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    AccessLogFormat, AuthRefusal, BackgroundUpdate, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode,
+    ClientCaching, Credentials, Delay, EditedStatuses, Expires, ForwardCertificate, ForwardCredentials, ForwardedField,
+    Http2, Intercept, JwtAlgorithm, KeyType, LbPolicy, LimitKey, LimitMode, LocationForm, OcspStapling, Percent,
+    QueryRewrite, Rate, RedirectStatus, RetryOn, SameSite, SetCookie, StatusFields, StatusRange, TlsVersion,
+    TokenPresence, TsigAlgorithm, UpstreamCaching, UpstreamLifetimes, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -289,6 +289,65 @@ pub const BASIC_AUTH_REALM: &str = "Restricted";
 
 /// nginx passes them on. What was typed for one server is nobody else's: the upstream could be anybody, and logs what it gets.
 pub const FORWARD_CREDENTIALS: ForwardCredentials = ForwardCredentials::Omit;
+
+/// Issuers announce a key hours before they sign with it; a token of a key that is not known makes it fetched at once.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(900);
+
+/// Clocks that NTP keeps differ by less than a second; some are not kept.
+pub const JWT_LEEWAY: Duration = Duration::from_secs(30);
+
+/// Whatever public keys are for: nobody who only has what is shown to everybody can sign.
+pub const JWT_ALGORITHMS: [JwtAlgorithm; 10] = [
+    JwtAlgorithm::RS256,
+    JwtAlgorithm::RS384,
+    JwtAlgorithm::RS512,
+    JwtAlgorithm::PS256,
+    JwtAlgorithm::PS384,
+    JwtAlgorithm::PS512,
+    JwtAlgorithm::ES256,
+    JwtAlgorithm::ES384,
+    JwtAlgorithm::ES512,
+    JwtAlgorithm::EdDSA,
+];
+
+/// What libraries sign with by default.
+pub const JWT_SECRET_ALGORITHMS: [JwtAlgorithm; 1] = [JwtAlgorithm::HS256];
+
+/// Unlike a password it was made for the API, which mostly reads it, too.
+pub const FORWARD_TOKEN: ForwardCredentials = ForwardCredentials::Send;
+
+/// A filter that is written is meant.
+pub const TOKEN_PRESENCE: TokenPresence = TokenPresence::Required;
+
+/// What most services have there; their documentation says another where not.
+pub const FORWARD_AUTH_PATH: &str = "/";
+
+/// nginx's own, and Traefik's: a question has no body.
+pub const FORWARD_AUTH_METHOD: &str = "GET";
+
+/// Every request waits for it: a service that needs longer is not up to it.
+pub const FORWARD_AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// nginx's own. It is our side that failed, and retrying at once would only make it worse.
+pub const FORWARD_AUTH_FAILURE_STATUS: u16 = 500;
+
+/// At once, over all threads, to one address: a service that hangs must not hold more.
+pub const FORWARD_AUTH_CONNECTIONS: NonZeroU32 = at_least_one(512);
+
+/// More than a burst, less than the memory that requests which wait would take.
+pub const FORWARD_AUTH_QUEUE: usize = 1024;
+
+/// ingress-nginx's own (`auth-always-set-cookie: false`).
+pub const AUTH_SET_COOKIE: SetCookie = SetCookie::OnSuccess;
+
+/// nginx's own.
+pub const AUTH_REFUSAL: AuthRefusal = AuthRefusal::Own;
+
+/// ingress-nginx's own, which OAuth2 Proxy reads.
+pub const SIGN_IN_PARAMETER: &str = "rd";
+
+/// Some MiB with the headers of usual answers.
+pub const AUTH_CACHE_ENTRIES: NonZeroU32 = at_least_one(10_000);
 
 /// ingress-nginx's own: what an API is usually called with.
 pub const CORS_METHODS: [&str; 6] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"];

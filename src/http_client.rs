@@ -45,10 +45,21 @@ pub enum HttpError {
 impl HttpClient {
     /// Trusts the system's roots and these.
     pub fn new(extra_roots: &[CertificateDer<'static>]) -> Result<Self, rustls::Error> {
+        Self::with_roots(roots(extra_roots))
+    }
+
+    /// Trusts these roots alone.
+    pub fn trusting(only: &[CertificateDer<'static>]) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        only.iter().try_for_each(|root| roots.add(root.clone()))?;
+        Self::with_roots(Arc::new(roots))
+    }
+
+    fn with_roots(roots: Arc<RootCertStore>) -> Result<Self, rustls::Error> {
         let provider = crate::tls::provider();
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots(extra_roots))
+            .with_root_certificates(roots)
             .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
         Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), time_limit: TIME_LIMIT })

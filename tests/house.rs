@@ -26,6 +26,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tls", &["diagnostics", "model", "timestamp"]),
     // Files of pages. What is filled in on the request path is what was read.
     ("error_pages", &["diagnostics", "model"]),
+    // Public keys and secrets of tokens. What is asked on the request path is what was read, or fetched by `jwks`.
+    ("tokens", &["diagnostics", "model"]),
+    // `telemetry`: fetches are counted.
+    ("jwks", &["diagnostics", "http_client", "model", "telemetry", "tokens"]),
     // Files of users. What is asked on the request path is what was read.
     ("passwords", &["diagnostics", "model"]),
     // `tls`: whose certificates are asked about, and where the answers go.
@@ -33,16 +37,19 @@ const DOORS: &[(&str, &[&str])] = &[
     // `tls`: what a handshake agreed on is logged. `snapshot`: endpoints' statuses are shown as metrics.
     ("telemetry", &["cache", "model", "snapshot", "timestamp", "tls"]),
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
-    ("snapshot", &["cache", "diagnostics", "error_pages", "model", "passwords", "telemetry", "tls"]),
+    ("snapshot", &["cache", "diagnostics", "error_pages", "model", "passwords", "telemetry", "tls", "tokens"]),
     // `telemetry`, `tls`: handed through into the snapshot.
-    ("compile", &["cache", "diagnostics", "error_pages", "model", "passwords", "snapshot", "telemetry", "tls"]),
+    (
+        "compile",
+        &["cache", "diagnostics", "error_pages", "model", "passwords", "snapshot", "telemetry", "tls", "tokens"],
+    ),
     ("http_client", &["tls"]),
     // `tls`: what is ordered is shown there. It knows no file of Weir's: its storage is the authority's business.
     ("acme", &["diagnostics", "http_client", "model", "timestamp", "tls"]),
     ("discovery", &["snapshot"]),
     ("health", &["model", "snapshot"]),
     // Serves what it is given: it knows no file, no control plane and nobody who looks at it.
-    ("proxy", &["cache", "error_pages", "model", "passwords", "snapshot", "telemetry", "tls"]),
+    ("proxy", &["cache", "error_pages", "model", "passwords", "snapshot", "telemetry", "tls", "tokens"]),
     // `proxy`: the very checks and keys that serve.
     ("explain", &["diagnostics", "model", "proxy", "snapshot"]),
     // Sees the program through its own trait `Inspect`, which `app` implements.
@@ -60,6 +67,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "error_pages",
             "explain",
             "health",
+            "jwks",
             "model",
             "ocsp",
             "passwords",
@@ -68,6 +76,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "sources",
             "telemetry",
             "tls",
+            "tokens",
         ],
     ),
     ("cli", &["app", "diagnostics", "explain", "sources", "telemetry"]),

@@ -18,12 +18,14 @@ use crate::cache::Stores;
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::error_pages::{self, PageFiles};
+use crate::jwks;
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::passwords::{self, UserFiles};
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, CertificateName, ClientRootFiles, LoadedCertificate, UpstreamTlsMaterial};
+use crate::tokens::{self, KeyFiles};
 
 pub struct Candidate {
     /// What could be understood of the file; where there are errors, less than all.
@@ -35,6 +37,7 @@ pub struct Candidate {
     acme_roots: acme::Roots,
     users: Arc<UserFiles>,
     pages: Arc<PageFiles>,
+    keys: Arc<KeyFiles>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -49,6 +52,7 @@ pub struct InForce {
     acme_roots: acme::Roots,
     users: Arc<UserFiles>,
     pages: Arc<PageFiles>,
+    keys: Arc<KeyFiles>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -65,6 +69,7 @@ impl Candidate {
             acme_roots: acme::Roots::new(),
             users: Arc::default(),
             pages: Arc::default(),
+            keys: Arc::default(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -91,6 +96,9 @@ impl Candidate {
         self.diagnostics.extend(found);
         let (pages, found) = error_pages::load_pages(model);
         self.diagnostics.extend(found);
+        let (keys, found) = tokens::load_keys(model);
+        self.diagnostics.extend(found);
+        self.diagnostics.extend(jwks::check(model));
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();
@@ -106,7 +114,8 @@ impl Candidate {
         let complete = complete && !is_on_demand;
         self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
         (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
-        (self.client_roots, self.users, self.pages) = (Arc::new(client_roots), Arc::new(users), Arc::new(pages));
+        (self.client_roots, self.users) = (Arc::new(client_roots), Arc::new(users));
+        (self.pages, self.keys) = (Arc::new(pages), Arc::new(keys));
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
@@ -125,6 +134,7 @@ impl Candidate {
             client_roots: &self.client_roots,
             users: &self.users,
             pages: &self.pages,
+            keys: &self.keys,
             stores,
             metrics,
             now: Instant::now(),
@@ -146,6 +156,7 @@ impl Candidate {
             acme_roots: self.acme_roots.clone(),
             users: self.users.clone(),
             pages: self.pages.clone(),
+            keys: self.keys.clone(),
             files: self.files.clone(),
         }
     }
@@ -163,6 +174,7 @@ impl Candidate {
             && self.acme_roots == in_force.acme_roots
             && self.users == in_force.users
             && self.pages == in_force.pages
+            && self.keys == in_force.keys
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

@@ -35,12 +35,14 @@ impl Inspect for Inspector {
             return Readiness::NotReady(vec!["shutting down".into()]);
         }
         let snapshot = app.shared.snapshot.load();
-        let unsettled: Vec<String> = snapshot
+        let mut unsettled: Vec<String> = snapshot
             .upstreams
             .values()
             .filter(|upstream| !upstream.is_settled())
             .map(|upstream| format!("upstream \"{}\" is not resolved and checked yet", upstream.definition().name))
             .collect();
+        let keys = snapshot.jwts.key_sets.values().filter(|keys| !keys.is_settled());
+        unsettled.extend(keys.map(|keys| format!("the keys at {} are not fetched yet", keys.source.url)));
         if unsettled.is_empty() { Readiness::Ready } else { Readiness::NotReady(unsettled) }
     }
 

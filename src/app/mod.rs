@@ -29,10 +29,11 @@ use crate::admin::{AdminServer, ReloadStatus};
 use crate::cache::Stores;
 use crate::discovery::Discovery;
 use crate::health::{HealthChecks, Prober};
+use crate::jwks::KeyFetcher;
 use crate::model::{ListenerName, Model, Threads};
 use crate::ocsp::Stapler;
 use crate::passwords;
-use crate::proxy::{DataPlane, Shared};
+use crate::proxy::{DataPlane, RequestId, Shared};
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
@@ -105,11 +106,12 @@ struct App {
     reload_now: Notify,
 }
 
-/// Health checks and discovery of one snapshot. They end with this.
+/// Health checks, discovery and keys of one snapshot. They end with this.
 #[derive(Default)]
 struct Watchers {
     _health: Vec<HealthChecks>,
     _discovery: Vec<Discovery>,
+    _keys: Vec<KeyFetcher>,
 }
 
 /// What a reload changes beside the snapshot.
@@ -155,6 +157,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         access_log: ArcSwapOption::empty(),
         metrics: metrics.clone(),
         passwords: passwords::Checks::new().context("the system has no randomness to give")?,
+        mark: RequestId::generate().to_header_value(),
     });
     let acme = Acme::new(shown(&shared.tls), certificate_observer(&shared, &metrics));
     let mut plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;

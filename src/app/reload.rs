@@ -21,6 +21,7 @@ use crate::compile::hosts_of;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver};
 use crate::health::{HealthChecks, Observer};
+use crate::jwks::KeyFetcher;
 use crate::model::{AccessLog, CacheStore, DiskTier, Listener, ListenerTls, Model, OcspStapling, VirtualHost};
 use crate::ocsp::Stapler;
 use crate::proxy::Settings;
@@ -31,6 +32,7 @@ use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
 use crate::tls::{Policy, renew_certificates};
+use crate::tokens::Keys;
 
 /// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
 /// Names mostly resolve within milliseconds, and an endpoint that hangs is known after the health check's default timeout.
@@ -298,10 +300,12 @@ impl App {
         let upstreams = || snapshot.upstreams.values().cloned();
         let check = |upstream| HealthChecks::start(upstream, self.prober.clone(), observer.clone());
         let resolver = Arc::new(DnsResolver::new(&snapshot.model.process.resolvers));
+        let fetch = |keys: &Arc<Keys>| KeyFetcher::start(keys.clone(), self.metrics.key_set(&keys.source.url));
         let discover = |upstream| Discovery::start(upstream, resolver.clone());
         Watchers {
             _health: upstreams().filter_map(check).collect(),
             _discovery: upstreams().filter_map(discover).collect(),
+            _keys: snapshot.jwts.key_sets.values().map(fetch).collect(),
         }
     }
 
@@ -372,7 +376,10 @@ pub(super) fn nothing_yet() -> ReloadStatus {
 /// refused for want of endpoints, or sent to one that does not work.
 async fn settle(snapshot: &Snapshot) {
     let settled = async {
-        while !snapshot.upstreams.values().all(|upstream| upstream.is_settled()) {
+        let keys = || snapshot.jwts.key_sets.values();
+        while !snapshot.upstreams.values().all(|upstream| upstream.is_settled())
+            || !keys().all(|keys| keys.is_settled())
+        {
             tokio::time::sleep(SETTLE_STEP).await;
         }
     };

@@ -21,9 +21,11 @@ use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::cache::CachePolicy;
 use crate::snapshot::cache_headers::CacheRule;
-use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
+use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain, SignIn};
 use crate::snapshot::cors::Cors;
 use crate::snapshot::error_pages::{ErrorPages, Rule, Source};
+use crate::snapshot::forward_auth::ForwardAuths;
+use crate::snapshot::jwt::Jwts;
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
 use crate::snapshot::redirect::{Redirecting, Served, WwwRedirect};
 use crate::telemetry::metrics::Metrics;
@@ -40,6 +42,10 @@ pub struct Outside<'a> {
     /// That error pages may come from.
     pub upstreams: &'a Upstreams,
     pub pages: &'a PageFiles,
+    /// Who is asked, by place.
+    pub forward_auths: &'a ForwardAuths,
+    /// Tokens, by place.
+    pub jwts: &'a Jwts,
     /// Where answers are kept.
     pub stores: &'a Stores,
 }
@@ -48,11 +54,12 @@ pub struct Outside<'a> {
 /// access add up: to restrict a route further must not open what its listener had closed. Limits add up within a level;
 /// a level that has any replaces those of the outer ones, as in nginx.
 pub fn chain(levels: Levels<'_>, outside: Outside<'_>) -> FilterChain {
-    let mut chain = FilterChain::default();
+    let (mut chain, mut sign_in) = (FilterChain::default(), SignIn::default());
     for (filter, level) in in_force(levels) {
-        add(&mut chain, &filter.kind, outside);
+        add(&mut chain, &mut sign_in, &filter.kind, outside);
         chain.applied.push(AppliedFilter { name: filter.kind.name(), level, origin: filter.origin.clone() });
     }
+    chain.sign_in = sign_in.asks().then(|| Arc::new(sign_in));
     chain
 }
 
@@ -104,6 +111,8 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
         FilterKind::BasicAuth(_)
+        | FilterKind::Jwt(_)
+        | FilterKind::ForwardAuth(_)
         | FilterKind::Cache(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
@@ -120,7 +129,8 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
 
 /// When a kind acts: who may come in, then where they are sent, then what is bounded, then what is edited.
 /// Preflights are answered before they could be redirected, counted or asked who they are: browsers follow no redirect of theirs, and
-/// send no credentials with them. Passwords come after the limits, as in nginx: these bound how fast they can be guessed. `headers` comes last, so that what an operator wrote out stands above the presets.
+/// send no credentials with them. Who it is comes after the limits, as in nginx: these bound how fast passwords can be guessed; what
+/// costs a question to somebody else comes last of that. `headers` comes last, so that what an operator wrote out stands above the presets.
 fn position(kind: &FilterKind) -> u8 {
     match kind {
         FilterKind::Deny(_) => 0,
@@ -132,18 +142,20 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::TrailingSlash(_) => 6,
         FilterKind::ConcurrencyLimit(_) => 7,
         FilterKind::RateLimit(_) => 8,
-        FilterKind::BasicAuth(_) => 9,
-        FilterKind::MaxBodySize(_) => 10,
-        FilterKind::Cache(_) => 11,
-        FilterKind::CacheHeaders(_) => 12,
-        FilterKind::ErrorPages(_) => 13,
-        FilterKind::SecurityHeaders(_) => 14,
-        FilterKind::Headers(_) => 15,
+        FilterKind::Jwt(_) => 9,
+        FilterKind::BasicAuth(_) => 10,
+        FilterKind::ForwardAuth(_) => 11,
+        FilterKind::MaxBodySize(_) => 12,
+        FilterKind::Cache(_) => 13,
+        FilterKind::CacheHeaders(_) => 14,
+        FilterKind::ErrorPages(_) => 15,
+        FilterKind::SecurityHeaders(_) => 16,
+        FilterKind::Headers(_) => 17,
     }
 }
 
-fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
-    let Outside { states, metrics, users, served, stores, .. } = outside;
+fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside: Outside<'_>) {
+    let Outside { states, metrics, users, served, forward_auths, jwts, stores, .. } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -158,13 +170,29 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
         | FilterKind::TrailingSlash(_) => chain.checks.extend(redirecting(kind, served).map(Check::Redirect)),
         FilterKind::ConcurrencyLimit(limit) => {
             let (state, metrics) = (states.concurrency(limit), metrics.concurrency_limit(&limit.name));
-            chain.concurrency_limits.push(ConcurrencyLimit::new(limit.clone(), state, metrics));
+            let limits = match limit.counted.regards_claims() {
+                true => &mut sign_in.concurrency_limits,
+                false => &mut chain.concurrency_limits,
+            };
+            limits.push(ConcurrencyLimit::new(limit.clone(), state, metrics));
         }
         FilterKind::RateLimit(limit) => {
             let (state, metrics) = (states.rate(limit), metrics.rate_limit(&limit.name));
-            chain.rate_limits.push(RateLimit::new(limit.clone(), state, metrics));
+            let limits = match limit.counted.regards_claims() {
+                true => &mut sign_in.rate_limits,
+                false => &mut chain.rate_limits,
+            };
+            limits.push(RateLimit::new(limit.clone(), state, metrics));
         }
-        FilterKind::BasicAuth(auth) => chain.basic_auth = Some(Arc::new(BasicAuth::new(auth, users))),
+        FilterKind::Jwt(jwt) => match jwts.at(&jwt.place) {
+            Some(jwt) => sign_in.jwt = Some(jwt.clone()),
+            None => chain.checks.push(Check::Closed(kind.name())),
+        },
+        FilterKind::BasicAuth(auth) => sign_in.basic = Some(BasicAuth::new(auth, users)),
+        FilterKind::ForwardAuth(auth) => match forward_auths.get(&auth.place) {
+            Some(auth) => sign_in.forward = Some(auth.clone()),
+            None => chain.checks.push(Check::Closed(kind.name())),
+        },
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
         FilterKind::Cache(cache) => {
             let policy = CachePolicy { definition: cache.clone(), store: stores.named(&cache.store) };
@@ -199,7 +227,9 @@ pub fn redirecting(kind: &FilterKind, served: &Served) -> Option<Redirecting> {
         | FilterKind::Cors(_)
         | FilterKind::ConcurrencyLimit(_)
         | FilterKind::RateLimit(_)
+        | FilterKind::Jwt(_)
         | FilterKind::BasicAuth(_)
+        | FilterKind::ForwardAuth(_)
         | FilterKind::Cache(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::ErrorPages(_)
@@ -275,11 +305,14 @@ fn edit_value(template: &HeaderTemplate) -> Option<EditValue> {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::diagnostics::Origin;
-    use crate::model::{ByteSize, Counted, Ipv6Prefix, LimitKey, LimitMode, LimitName};
+    use crate::model::{
+        self, AskedWith, AuthRefusal, AuthService, ByteSize, Counted, ForwardCredentials, Ipv6Prefix, JwtAlgorithm,
+        JwtKeys, LimitKey, LimitMode, LimitName, SetCookie, TokenPresence, TokenSource, UpstreamName,
+    };
 
     fn filter(kind: FilterKind) -> Filter {
         Filter { origin: Origin::builtin(), kind }
@@ -312,6 +345,8 @@ mod tests {
             served: &Served::default(),
             upstreams: &Upstreams::new(),
             pages: &PageFiles::new(),
+            forward_auths: &ForwardAuths::new(),
+            jwts: &Jwts::default(),
             stores: &Stores::default(),
         };
         chain(Levels { listener, host, route }, outside)
@@ -330,6 +365,57 @@ mod tests {
         let levels: Vec<_> = chain.applied.iter().map(|filter| (filter.name, filter.level)).collect();
         assert_eq!(levels, [("deny", "route"), ("deny", "listener"), ("max-body-size", "host")]);
         assert_eq!(chain.checks.len(), 2);
+    }
+
+    /// What the model has of it was left out of what is built.
+    #[test]
+    fn a_filter_that_could_not_be_built_closes_its_route() {
+        let jwt = model::Jwt {
+            place: "host:a".into(),
+            keys: JwtKeys::File("keys.json".into()),
+            algorithms: vec![JwtAlgorithm::ES256],
+            issuers: Vec::new(),
+            audiences: Vec::new(),
+            leeway: Duration::ZERO,
+            claims: Vec::new(),
+            from: TokenSource::Authorization,
+            claims_to_headers: Vec::new(),
+            forward: ForwardCredentials::Send,
+            presence: TokenPresence::Required,
+            realm: "".into(),
+        };
+        let forward_auth = model::ForwardAuth {
+            place: "host:a".into(),
+            service: AuthService { upstream: UpstreamName::new("u"), target: "/".into(), host: None },
+            method: "GET".into(),
+            timeout: Duration::from_secs(1),
+            request_headers: AskedWith::All,
+            response_headers: Vec::new(),
+            set_cookie: SetCookie::Never,
+            sign_in: None,
+            refusal: AuthRefusal::Own,
+            failure_status: 500,
+            cache: None,
+        };
+        let filters = [filter(FilterKind::ForwardAuth(forward_auth)), filter(FilterKind::Jwt(jwt))];
+        let chain = chain_of(&[], &filters, &[]);
+        let closed: Vec<_> = chain.checks.iter().map(|check| format!("{check:?}")).collect();
+        assert_eq!(closed, ["Closed(\"jwt\")", "Closed(\"forward-auth\")"]);
+        assert!(chain.sign_in.is_none());
+    }
+
+    #[test]
+    fn limits_that_count_by_claims_wait_for_the_token() {
+        let mut by_claim = at_most("b");
+        if let FilterKind::ConcurrencyLimit(limit) = &mut by_claim.kind {
+            limit.counted.key.push(LimitKey::JwtClaim("sub".into()));
+        }
+        let chain = chain_of(&[], &[], &[at_most("a"), by_claim]);
+        let names = |limits: &[ConcurrencyLimit]| -> Vec<_> {
+            limits.iter().map(|limit| limit.definition().name.to_string()).collect()
+        };
+        assert_eq!(names(&chain.concurrency_limits), ["a"]);
+        assert_eq!(names(&chain.sign_in.unwrap().concurrency_limits), ["b"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub fn lint(model: &Model, known: Extent, covers: &dyn Fn(&HostName) -> bool) ->
     for listener in &model.listeners {
         let hosts = hosts_of(model, listener);
         unreachable_routes(&hosts, &mut found);
+        limits_by_claims_of_nobody(listener, &hosts, &mut found);
         if listener.tls.is_some() {
             names_without_certificate(listener, &hosts, covers, &mut found);
         } else {
@@ -38,6 +39,29 @@ fn unreachable_routes(hosts: &[&VirtualHost], found: &mut Diagnostics) {
         );
         let help = "remove it, or give it a condition that the other one lacks";
         found.push(Diagnostic::warning(loser.origin.clone(), loser.name.as_str(), message).help(help));
+    }
+}
+
+/// What counts by a claim counts nobody where no token is asked for.
+fn limits_by_claims_of_nobody(listener: &Listener, hosts: &[&VirtualHost], found: &mut Diagnostics) {
+    let asks = |filters: &[Filter]| filters.iter().any(|filter| matches!(filter.kind, FilterKind::Jwt(_)));
+    let counts = |filter: &&Filter| filter.kind.limit().is_some_and(|limit| limit.counted().regards_claims());
+    for host in hosts {
+        for route in &host.routes {
+            let levels = [&listener.filters, &host.filters, &route.filters];
+            if levels.iter().any(|filters| asks(filters)) {
+                continue;
+            }
+            for filter in levels.into_iter().flatten().filter(counts) {
+                let message = format!(
+                    "this limit counts by what a token says, and none is asked for at route \"{}\": it counts nobody there",
+                    route.name
+                );
+                let help = "give it the filter jwt, or another key";
+                let place = filter.kind.limit().map_or("", |limit| limit.name().as_str()).to_owned();
+                found.push(Diagnostic::warning(filter.origin.clone(), place, message).help(help));
+            }
+        }
     }
 }
 

@@ -28,6 +28,8 @@ use crate::passwords::UserFiles;
 use crate::snapshot::Snapshot;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
+use crate::snapshot::forward_auth::{self, ForwardAuths};
+use crate::snapshot::jwt::Jwts;
 use crate::snapshot::limit::States;
 use crate::snapshot::redirect::Served;
 use crate::snapshot::router::{HostEntry, Router};
@@ -35,6 +37,7 @@ use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Re
 use crate::snapshot::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{ClientRootFiles, ClientTerms, Terms, UpstreamTlsMaterial};
+use crate::tokens::KeyFiles;
 use filters::{Levels, Outside};
 
 /// What compiling needs beside the model.
@@ -48,6 +51,8 @@ pub struct Surroundings<'a> {
     pub users: &'a UserFiles,
     /// What is shown instead of errors, by file.
     pub pages: &'a PageFiles,
+    /// What tokens are verified by, by file.
+    pub keys: &'a KeyFiles,
     /// Where answers are kept, whatever is reloaded.
     pub stores: &'a Stores,
     /// Hands out counters, the same for the same name.
@@ -59,12 +64,18 @@ pub struct Surroundings<'a> {
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
+    let known = surroundings.previous.map(|previous| &previous.forward_auths);
+    let forward_auths: ForwardAuths = forward_auth::of(&model, &upstreams, known, surroundings.metrics);
+    let known = surroundings.previous.map(|previous| &previous.jwts);
+    let jwts = Jwts::of(&model, surroundings.keys, known, surroundings.metrics);
     let running = Running {
         upstreams: &upstreams,
         states: &limits,
         metrics: surroundings.metrics,
         users: surroundings.users,
         pages: surroundings.pages,
+        forward_auths: &forward_auths,
+        jwts: &jwts,
         stores: surroundings.stores,
     };
     let tables = model
@@ -73,7 +84,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
         .map(|listener| (listener.name.clone(), table(&model, listener, running, surroundings.client_roots)))
         .collect();
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, model, tables, upstreams, limits })
+    Ok(Snapshot { generation, model, tables, upstreams, limits, forward_auths, jwts })
 }
 
 fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams, Diagnostics> {
@@ -103,13 +114,15 @@ struct Running<'a> {
     metrics: &'a Metrics,
     users: &'a UserFiles,
     pages: &'a PageFiles,
+    forward_auths: &'a ForwardAuths,
+    jwts: &'a Jwts,
     stores: &'a Stores,
 }
 
 impl<'a> Running<'a> {
     fn outside(self, served: &'a Served) -> Outside<'a> {
-        let Self { upstreams, states, metrics, users, pages, stores } = self;
-        Outside { states, metrics, users, served, upstreams, pages, stores }
+        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, stores } = self;
+        Outside { states, metrics, users, served, upstreams, pages, forward_auths, jwts, stores }
     }
 }
 
@@ -220,7 +233,9 @@ fn needs(chain: &FilterChain) -> Needs {
     };
     let mut edits = chain.request_edits.iter().chain(&chain.response_edits).chain(&chain.success_edits);
     Needs {
-        view: edits.any(has_variable) || chain.cache_rules.iter().any(CacheRule::regards_the_path),
+        view: edits.any(has_variable)
+            || chain.cache_rules.iter().any(CacheRule::regards_the_path)
+            || chain.sign_in.is_some(),
         body: chain.max_body.is_some(),
     }
 }

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::units::ByteSize;
 use super::{
-    AppRoot, BasicAuth, Cache, CacheHeaders, ConcurrencyLimit, Cors, ErrorPages, HeaderEdits, HttpsRedirect, LimitName,
-    RateLimit, TrailingSlash, WwwRedirect,
+    AppRoot, BasicAuth, Cache, CacheHeaders, ConcurrencyLimit, Cors, Counted, ErrorPages, ForwardAuth, HeaderEdits,
+    HttpsRedirect, Jwt, LimitName, RateLimit, TrailingSlash, WwwRedirect,
 };
 use crate::diagnostics::Origin;
 
@@ -46,6 +46,10 @@ pub enum FilterKind {
     RateLimit(RateLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// Who has no token that is valid gets 401.
+    Jwt(Jwt),
+    /// Somebody else says who may come in.
+    ForwardAuth(ForwardAuth),
     /// Answers are kept for others.
     Cache(Cache),
     /// How long browsers and caches may keep an answer.
@@ -72,6 +76,13 @@ impl<'a> Limit<'a> {
             Limit::Concurrency(limit) => &limit.name,
         }
     }
+
+    pub fn counted(self) -> &'a Counted {
+        match self {
+            Limit::Rate(limit) => &limit.counted,
+            Limit::Concurrency(limit) => &limit.counted,
+        }
+    }
 }
 
 impl FilterKind {
@@ -88,6 +99,8 @@ impl FilterKind {
             | FilterKind::Deny(_)
             | FilterKind::Cors(_)
             | FilterKind::BasicAuth(_)
+            | FilterKind::Jwt(_)
+            | FilterKind::ForwardAuth(_)
             | FilterKind::Cache(_)
             | FilterKind::CacheHeaders(_)
             | FilterKind::ErrorPages(_)
@@ -115,6 +128,8 @@ impl FilterKind {
             FilterKind::ConcurrencyLimit(_) => "concurrency-limit",
             FilterKind::RateLimit(_) => "rate-limit",
             FilterKind::BasicAuth(_) => "basic-auth",
+            FilterKind::Jwt(_) => "jwt",
+            FilterKind::ForwardAuth(_) => "forward-auth",
             FilterKind::Cache(_) => "cache",
             FilterKind::CacheHeaders(_) => "cache-headers",
             FilterKind::ErrorPages(_) => "error-pages",

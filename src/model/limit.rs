@@ -63,6 +63,15 @@ pub enum LimitKey {
     /// In lowercase.
     Header(Arc<str>),
     Cookie(Arc<str>),
+    /// Of a token that `jwt` has verified: limits with it are asked after that.
+    JwtClaim(Arc<str>),
+}
+
+impl Counted {
+    /// Whether a token must be verified before it is known.
+    pub fn regards_claims(&self) -> bool {
+        self.key.iter().any(|key| matches!(key, LimitKey::JwtClaim(_)))
+    }
 }
 
 /// As many leading bits of an IPv6 address tell clients apart: up to 128.

@@ -17,8 +17,10 @@ mod client_auth;
 mod cors;
 mod error_pages;
 mod filter;
+mod forward_auth;
 mod headers;
 mod host;
+mod jwt;
 mod limit;
 mod listener;
 mod names;
@@ -39,8 +41,10 @@ pub use client_auth::*;
 pub use cors::*;
 pub use error_pages::*;
 pub use filter::*;
+pub use forward_auth::*;
 pub use headers::*;
 pub use host::*;
+pub use jwt::*;
 pub use limit::*;
 pub use listener::*;
 pub use names::*;
@@ -75,6 +79,17 @@ impl Model {
             .iter()
             .flat_map(|host| host.filters.iter().chain(host.routes.iter().flat_map(|route| &route.filters)));
         self.listeners.iter().flat_map(|listener| &listener.filters).chain(of_hosts)
+    }
+
+    /// Of all levels.
+    pub fn forward_auths(&self) -> impl Iterator<Item = &ForwardAuth> {
+        self.filters()
+            .filter_map(|filter| if let FilterKind::ForwardAuth(auth) = &filter.kind { Some(auth) } else { None })
+    }
+
+    /// Of all levels.
+    pub fn jwts(&self) -> impl Iterator<Item = &Jwt> {
+        self.filters().filter_map(|filter| if let FilterKind::Jwt(jwt) = &filter.kind { Some(jwt) } else { None })
     }
 }
 

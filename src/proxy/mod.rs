@@ -29,6 +29,7 @@ mod worker;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use http::HeaderValue;
 
 use crate::passwords;
 use crate::snapshot::Snapshot;
@@ -39,6 +40,7 @@ use crate::tls::ServerTls;
 pub use full::Affinity;
 pub use listener::Settings;
 pub use plane::DataPlane;
+pub use request_id::RequestId;
 
 /// What every worker reads.
 pub struct Shared {
@@ -48,4 +50,6 @@ pub struct Shared {
     pub access_log: ArcSwapOption<AccessLog>,
     pub metrics: Arc<Metrics>,
     pub passwords: passwords::Checks,
+    /// Nobody else's: what carries it was sent by this process.
+    pub mark: HeaderValue,
 }

@@ -17,6 +17,8 @@ use super::cache::CachePolicy;
 use super::cache_headers::CacheRule;
 use super::cors::Cors;
 use super::error_pages::ErrorPages;
+use super::forward_auth::ForwardAuth;
+use super::jwt::Jwt;
 use super::limit::{ConcurrencyLimit, RateLimit};
 use super::redirect::Redirecting;
 use super::request::RequestView;
@@ -31,7 +33,7 @@ pub struct FilterChain {
     pub concurrency_limits: Vec<ConcurrencyLimit>,
     pub rate_limits: Vec<RateLimit>,
     /// Asked last: it may take long, and limits bound how often.
-    pub basic_auth: Option<Arc<BasicAuth>>,
+    pub sign_in: Option<Arc<SignIn>>,
     /// What answers say to browsers; preflights are answered among the checks.
     pub cors: Option<Arc<Cors>>,
     /// What of the upstream's answers is kept.
@@ -46,6 +48,25 @@ pub struct FilterChain {
     pub max_body: Option<u64>,
     /// For `explain`: each filter in force, with where it stands.
     pub applied: Vec<AppliedFilter>,
+}
+
+/// Who it is: all of these must know, in this order.
+#[derive(Debug, Default)]
+pub struct SignIn {
+    pub jwt: Option<Arc<Jwt>>,
+    /// Those that count by what a token says: asked when it was verified.
+    pub concurrency_limits: Vec<ConcurrencyLimit>,
+    pub rate_limits: Vec<RateLimit>,
+    pub basic: Option<BasicAuth>,
+    pub forward: Option<Arc<ForwardAuth>>,
+}
+
+impl SignIn {
+    /// Whether anybody has to know.
+    pub fn asks(&self) -> bool {
+        let limits = !self.rate_limits.is_empty() || !self.concurrency_limits.is_empty();
+        limits || self.jwt.is_some() || self.basic.is_some() || self.forward.is_some()
+    }
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -63,6 +84,8 @@ pub enum Check {
     Allow(Vec<IpNet>),
     Cors(Arc<Cors>),
     Redirect(Redirecting),
+    /// A filter that should stand here, by this name, could not be built: nobody passes.
+    Closed(&'static str),
 }
 
 /// One change to a head.

@@ -15,7 +15,10 @@ pub mod cache_headers;
 pub mod chain;
 pub mod cors;
 pub mod error_pages;
+pub mod forward_auth;
 pub mod host;
+pub mod jwt;
+mod kept;
 pub mod limit;
 pub mod path;
 pub mod redirect;
@@ -39,4 +42,6 @@ pub struct Snapshot {
     pub tables: HashMap<ListenerName, Table>,
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
     pub limits: limit::States,
+    pub forward_auths: forward_auth::ForwardAuths,
+    pub jwts: jwt::Jwts,
 }

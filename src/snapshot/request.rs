@@ -1,8 +1,10 @@
 //! A request as routing and checks see it: borrowed, and the same from either lane (and, later, HTTP/3).
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::model::Scheme;
+use crate::tokens::Claims;
 
 /// Header fields, whoever holds them: a header map in the full lane, raw bytes in the lean lane.
 pub trait HeaderFields {
@@ -11,6 +13,31 @@ pub trait HeaderFields {
 
     /// Calls `each` with every value of the field, in order; `name` is lowercase.
     fn each(&self, name: &str, each: &mut dyn FnMut(&[u8]));
+
+    /// What the request's token says, as one text; none before one was verified.
+    fn claim(&self, _name: &str) -> Option<Cow<'_, str>> {
+        None
+    }
+}
+
+/// The fields of a request whose token was verified.
+pub struct WithClaims<'a> {
+    pub fields: &'a dyn HeaderFields,
+    pub claims: &'a Claims,
+}
+
+impl HeaderFields for WithClaims<'_> {
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.fields.first(name)
+    }
+
+    fn each(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
+        self.fields.each(name, each);
+    }
+
+    fn claim(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.claims.text(name)
+    }
 }
 
 impl HeaderFields for http::HeaderMap {

@@ -74,7 +74,7 @@ impl RequestRecord {
 #[derive(Clone, Copy, Debug)]
 pub struct RequestText<'a> {
     pub request_id: &'a str,
-    /// Whose password was right.
+    /// Whose password was right, or whose token.
     pub user: Option<&'a str>,
     pub listener: &'a str,
     pub method: &'a str,

@@ -21,6 +21,10 @@ impl Places {
         }
     }
 
+    pub fn extend(&mut self, other: Places) {
+        other.first.into_iter().chain(other.others).for_each(|place| self.add(place));
+    }
+
     /// Whether any was taken.
     pub fn is_empty(&self) -> bool {
         self.first.is_none()

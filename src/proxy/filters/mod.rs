@@ -1,7 +1,7 @@
 //! How a chain acts on a request: checks answer, limits count, edits change heads.
 //!
 //! ```text
-//! RequestView ──► checks ──► concurrency limits ──► rate limits ──► Admission { places, delay, auth } ──► (who is it?)
+//! RequestView ──► checks ──► concurrency limits ──► rate limits ──► Admission { places, delay, sign_in } ──► (who is it?)
 //!                   └────────────┴──────────────────────┴───────────────────────────────────────┴──► Verdict
 //! ```
 
@@ -12,7 +12,9 @@ mod cache_headers;
 mod concurrency_limit;
 mod cors;
 mod error_pages;
+pub mod forward_auth;
 mod headers;
+pub mod jwt;
 mod rate_limit;
 mod redirect;
 mod words;
@@ -20,11 +22,12 @@ mod words;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::passwords::Checks;
 use crate::snapshot::basic_auth::BasicAuth;
-use crate::snapshot::chain::{Check, FilterChain};
+use crate::snapshot::chain::{Check, FilterChain, SignIn};
 use crate::snapshot::request::RequestView;
 
 pub use cache_headers::keep;
@@ -45,6 +48,12 @@ pub enum Verdict {
     Redirect {
         status: u16,
         location: HeaderValue,
+    },
+    /// Somebody else's refusal, whole.
+    Passed {
+        status: u16,
+        fields: Vec<(HeaderName, HeaderValue)>,
+        body: Bytes,
     },
     /// It wanted no more than this; `detail` is for `explain`.
     Answer {
@@ -70,10 +79,16 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
             Check::Redirect(redirecting) => {
                 (redirect::name(redirecting), redirect::run(redirecting, request, raw_target))
             }
+            Check::Closed(name) => (*name, Some(CLOSED)),
         };
         verdict.map(|verdict| (name, verdict))
     })
 }
+
+const CLOSED: Verdict = Verdict::refuse(503, "this is closed until its configuration can be used");
+
+/// The name of what does not let it pass, and what that says.
+pub type Refusal = (&'static str, Verdict);
 
 /// What a request is let pass with.
 #[derive(Debug, Default)]
@@ -83,7 +98,7 @@ pub struct Admission {
     /// To be waited before it goes on.
     pub delay: Duration,
     /// To be asked who it is, after the delay.
-    pub auth: Option<Arc<BasicAuth>>,
+    pub sign_in: Option<Arc<SignIn>>,
 }
 
 /// Asks checks and limits, and counts the request where it is let pass. The name of the first that does not let it, and what
@@ -100,11 +115,19 @@ pub fn admit(
     let places =
         concurrency_limit::run(&chain.concurrency_limits, request).map_err(|refusal| (CONCURRENCY_LIMIT, refusal))?;
     let delay = rate_limit::run(&chain.rate_limits, request, now).map_err(|refusal| (RATE_LIMIT, refusal))?;
-    Ok(Admission { places, delay, auth: chain.basic_auth.clone() })
+    Ok(Admission { places, delay, sign_in: chain.sign_in.clone() })
 }
 
-/// Who it is; the name of the filter that knows nobody like that, and what it says.
-pub async fn sign_in(
+/// As [`admit`], for limits that count by what a verified token says: their places, and the delay.
+pub fn admit_known(sign_in: &SignIn, request: &RequestView<'_>, now: Instant) -> Result<(Places, Duration), Refusal> {
+    let places =
+        concurrency_limit::run(&sign_in.concurrency_limits, request).map_err(|refusal| (CONCURRENCY_LIMIT, refusal))?;
+    let delay = rate_limit::run(&sign_in.rate_limits, request, now).map_err(|refusal| (RATE_LIMIT, refusal))?;
+    Ok((places, delay))
+}
+
+/// By name and password; the name of the filter that knows nobody like that, and what it says.
+pub async fn basic_auth(
     auth: &BasicAuth,
     passwords: &Checks,
     headers: &HeaderMap,
@@ -115,3 +138,5 @@ pub async fn sign_in(
 const CONCURRENCY_LIMIT: &str = "concurrency-limit";
 const RATE_LIMIT: &str = "rate-limit";
 const BASIC_AUTH: &str = "basic-auth";
+pub const FORWARD_AUTH: &str = "forward-auth";
+pub const JWT: &str = "jwt";

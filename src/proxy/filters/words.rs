@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::{
-    BASIC_AUTH, CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, basic_auth, cache, cache_headers, concurrency_limit, cors,
-    rate_limit, run,
+    BASIC_AUTH, CONCURRENCY_LIMIT, FORWARD_AUTH, JWT, RATE_LIMIT, Verdict, basic_auth, cache, cache_headers,
+    concurrency_limit, cors, forward_auth, jwt, rate_limit, run,
 };
-use crate::model::{LimitMode, LimitName, format_duration};
+use crate::model::{LimitMode, LimitName, TokenPresence, format_duration};
 use crate::snapshot::chain::FilterChain;
 use crate::snapshot::limit::{Counting, RateLimit, Standing};
 use crate::snapshot::request::RequestView;
@@ -18,6 +18,7 @@ pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str
             Verdict::Refuse { status, detail, .. } | Verdict::Answer { status, detail, .. } => {
                 format!("answered {status} by {filter}: {detail}")
             }
+            Verdict::Passed { status, .. } => format!("answered {status} by {filter}"),
             Verdict::Redirect { status, location } => {
                 format!("redirected with {status} by {filter} to {}", String::from_utf8_lossy(location.as_bytes()))
             }
@@ -32,7 +33,14 @@ pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str
         return Some(format!("answered {} by {CONCURRENCY_LIMIT}, as things stand", limit.definition().status));
     }
     rate_in_words(&chain.rate_limits, request, now).or_else(|| {
-        let asks = chain.basic_auth.is_some() && request.headers.first("authorization").is_none();
+        let sign_in = chain.sign_in.as_ref()?;
+        if let Some(jwt) = &sign_in.jwt
+            && jwt.definition().presence == TokenPresence::Required
+            && !jwt::has_token(jwt, request)
+        {
+            return Some(format!("answered 401 by {JWT}: the request has no token"));
+        }
+        let asks = sign_in.basic.is_some() && request.headers.first("authorization").is_none();
         asks.then(|| format!("answered 401 by {BASIC_AUTH}: the request has no Authorization"))
     })
 }
@@ -69,7 +77,19 @@ pub fn limits_in_words(chain: &FilterChain, request: &RequestView<'_>, now: Inst
         name: named(&limit.definition().name, limit.definition().mode),
         standing: rate_limit::in_words(limit, request, now),
     });
-    concurrency.chain(rate).collect()
+    let sign_in = || chain.sign_in.iter();
+    let later = |kind, name: &LimitName, mode| LimitInWords {
+        kind,
+        name: named(name, mode),
+        standing: "counts by what the token says: asked when it was verified".into(),
+    };
+    let known_concurrency = sign_in()
+        .flat_map(|sign_in| &sign_in.concurrency_limits)
+        .map(|limit| later(CONCURRENCY_LIMIT, &limit.definition().name, limit.definition().mode));
+    let known_rate = sign_in()
+        .flat_map(|sign_in| &sign_in.rate_limits)
+        .map(|limit| later(RATE_LIMIT, &limit.definition().name, limit.definition().mode));
+    concurrency.chain(rate).chain(known_concurrency).chain(known_rate).collect()
 }
 
 /// What a filter that lets the request pass makes of it.
@@ -81,14 +101,19 @@ pub struct Note {
 /// Of the filters whose part in the answer is not seen from what they are.
 pub fn notes_in_words(chain: &FilterChain, request: &RequestView<'_>) -> Vec<Note> {
     let cors = chain.cors.iter().map(|cors| Note { filter: "cors", words: cors::in_words(cors, request) });
-    let auth = chain.basic_auth.iter();
-    let auth = auth.map(|_| Note { filter: BASIC_AUTH, words: basic_auth::in_words(request.headers).into() });
+    let sign_in = || chain.sign_in.iter();
+    let basic = sign_in().filter_map(|sign_in| sign_in.basic.as_ref());
+    let basic = basic.map(|_| Note { filter: BASIC_AUTH, words: basic_auth::in_words(request.headers).into() });
+    let jwt = sign_in().filter_map(|sign_in| sign_in.jwt.as_ref());
+    let jwt = jwt.map(|jwt| Note { filter: JWT, words: jwt::in_words(jwt, request) });
+    let forward = sign_in().filter_map(|sign_in| sign_in.forward.as_ref());
+    let forward = forward.map(|auth| Note { filter: FORWARD_AUTH, words: forward_auth::in_words(auth, request) });
     let rules = (!chain.cache_rules.is_empty()).then_some(&chain.cache_rules);
     let caching = rules
         .into_iter()
         .map(|rules| Note { filter: "cache-headers", words: cache_headers::in_words(rules, request.path) });
     let cache = chain.cache.iter().map(|policy| Note { filter: "cache", words: cache::in_words(policy, request) });
-    cors.chain(auth).chain(cache).chain(caching).collect()
+    cors.chain(jwt).chain(basic).chain(forward).chain(cache).chain(caching).collect()
 }
 
 fn named(name: &LimitName, mode: LimitMode) -> String {

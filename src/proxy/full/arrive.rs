@@ -168,6 +168,7 @@ fn judged(filter: &'static str, verdict: Verdict, record: &mut RequestRecord) ->
             Err(Refused { status, by: filter, detail: detail.into(), fields })
         }
         Verdict::Redirect { status, location } => Ok(Answer::redirect(status, location)),
+        Verdict::Passed { status, fields, body } => Ok(Answer { status, headers: fields, body, error: None }),
         Verdict::Answer { status, fields, .. } => Ok(Answer { headers: fields, ..Answer::empty(status) }),
     }
 }
@@ -339,7 +340,7 @@ fn redirect_answer(route: &Route, redirect: &Redirect, arrival: &Arrival<'_>) ->
 }
 
 /// `:authority`, or the authority of an absolute target, or `Host`: Pingora has refused requests in which they differ.
-fn authority(header: &RequestHeader) -> Option<Cow<'_, HeaderValue>> {
+pub fn authority(header: &RequestHeader) -> Option<Cow<'_, HeaderValue>> {
     match header.headers.get(HOST) {
         Some(host) => Some(Cow::Borrowed(host)),
         None => HeaderValue::from_str(header.uri.authority()?.as_str()).ok().map(Cow::Owned),

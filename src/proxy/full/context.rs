@@ -11,6 +11,7 @@ use pingora::http::RequestHeader;
 use super::affinity::Affinity;
 use super::cache::Caching;
 use super::pooled::{Afterwards, Turn};
+use super::sign_in::Vouched;
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
@@ -35,6 +36,9 @@ pub struct Context {
     pub pages: Option<Arc<ErrorPages>>,
     /// By a page.
     pub replaced: Replaced,
+    /// Whether it had to wait until it was known who it is from.
+    pub was_held: bool,
+    pub vouched: Vouched,
     /// Who has proven to be who.
     pub user: Option<Arc<str>>,
     /// Present from the moment it is decided that the request goes to an upstream.
@@ -66,6 +70,8 @@ impl Default for Context {
             admission: Admission::default(),
             pages: None,
             replaced: Replaced::Nothing,
+            was_held: false,
+            vouched: Vouched::default(),
             user: None,
             forwarding: None,
             caching: None,

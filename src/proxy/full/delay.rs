@@ -6,17 +6,19 @@
 //!
 //! How many wait is bounded by the bursts of their limits, how long by burst and rate.
 
+use std::time::Duration;
+
 use pingora::Result;
 use pingora_proxy::Session;
 
 use super::context::Context;
 use crate::telemetry::record::Ended;
 
-pub async fn wait(session: &mut Session, ctx: &mut Context) -> Result<()> {
-    if ctx.admission.delay.is_zero() {
+pub async fn wait(session: &mut Session, ctx: &mut Context, delay: Duration) -> Result<()> {
+    if delay.is_zero() {
         return Ok(());
     }
-    let over = tokio::time::sleep(ctx.admission.delay);
+    let over = tokio::time::sleep(delay);
     if session.as_mut().is_body_empty() {
         tokio::pin!(over);
         tokio::select! {

@@ -17,6 +17,7 @@ use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
 use super::pooled::Turn;
+use super::sign_in;
 use crate::model::{ForwardCredentials, ForwardedField};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::client_certificate;
@@ -47,7 +48,7 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) ->
     let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts: http::request::Parts = std::mem::replace(request, nothing).into();
     let headers = &mut parts.headers;
-    tell_of_client(headers, &client, connection, forwarding)?;
+    tell_of_client(headers, &client, connection, forwarding.host.as_ref())?;
     tell_of_certificate(headers, forwarding.route.certificate_fields, client.through, connection);
     headers.insert(X_REQUEST_ID, ctx.request_id.to_header_value());
     match (forwarding.forwarded, client.through) {
@@ -76,10 +77,11 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) ->
         headers.insert(HOST, address);
     }
     let chain = &forwarding.route.chain;
-    if let Some(auth) = &chain.basic_auth
-        && auth.forward == ForwardCredentials::Omit
-    {
-        headers.remove(AUTHORIZATION);
+    if let Some(sign_in) = &chain.sign_in {
+        if sign_in.basic.as_ref().is_some_and(|auth| auth.forward == ForwardCredentials::Omit) {
+            headers.remove(AUTHORIZATION);
+        }
+        sign_in::vouch(headers, sign_in, &ctx.vouched);
     }
     let edits = &chain.request_edits;
     if !edits.is_empty()
@@ -88,9 +90,40 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) ->
         filters::apply(edits, headers, &ctx.facts(&view, session.req_header()));
     }
     *request = RequestHeader::from(parts);
-    match &forwarding.target {
+    if let Some(target) = &forwarding.target {
+        request.set_raw_path(target.as_bytes())?;
+    }
+    let sign_in = chain.sign_in.as_ref();
+    match sign_in.and_then(|sign_in| sign_in::target_without_token(sign_in, request.raw_path())) {
         Some(target) => request.set_raw_path(target.as_bytes()),
         None => Ok(()),
+    }
+}
+
+/// Tells somebody else than the upstream of the client, by the same fields. `client_fields` are as the client sent them.
+pub fn introduce(
+    fields: &mut HeaderMap,
+    client_fields: &HeaderMap,
+    host: Option<&HeaderValue>,
+    session: &Session,
+    ctx: &Context,
+) {
+    let (Some(client), Some(connection)) = (ctx.client, Connection::of(session.digest())) else { return };
+    // What a trusted proxy said is gone on with, whether it is among the fields that are passed or not.
+    for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT] {
+        fields.remove(&name);
+        if client.through == Through::TrustedProxy {
+            fields.extend(client_fields.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
+        }
+    }
+    // Fails only where joined values are no header value, which they are.
+    let _ = tell_of_client(fields, &client, connection, host);
+    if let Some(route) = &ctx.route {
+        tell_of_certificate(fields, route.certificate_fields, client.through, connection);
+    }
+    fields.insert(X_REQUEST_ID, ctx.request_id.to_header_value());
+    if client.through == Through::Nobody {
+        fields.remove(FORWARDED);
     }
 }
 
@@ -98,7 +131,7 @@ fn tell_of_client(
     headers: &mut HeaderMap,
     client: &Client,
     connection: &Connection,
-    forwarding: &Forwarding,
+    host: Option<&HeaderValue>,
 ) -> Result<()> {
     let peer = &connection.peer_value;
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme.as_str()));
@@ -107,7 +140,7 @@ fn tell_of_client(
             headers.insert(X_FORWARDED_FOR, peer.clone());
             headers.insert(X_REAL_IP, peer.clone());
             headers.insert(X_FORWARDED_PORT, connection.port_value.clone());
-            set_or_remove(headers, X_FORWARDED_HOST, forwarding.host.clone());
+            set_or_remove(headers, X_FORWARDED_HOST, host.cloned());
         }
         Through::TrustedProxy => {
             append_list(headers, X_FORWARDED_FOR, peer)?;
@@ -116,7 +149,7 @@ fn tell_of_client(
                 headers.insert(X_FORWARDED_PORT, connection.port_value.clone());
             }
             if !headers.contains_key(X_FORWARDED_HOST) {
-                set_or_remove(headers, X_FORWARDED_HOST, forwarding.host.clone());
+                set_or_remove(headers, X_FORWARDED_HOST, host.cloned());
             }
         }
     }

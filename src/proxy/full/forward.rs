@@ -19,8 +19,8 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
         return Err(Error::explain(ErrorType::InternalError, "nothing says where to forward to"));
     };
     let forward = forwarding.forward();
-    // The first attempt begins with the request, as far as a clock can tell, unless that had to wait for its rate.
-    let is_prompt = forwarding.attempt.begun == 0 && ctx.admission.delay.is_zero();
+    // The first attempt begins with the request, as far as a clock can tell, unless that had to wait.
+    let is_prompt = forwarding.attempt.begun == 0 && ctx.admission.delay.is_zero() && !ctx.was_held;
     let now = if is_prompt { ctx.record.started } else { Instant::now() };
     if forwarding.attempt.begun == 0 && forward.retry.attempts.get() > 1 {
         forward.upstream.note_request(now);

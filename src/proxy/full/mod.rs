@@ -12,6 +12,7 @@
 
 mod affinity;
 mod arrive;
+mod auth_service;
 mod cache;
 mod context;
 mod delay;
@@ -42,6 +43,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::Shared;
 use crate::snapshot::cache::variance;
 pub use affinity::Affinity;
+use auth_service::AuthConnector;
 use context::{Context, Replaced};
 use departure::Place;
 use page_upstream::Fetcher;
@@ -50,11 +52,12 @@ use pooled::Connected;
 pub struct FullLane {
     shared: Arc<Shared>,
     fetcher: Fetcher,
+    auth_connector: AuthConnector,
 }
 
 impl FullLane {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, fetcher: Fetcher::new() }
+        Self { shared, fetcher: Fetcher::new(), auth_connector: AuthConnector::default() }
     }
 }
 
@@ -71,8 +74,8 @@ impl ProxyHttp for FullLane {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let decision = arrive::decide(&self.shared, session, ctx)?;
-        delay::wait(session, ctx).await?;
-        let decision = sign_in::ask(&self.shared, session, ctx, decision).await;
+        delay::wait(session, ctx, ctx.admission.delay).await?;
+        let decision = sign_in::ask(self, session, ctx, decision).await?;
         match decision {
             None => cache::at_hand(&self.fetcher, session, ctx).await,
             Some(answer) => {

@@ -15,6 +15,7 @@ use super::page;
 use super::page_upstream::Fetcher;
 use super::pooled::{self, Afterwards};
 use super::retry::{self, Sent};
+use super::sign_in;
 use crate::model::{EditedStatuses, RetryOn, Scheme};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
@@ -107,6 +108,10 @@ fn converse(session: &mut Session, ctx: &Context) {
 
 fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
     let Some(route) = &ctx.route else { return };
+    for cookie in ctx.vouched.cookies(response.status.as_u16()) {
+        // Fails only beyond 32,768 fields.
+        let _ = response.append_header(SET_COOKIE, cookie.clone());
+    }
     if let Some(cors) = &route.chain.cors {
         filters::permit(cors, response, &session.req_header().headers);
     }
@@ -244,8 +249,8 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
     if let Some(log) = &*shared.access_log.load()
         && let Some(connection) = Connection::of(session.digest())
     {
-        let host = host_of(session);
-        log.write(&ctx.record, &text(session, ctx, connection, &host));
+        let (host, target) = (host_of(session), target_of(session, ctx));
+        log.write(&ctx.record, &text(session, ctx, connection, &host, &target));
     }
 }
 
@@ -259,7 +264,20 @@ pub fn host_of(session: &Session) -> Cow<'_, str> {
     Authority::parse(field).map(|authority| authority.host).unwrap_or_default()
 }
 
-fn text<'a>(session: &'a Session, ctx: &'a Context, connection: &'a Connection, host: &'a str) -> RequestText<'a> {
+/// As the client sent it, but for what is nobody's to read.
+fn target_of<'a>(session: &'a Session, ctx: &Context) -> Cow<'a, [u8]> {
+    let raw = session.req_header().raw_path();
+    let shown = ctx.route.as_ref().and_then(|route| sign_in::target_for_log(route, raw));
+    shown.map_or(Cow::Borrowed(raw), |target| Cow::Owned(target.into_bytes()))
+}
+
+fn text<'a>(
+    session: &'a Session,
+    ctx: &'a Context,
+    connection: &'a Connection,
+    host: &'a str,
+    target: &'a [u8],
+) -> RequestText<'a> {
     let request = session.req_header();
     let header = |name: HeaderName| request.headers.get(name).map(HeaderValue::as_bytes);
     RequestText {
@@ -267,7 +285,7 @@ fn text<'a>(session: &'a Session, ctx: &'a Context, connection: &'a Connection, 
         user: ctx.user.as_deref(),
         listener: connection.listener.name.as_str(),
         method: request.method.as_str(),
-        target: request.raw_path(),
+        target,
         host,
         route: ctx.route.as_ref().map(|route| route.name.as_str()),
         upstream: ctx.forwarding.as_ref().map(|forwarding| forwarding.forward().upstream.definition().name.as_str()),

@@ -35,6 +35,7 @@ impl Keys {
     pub fn of(&self, request: &RequestView<'_>) -> Option<u64> {
         let mut hasher = self.seed.build_hasher();
         let mut is_empty = true;
+        let mut claim;
         for part in &self.parts {
             let value: &[u8] = match part {
                 LimitKey::ClientIp => {
@@ -46,6 +47,10 @@ impl Keys {
                 LimitKey::Path => request.path.as_bytes(),
                 LimitKey::Header(name) => request.headers.first(name).unwrap_or_default(),
                 LimitKey::Cookie(name) => request.cookie(name).unwrap_or_default(),
+                LimitKey::JwtClaim(name) => {
+                    claim = request.headers.claim(name).unwrap_or_default();
+                    claim.as_bytes()
+                }
             };
             is_empty &= value.is_empty();
             // With its length: "ab", "c" is another key than "a", "bc".

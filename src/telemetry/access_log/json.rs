@@ -5,7 +5,7 @@
 //! | `time` | when the answer ended, RFC 3339, UTC |
 //! | `request_id`, `client`, `listener` | texts |
 //! | `protocol` | `HTTP/1.0`, `HTTP/1.1`, `HTTP/2.0` |
-//! | `user` | whose password was right (`basic-auth`) |
+//! | `user` | who it is: whose password was right (`basic-auth`), or the token's `sub` (`jwt`) |
 //! | `method`, `host`, `target` | as the client sent them; `target` is path and query |
 //! | `status` | a number; 0 where no answer was sent |
 //! | `bytes_in`, `bytes_out` | body bytes |

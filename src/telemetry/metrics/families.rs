@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::auth;
 use super::exposition::{Exposition, Label};
 use super::limit::LimitMetrics;
 use super::listener::ListenerMetrics;
@@ -31,6 +32,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus], stores: &[Store
     endpoints(&mut out, statuses);
     health_changes(&mut out, &named.upstreams, statuses);
     limits(&mut out, &named);
+    auth::families(&mut out, &named);
     caches(&mut out, &used_routes(&named), stores);
     connections(&mut out, &named.listeners);
     out.counter(

@@ -8,6 +8,7 @@
 //! Numbers are kept by name, so they survive a reload; what the configuration no longer names is forgotten
 //! after it ([`Metrics::retain`]). Labels are therefore bounded by the configuration.
 
+mod auth;
 mod cells;
 mod exposition;
 mod families;
@@ -20,6 +21,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
+pub use auth::{ForwardAuthMetrics, JwtMetrics, KeySetMetrics};
 pub use cells::{Counter, Histogram};
 pub use limit::LimitMetrics;
 pub use listener::{ListenerMetrics, OpenConnection, Rejection};
@@ -32,7 +34,8 @@ use std::time::SystemTime;
 
 use crate::cache::Standing;
 use crate::model::{
-    Action, CacheStoreName, CertificateSource, Limit, LimitName, ListenerName, Model, Route, RouteName, UpstreamName,
+    Action, CacheStoreName, CertificateSource, JwtKeys, Limit, LimitName, ListenerName, Model, Route, RouteName,
+    UpstreamName,
 };
 use crate::snapshot::upstream::UpstreamStatus;
 use crate::tls::Validity;
@@ -54,6 +57,11 @@ struct Named {
     listeners: BTreeMap<ListenerName, Arc<ListenerMetrics>>,
     rate_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
     concurrency_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
+    /// By where the filter stands.
+    forward_auths: BTreeMap<Arc<str>, Arc<ForwardAuthMetrics>>,
+    jwts: BTreeMap<Arc<str>, Arc<JwtMetrics>>,
+    /// By URL.
+    key_sets: BTreeMap<Arc<str>, Arc<KeySetMetrics>>,
     /// By file or name.
     certificates: BTreeMap<Arc<str>, Validity>,
     /// By certificate.
@@ -122,6 +130,21 @@ impl Metrics {
         self.named().concurrency_limits.entry(name.clone()).or_default().clone()
     }
 
+    /// `place`: where the filter stands.
+    pub fn forward_auth(&self, place: &Arc<str>) -> Arc<ForwardAuthMetrics> {
+        self.named().forward_auths.entry(place.clone()).or_default().clone()
+    }
+
+    /// `place`: where the filter stands.
+    pub fn jwt(&self, place: &Arc<str>) -> Arc<JwtMetrics> {
+        self.named().jwts.entry(place.clone()).or_default().clone()
+    }
+
+    /// Of all sets of that URL, whatever its query is: that may be a secret.
+    pub fn key_set(&self, url: &str) -> Arc<KeySetMetrics> {
+        self.named().key_sets.entry(without_query(url).into()).or_default().clone()
+    }
+
     /// Counts access log lines that could not be written.
     pub fn access_log_dropped(&self) -> Arc<Counter> {
         self.access_log_dropped.clone()
@@ -136,6 +159,12 @@ impl Metrics {
         let mut named = self.named();
         named.rate_limits.retain(|name, _| rate_limits.contains(name));
         named.concurrency_limits.retain(|name, _| concurrency_limits.contains(name));
+        let forward_auths: BTreeSet<_> = model.forward_auths().map(|auth| &auth.place).collect();
+        named.forward_auths.retain(|place, _| forward_auths.contains(place));
+        let jwts: BTreeSet<_> = model.jwts().map(|jwt| &jwt.place).collect();
+        named.jwts.retain(|place, _| jwts.contains(place));
+        let key_urls = key_urls(model);
+        named.key_sets.retain(|url, _| key_urls.contains(&**url));
         named.routes.retain(|key, _| routes.contains(key));
         named.upstreams.retain(|name, _| upstreams.contains(name));
         named.listeners.retain(|name, _| listeners.contains(name));
@@ -204,6 +233,18 @@ fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
         }
     }
     (rate, concurrency)
+}
+
+fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
+}
+
+fn key_urls(model: &Model) -> BTreeSet<&str> {
+    let urls = model.jwts().filter_map(|jwt| match &jwt.keys {
+        JwtKeys::Url(source) => Some(without_query(&source.url)),
+        JwtKeys::File(_) | JwtKeys::SecretFile(_) => None,
+    });
+    urls.collect()
 }
 
 /// What orders are counted under.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::limit::{self, LimitPlaces};
 use super::process::all;
-use super::{Lowering, basic_auth, cache, cache_headers, cors, error_pages, headers, redirect};
+use super::{Lowering, basic_auth, cache, cache_headers, cors, error_pages, forward_auth, headers, jwt, redirect};
 use crate::defaults;
 use crate::model::{EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders};
 use crate::sources::config::decode::{Field, List, Table};
@@ -60,6 +60,10 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
         }
         shapes::Filter::Cors(shape) => FilterKind::Cors(cors::cors(cx, at, shape)),
         shapes::Filter::BasicAuth(shape) => FilterKind::BasicAuth(basic_auth::basic_auth(cx, at, shape)),
+        shapes::Filter::Jwt(shape) => FilterKind::Jwt(jwt::jwt(cx, at, *shape, places.level())),
+        shapes::Filter::ForwardAuth(shape) => {
+            FilterKind::ForwardAuth(forward_auth::forward_auth(cx, at, *shape, places.level()))
+        }
         shapes::Filter::Cache(shape) => FilterKind::Cache(cache::cache(cx, at, shape)),
         shapes::Filter::CacheHeaders(list) => FilterKind::CacheHeaders(cache_headers::cache_headers(cx, at, list)),
         shapes::Filter::RateLimit(shape) => FilterKind::RateLimit(limit::rate_limit(cx, at, shape, places)),

@@ -28,6 +28,11 @@ impl LimitPlaces {
         Self { level, rates: 0, concurrencies: 0 }
     }
 
+    /// Where these stand.
+    pub fn level(&self) -> &str {
+        &self.level
+    }
+
     fn name(level: &str, count: &mut usize) -> LimitName {
         *count += 1;
         match *count {
@@ -135,6 +140,7 @@ fn key_part(shape: shapes::LimitKey) -> LimitKey {
         shapes::LimitKey::Path => LimitKey::Path,
         shapes::LimitKey::Header(name) => LimitKey::Header(name.0.to_ascii_lowercase().into()),
         shapes::LimitKey::Cookie(name) => LimitKey::Cookie(name.0),
+        shapes::LimitKey::JwtClaim(name) => LimitKey::JwtClaim(name.0),
     }
 }
 

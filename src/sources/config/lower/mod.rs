@@ -18,9 +18,11 @@ mod client_auth;
 mod cors;
 mod error_pages;
 mod filter;
+mod forward_auth;
 mod headers;
 mod health;
 mod host;
+mod jwt;
 mod limit;
 mod listener;
 mod names;
@@ -39,7 +41,7 @@ use super::decode::Field;
 use super::findings::{Findings, Place};
 use super::shapes;
 use super::tree::{Document, NodeId};
-use crate::model::{Extent, Model};
+use crate::model::{Extent, Model, Upstream};
 use certificate::{Authority, Challengeable};
 use limit::SharedLimits;
 use names::Names;
@@ -56,6 +58,7 @@ pub struct Understood {
 
 /// With every file that is named and read. `folder` is where relative paths begin.
 pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Understood, BTreeSet<PathBuf>) {
+    let listener_names = Names::of("listener", &file.listeners);
     let upstream_names = Names::of("upstream", &file.upstreams);
     let cx = Lowering {
         findings,
@@ -63,12 +66,13 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         folder,
         files: RefCell::default(),
         limits: RefCell::default(),
+        upstream_names: &upstream_names,
+        services: RefCell::default(),
         stores: Names::of("cache-store", &file.cache_stores),
         hosts: Cell::default(),
         certificates: certificate::extent(findings, &file.certificates).into(),
     };
     check_top(&cx, &file);
-    let listener_names = Names::of("listener", &file.listeners);
 
     let process = process::process(&cx, &mut file);
     let listeners_extent = match file.listeners {
@@ -94,8 +98,9 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
     let cache_stores = cache::cache_stores(&cx, file.cache_stores);
 
     let listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
-    let model =
-        Model { process, listeners, certificates, acme, hosts, upstreams: upstreams.into_values(), cache_stores };
+    let mut upstreams = upstreams.into_values();
+    upstreams.append(&mut cx.services.borrow_mut());
+    let model = Model { process, listeners, certificates, acme, hosts, upstreams, cache_stores };
     (Understood { model, hosts: cx.hosts.get(), certificates: cx.certificates.get() }, cx.files.into_inner())
 }
 
@@ -119,6 +124,9 @@ pub(super) struct Lowering<'a> {
     folder: &'a Path,
     files: RefCell<BTreeSet<PathBuf>>,
     limits: RefCell<SharedLimits>,
+    upstream_names: &'a Names,
+    /// Upstreams that were made of URLs.
+    services: RefCell<Vec<Upstream>>,
     stores: Names,
     hosts: Cell<Extent>,
     certificates: Cell<Extent>,

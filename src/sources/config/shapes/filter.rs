@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    AppRoot, BasicAuth, Cache, CacheRule, ConcurrencyLimit, Cors, Either, ErrorPages, Field, HttpsRedirect, List,
-    RateLimit, SlashWord, Table, TrailingSlash, WwwRedirect, WwwWord, scalar,
+    AppRoot, BasicAuth, Cache, CacheRule, ConcurrencyLimit, Cors, Either, ErrorPages, Field, ForwardAuth,
+    HttpsRedirect, Jwt, List, RateLimit, SlashWord, Table, TrailingSlash, WwwRedirect, WwwWord, scalar,
 };
 use crate::defaults;
 
@@ -38,6 +38,10 @@ pub enum Filter {
     ConcurrencyLimit(ConcurrencyLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// Who has no token that is valid gets 401.
+    Jwt(Box<Jwt>),
+    /// Somebody else says who may come in.
+    ForwardAuth(Box<ForwardAuth>),
     /// Keeps answers for others.
     Cache(Cache),
     /// How long browsers and caches may keep answers: the first rule that fits decides.
@@ -162,6 +166,8 @@ impl fmt::Display for Filter {
             Filter::RateLimit(_) => "rate-limit",
             Filter::ConcurrencyLimit(_) => "concurrency-limit",
             Filter::BasicAuth(_) => "basic-auth",
+            Filter::Jwt(_) => "jwt",
+            Filter::ForwardAuth(_) => "forward-auth",
             Filter::Cache(_) => "cache",
             Filter::CacheHeaders(_) => "cache-headers",
             Filter::ErrorPages(_) => "error-pages",

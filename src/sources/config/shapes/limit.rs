@@ -72,4 +72,6 @@ pub enum LimitKey {
     /// A header field of the request.
     Header(scalar::HeaderName),
     Cookie(scalar::CookieName),
+    /// What a token says that `jwt` has verified, as `sub`. Such a limit is asked after that.
+    JwtClaim(scalar::ClaimName),
 }

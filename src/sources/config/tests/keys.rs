@@ -52,6 +52,7 @@ fn the_full_file_has_every_key_of_the_schema() {
         "metadata",
         "exec",
         "command",
+        "secret-file",
     ];
     let has = |key: &str| FULL.contains(&format!("{key}:")) || elsewhere.contains(&key);
     let missing: Vec<_> = keys.iter().filter(|key| !has(key)).collect();
@@ -299,7 +300,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
     assert_eq!(host.origin.line, 88);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 130, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 158, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
@@ -488,7 +489,7 @@ fn limits_arrive() {
         "rate": "5/m",
         "burst": 3,
         "delay": { "after": 2 },
-        "key": ["client-ip", { "header": "x-api-key" }, { "cookie": "Id" }, "path"],
+        "key": ["client-ip", { "header": "x-api-key" }, { "cookie": "Id" }, "path", { "jwt-claim": "tenant.id" }],
         "ipv6_prefix": 56,
         "allow": ["10.0.0.0/8"],
         "status": 503,
@@ -592,6 +593,111 @@ fn basic_auth_arrives() {
             json!({ "basic-auth": { "file": "/etc/users", "realm": "Restricted", "forward": "omit" } }),
         ]
     );
+}
+
+/// The filter of that name, as `/config` would show it.
+fn filter_of(text: &str, name: &str) -> Value {
+    let host = model(text).hosts.remove(0);
+    shown(&host.filters.iter().find(|filter| filter.kind.name() == name).expect("it is there").kind)[name].clone()
+}
+
+#[test]
+fn forward_auth_arrives() {
+    let expected = json!({
+        "place": "host:example.org@secure",
+        "service": { "upstream": "forward-auth:host:example.org@secure", "target": "/verify?x=1", "host": "outer.test" },
+        "method": "POST",
+        "timeout": "3s",
+        "request_headers": { "listed": ["Cookie"] },
+        "response_headers": ["X-User"],
+        "set_cookie": "always",
+        "sign_in": {
+            "url": [{ "text": "https://login.test/?host=" }, { "variable": "host" }],
+            "parameter": "back",
+        },
+        "refusal": "passed",
+        "failure_status": 503,
+        "cache": {
+            "key": ["client-ip", "host", "method", "path", { "header": "x-key" }, { "cookie": "Id" }],
+            "ttl": { "200": "5m", "401": "10s" },
+            "max_entries": 50,
+        },
+    });
+    assert_eq!(filter_of(FULL, "forward-auth"), expected);
+    let asked = model(FULL).upstreams.pop().unwrap();
+    assert_eq!(asked.name.as_str(), "forward-auth:host:example.org@secure");
+    assert_eq!(asked.endpoints[0].address.to_string(), "auth.test:4180");
+    let tls = asked.tls.unwrap();
+    assert_eq!((tls.verify, tls.server_name.as_deref()), (Verify::Full, Some("auth.test")));
+    assert_eq!(tls.ca, Some("/etc/weir/certs/auth.pem".into()));
+    let text = "listeners: { http: { address: ':80' } }\nupstreams: { a: { endpoints: ['a:80'] } }\n\
+                hosts: [{ names: ['*'], filters: [{ forward-auth: { upstream: a, path: /x } }], routes: [{ path: /, respond: {} }] }]\n";
+    let expected = json!({
+        "place": "host:*",
+        "service": { "upstream": "a", "target": "/x", "host": null },
+        "method": "GET",
+        "timeout": "5s",
+        "request_headers": "all",
+        "response_headers": [],
+        "set_cookie": "on-success",
+        "sign_in": null,
+        "refusal": "own",
+        "failure_status": 500,
+        "cache": null,
+    });
+    assert_eq!(filter_of(text, "forward-auth"), expected);
+}
+
+#[test]
+fn jwt_arrives() {
+    let expected = json!({
+        "place": "host:example.org@secure",
+        "keys": { "url": { "url": "https://issuer.test/keys", "ca": "/etc/weir/certs/issuer.pem", "refresh": "5m" } },
+        "algorithms": ["ES256", "EdDSA"],
+        "issuers": ["a", "b"],
+        "audiences": ["api"],
+        "leeway": "1s",
+        "claims": [
+            { "name": "scope", "one_of": ["read", "write"] },
+            { "name": "level", "one_of": ["5"] },
+        ],
+        "from": { "cookie": "token" },
+        "claims_to_headers": [["sub", "X-User"], ["realm.roles", "X-Roles"]],
+        "forward": "omit",
+        "presence": "optional",
+        "realm": "The site",
+    });
+    assert_eq!(filter_of(FULL, "jwt"), expected);
+    let with = |keys: &str| {
+        format!(
+            "listeners: {{ http: {{ address: ':80' }} }}\n\
+             hosts: [{{ names: ['*'], filters: [{{ jwt: {{ {keys} }} }}], routes: [{{ path: /, respond: {{}} }}] }}]\n"
+        )
+    };
+    let expected = json!({
+        "place": "host:*",
+        "keys": { "secret-file": "/etc/weir/secret" },
+        "algorithms": ["HS256"],
+        "issuers": [],
+        "audiences": [],
+        "leeway": "30s",
+        "claims": [],
+        "from": "authorization",
+        "claims_to_headers": [],
+        "forward": "send",
+        "presence": "required",
+        "realm": "Restricted",
+    });
+    assert_eq!(filter_of(&with("secret-file: secret"), "jwt"), expected);
+    for (from, expected) in [
+        ("{ header: X-Token }", json!({ "header": "x-token" })),
+        ("{ query: token }", json!({ "query": "token" })),
+        ("authorization", json!("authorization")),
+    ] {
+        let jwt = filter_of(&with(&format!("jwks: keys.json, from: {from}")), "jwt");
+        assert_eq!((&jwt["from"], &jwt["keys"]), (&expected, &json!({ "file": "/etc/weir/keys.json" })));
+        assert_eq!(jwt["algorithms"].as_array().map(Vec::len), Some(10));
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn email(text: &str) -> Result<Arc<str>, String> {
     }
 }
 
-fn url(text: &str) -> Result<Arc<str>, String> {
+pub(super) fn url(text: &str) -> Result<Arc<str>, String> {
     let wrong = || format!("\"{text}\" is not a URL; write it as \"https://example.org/path\"");
     let uri: http::Uri = text.parse().map_err(|_| wrong())?;
     match (uri.scheme_str(), uri.host()) {

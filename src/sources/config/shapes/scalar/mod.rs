@@ -12,6 +12,7 @@ mod cache;
 mod http;
 mod path;
 mod quantity;
+mod token;
 
 use std::fmt;
 
@@ -24,6 +25,7 @@ pub use cache::*;
 pub use http::*;
 pub use path::*;
 pub use quantity::*;
+pub use token::*;
 
 /// `Name(Value), "what is expected", parse, { schema }`
 macro_rules! scalar {

@@ -1,0 +1,220 @@
+//! A service that says who may come in, ready to be asked, and what it said lately.
+//!
+//! ```text
+//! model ──► ForwardAuths, by place ──► a filter's chains share one: its kept answers, its numbers
+//! previous ─┘ (kept answers, where the filter is as it was)
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+
+use super::kept::{Digest, Kept};
+use super::request::RequestView;
+use super::upstream::Upstream;
+use super::upstream::moment::{AtomicMoment, Moment};
+use crate::model::{self, AskedWith, AuthCache, AuthCacheKey, Model, UpstreamName};
+use crate::telemetry::metrics::{ForwardAuthMetrics, Metrics, UpstreamMetrics};
+
+#[derive(Debug)]
+pub struct ForwardAuth {
+    definition: model::ForwardAuth,
+    /// None: no such upstream. Nobody comes in.
+    pub upstream: Option<Arc<Upstream>>,
+    pub upstream_metrics: Arc<UpstreamMetrics>,
+    pub method: Method,
+    pub host: Option<HeaderValue>,
+    /// None: all that may.
+    pub request_headers: Option<Vec<HeaderName>>,
+    pub response_headers: Vec<HeaderName>,
+    answers: Option<Arc<KeptAnswers>>,
+    outage: Outage,
+    pub metrics: Arc<ForwardAuthMetrics>,
+}
+
+/// What the service said, as far as it matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthAnswer {
+    pub status: u16,
+    /// For the upstream where it lets the request pass, else for the client.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// `Set-Cookie`, for the client.
+    pub cookies: Vec<HeaderValue>,
+    pub body: Bytes,
+}
+
+/// Larger ones are not kept.
+const LARGEST_KEPT: usize = 16 << 10;
+
+impl AuthAnswer {
+    fn size(&self) -> usize {
+        self.body.len() + self.fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
+    }
+}
+
+#[derive(Debug)]
+struct KeptAnswers {
+    definition: AuthCache,
+    answers: Kept<Arc<AuthAnswer>>,
+}
+
+impl ForwardAuth {
+    fn new(
+        definition: &model::ForwardAuth,
+        upstreams: &BTreeMap<UpstreamName, Arc<Upstream>>,
+        previous: Option<&Self>,
+        metrics: &Metrics,
+    ) -> Self {
+        let names = |names: &[Arc<str>]| -> Vec<HeaderName> {
+            // Checked where they are read.
+            names.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect()
+        };
+        let upstream = upstreams.get(&definition.service.upstream).cloned();
+        let answers = previous
+            .filter(|previous| previous.definition == *definition && previous.asks_the_same(upstream.as_deref()))
+            .map(|previous| previous.answers.clone());
+        Self {
+            method: Method::from_bytes(definition.method.as_bytes()).unwrap_or(Method::GET),
+            host: definition.service.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok()),
+            request_headers: match &definition.request_headers {
+                AskedWith::All => None,
+                AskedWith::Listed(listed) => Some(names(listed)),
+            },
+            response_headers: names(&definition.response_headers),
+            answers: answers
+                .unwrap_or_else(|| definition.cache.as_ref().map(|cache| Arc::new(KeptAnswers::new(cache)))),
+            outage: Outage::default(),
+            metrics: metrics.forward_auth(&definition.place),
+            upstream_metrics: metrics.upstream(&definition.service.upstream),
+            upstream,
+            definition: definition.clone(),
+        }
+    }
+
+    pub fn definition(&self) -> &model::ForwardAuth {
+        &self.definition
+    }
+
+    fn asks_the_same(&self, upstream: Option<&Upstream>) -> bool {
+        let parts = |upstream: &Upstream| {
+            let definition = upstream.definition();
+            (definition.endpoints.clone(), definition.tls.clone())
+        };
+        self.upstream.as_deref().map(parts) == upstream.map(parts)
+    }
+
+    /// Notes that there was an answer, or none. Whether that is news.
+    pub fn note(&self, outcome: Asked, now: Instant) -> bool {
+        match outcome {
+            Asked::Answered => self.outage.is_told.load(Relaxed) && self.outage.is_told.swap(false, Relaxed),
+            Asked::Failed => self.outage.begins(now),
+        }
+    }
+
+    /// What the answer to this request is kept under; none where it is not kept.
+    pub fn key_of(&self, request: &RequestView<'_>) -> Option<Digest> {
+        key(&self.answers.as_deref()?.definition.key, request)
+    }
+
+    pub fn kept(&self, key: &Digest, now: Instant) -> Option<Arc<AuthAnswer>> {
+        self.answers.as_deref()?.answers.get(key, now)
+    }
+
+    pub fn keep(&self, key: Digest, answer: &Arc<AuthAnswer>, now: Instant) {
+        let Some(kept) = self.answers.as_deref() else { return };
+        if let Some(ttl) = kept.ttl(answer) {
+            kept.answers.insert(key, now + ttl, answer.clone(), now);
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Answered,
+    Failed,
+}
+
+/// What was told of a service that does not answer. One that fails now and then must not fill the log.
+#[derive(Debug)]
+struct Outage {
+    is_told: AtomicBool,
+    last: AtomicMoment,
+}
+
+impl Default for Outage {
+    fn default() -> Self {
+        Self { is_told: AtomicBool::new(false), last: AtomicMoment::new(Moment::NEVER) }
+    }
+}
+
+impl Outage {
+    const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+    fn begins(&self, now: Instant) -> bool {
+        let (now, last) = (Moment::from(now), self.last.get());
+        if last != Moment::NEVER && now.since(last) < Self::TOLD_EVERY {
+            return false;
+        }
+        self.last.set(now);
+        self.is_told.store(true, Relaxed);
+        true
+    }
+}
+
+impl KeptAnswers {
+    fn new(definition: &AuthCache) -> Self {
+        Self { definition: definition.clone(), answers: Kept::new(definition.max_entries) }
+    }
+
+    /// A cookie is one client's.
+    fn ttl(&self, answer: &AuthAnswer) -> Option<Duration> {
+        let may_be_kept = answer.cookies.is_empty() && answer.size() <= LARGEST_KEPT;
+        self.definition.ttl.get(&answer.status).copied().filter(|_| may_be_kept)
+    }
+}
+
+/// None where the request has no part of it: then nothing would tell it from others.
+fn key(parts: &[AuthCacheKey], request: &RequestView<'_>) -> Option<Digest> {
+    let client = request.client.to_string();
+    let mut values = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            AuthCacheKey::ClientIp => values.push(client.as_bytes().to_vec()),
+            AuthCacheKey::Host => values.push(request.host.as_bytes().to_vec()),
+            AuthCacheKey::Method => values.push(request.method.as_bytes().to_vec()),
+            AuthCacheKey::Path => values.push(request.path.as_bytes().to_vec()),
+            AuthCacheKey::Header(name) => {
+                // Each value by itself: services differ in which of several they read.
+                let mut all = Vec::new();
+                request.headers.each(name, &mut |value| {
+                    all.extend_from_slice(&value.len().to_le_bytes());
+                    all.extend_from_slice(value);
+                });
+                values.push(all);
+            }
+            AuthCacheKey::Cookie(name) => values.push(request.cookie(name).unwrap_or_default().to_vec()),
+        }
+    }
+    let has_any = values.iter().any(|value| !value.is_empty());
+    has_any.then(|| Digest::of(values.iter().map(Vec::as_slice)))
+}
+
+/// Of one model, by place.
+pub type ForwardAuths = BTreeMap<Arc<str>, Arc<ForwardAuth>>;
+
+pub fn of(
+    model: &Model,
+    upstreams: &BTreeMap<UpstreamName, Arc<Upstream>>,
+    previous: Option<&ForwardAuths>,
+    metrics: &Metrics,
+) -> ForwardAuths {
+    let built = model.forward_auths().map(|definition| {
+        let previous = previous.and_then(|previous| previous.get(&definition.place)).map(|previous| &**previous);
+        (definition.place.clone(), Arc::new(ForwardAuth::new(definition, upstreams, previous, metrics)))
+    });
+    built.collect()
+}
