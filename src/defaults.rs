@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use crate::model::{
     AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires, ForwardCertificate,
-    ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate,
-    RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamProtocol,
-    Verify, WhenAllUnhealthy,
+    ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, LimitScope, OcspStapling,
+    OnRedisFailure, Percent, Rate, RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm,
+    UpstreamCaching, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -293,6 +293,18 @@ pub const RATE_LIMIT_BURST: Burst = Burst::NONE;
 /// nginx delays them all. A request that waits holds memory and, mostly, a place at a concurrency limit; the client takes the proxy for
 /// slow, and asks again. Who writes a burst means to let it pass.
 pub const RATE_LIMIT_DELAY: Delay = Delay::None;
+
+/// One process is what most have, and it asks nobody.
+pub const LIMIT_SCOPE: LimitScope = LimitScope::Process;
+
+/// Never without a limit, and nothing is refused that Redis would let pass: a process alone has counted less than all together.
+pub const ON_REDIS_FAILURE: OnRedisFailure = OnRedisFailure::Local;
+
+/// A hundred times what a Redis in the same network takes; short enough that nobody notices the first that wait in vain.
+pub const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Keys of others may stand beside it.
+pub const REDIS_KEY_PREFIX: &str = "weir:";
 
 /// What nearly every limit is for.
 pub const LIMIT_KEY: LimitKey = LimitKey::ClientIp;

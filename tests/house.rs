@@ -26,19 +26,21 @@ const DOORS: &[(&str, &[&str])] = &[
     ("passwords", &["diagnostics", "model"]),
     // `tls`: whose certificates are asked about, and where the answers go.
     ("ocsp", &["http_client", "tls"]),
+    // Limits that processes count together. What a limit is, is not known there.
+    ("shared_counts", &["diagnostics", "model", "telemetry"]),
     // `tls`: what a handshake agreed on is logged. `snapshot`: endpoints' statuses are shown as metrics.
     ("telemetry", &["model", "snapshot", "timestamp", "tls"]),
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
-    ("snapshot", &["diagnostics", "model", "passwords", "telemetry", "tls"]),
+    ("snapshot", &["diagnostics", "model", "passwords", "shared_counts", "telemetry", "tls"]),
     // `telemetry`, `tls`: handed through into the snapshot.
-    ("compile", &["diagnostics", "model", "passwords", "snapshot", "telemetry", "tls"]),
+    ("compile", &["diagnostics", "model", "passwords", "shared_counts", "snapshot", "telemetry", "tls"]),
     ("http_client", &["tls"]),
     // `tls`: what is ordered is shown there. It knows no file of Weir's: its storage is the authority's business.
     ("acme", &["diagnostics", "http_client", "model", "timestamp", "tls"]),
     ("discovery", &["snapshot"]),
     ("health", &["model", "snapshot"]),
     // Serves what it is given: it knows no file, no control plane and nobody who looks at it.
-    ("proxy", &["model", "passwords", "snapshot", "telemetry", "tls"]),
+    ("proxy", &["model", "passwords", "shared_counts", "snapshot", "telemetry", "tls"]),
     // `proxy`: the very checks and keys that serve.
     ("explain", &["diagnostics", "model", "proxy", "snapshot"]),
     // Sees the program through its own trait `Inspect`, which `app` implements.
@@ -58,6 +60,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "ocsp",
             "passwords",
             "proxy",
+            "shared_counts",
             "snapshot",
             "sources",
             "telemetry",

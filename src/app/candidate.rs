@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file ──sources──► Model ─┐
-//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, users, diagnostics }
+//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, users, Redis, diagnostics }
 //!                   lint ──┘        `weir check` shows it · start and reload apply it
 //! ```
 
@@ -18,6 +18,7 @@ use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::passwords::{self, UserFiles};
+use crate::shared_counts;
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
@@ -32,6 +33,8 @@ pub struct Candidate {
     /// Whom an ACME authority's own certificate is verified against, beside the system's.
     acme_roots: acme::Roots,
     users: Arc<UserFiles>,
+    /// How Redis is reached.
+    redis: Option<Arc<shared_counts::Settings>>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -45,6 +48,7 @@ pub struct InForce {
     client_roots: Arc<ClientRootFiles>,
     acme_roots: acme::Roots,
     users: Arc<UserFiles>,
+    redis: Option<Arc<shared_counts::Settings>>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -60,6 +64,7 @@ impl Candidate {
             client_roots: Arc::default(),
             acme_roots: acme::Roots::new(),
             users: Arc::default(),
+            redis: None,
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -84,6 +89,9 @@ impl Candidate {
         self.diagnostics.extend(found);
         let (users, found) = passwords::load_users(model);
         self.diagnostics.extend(found);
+        let (redis, found) = shared_counts::load(model);
+        self.diagnostics.extend(found);
+        self.redis = redis.map(Arc::new);
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();
@@ -112,6 +120,7 @@ impl Candidate {
             upstream_tls: &self.upstream_tls,
             client_roots: &self.client_roots,
             users: &self.users,
+            redis: self.redis.as_ref(),
             metrics,
             now: Instant::now(),
         };
@@ -131,6 +140,7 @@ impl Candidate {
             client_roots: self.client_roots.clone(),
             acme_roots: self.acme_roots.clone(),
             users: self.users.clone(),
+            redis: self.redis.clone(),
             files: self.files.clone(),
         }
     }
@@ -147,6 +157,7 @@ impl Candidate {
             && self.client_roots == in_force.client_roots
             && self.acme_roots == in_force.acme_roots
             && self.users == in_force.users
+            && self.redis == in_force.redis
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

@@ -26,7 +26,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::acme::{self, Acme};
 use crate::admin::{AdminServer, ReloadStatus};
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, ReplicaWatch};
 use crate::health::{HealthChecks, Prober};
 use crate::model::{ListenerName, Model, Threads};
 use crate::ocsp::Stapler;
@@ -107,6 +107,7 @@ struct App {
 struct Watchers {
     _health: Vec<HealthChecks>,
     _discovery: Vec<Discovery>,
+    _replicas: Option<ReplicaWatch>,
 }
 
 /// What a reload changes beside the snapshot.

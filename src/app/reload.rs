@@ -18,7 +18,7 @@ use super::{App, Part, Parts, StartError, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::compile::hosts_of;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
-use crate::discovery::{Discovery, DnsResolver};
+use crate::discovery::{Discovery, DnsResolver, ReplicaWatch};
 use crate::health::{HealthChecks, Observer};
 use crate::model::{AccessLog, Listener, ListenerTls, Model, OcspStapling, VirtualHost};
 use crate::ocsp::Stapler;
@@ -270,6 +270,7 @@ impl App {
         Watchers {
             _health: upstreams().filter_map(check).collect(),
             _discovery: upstreams().filter_map(discover).collect(),
+            _replicas: snapshot.limits.replica_count().cloned().and_then(|count| ReplicaWatch::start(count, resolver)),
         }
     }
 

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use crate::model::{
-    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart,
+    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, LimitScope, SecurityHeaders, TemplatePart,
 };
 use crate::passwords::UserFiles;
+use crate::shared_counts::Store;
 use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
 use crate::snapshot::cors::Cors;
-use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
+use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, SharedRateLimit, States};
 use crate::telemetry::metrics::Metrics;
 
 /// What filters have outside of a chain.
@@ -26,6 +27,8 @@ use crate::telemetry::metrics::Metrics;
 pub struct Outside<'a> {
     /// What limits count in.
     pub states: &'a States,
+    /// What they may count in together with other processes.
+    pub redis: Option<&'a Arc<Store>>,
     pub metrics: &'a Metrics,
     /// Who may come in by password.
     pub users: &'a UserFiles,
@@ -114,7 +117,7 @@ fn position(kind: &FilterKind) -> u8 {
     }
 }
 
-fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, users }: Outside<'_>) {
+fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, redis, metrics, users }: Outside<'_>) {
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -130,7 +133,19 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, us
         }
         FilterKind::RateLimit(limit) => {
             let (state, metrics) = (states.rate(limit), metrics.rate_limit(&limit.name));
-            chain.rate_limits.push(RateLimit::new(limit.clone(), state, metrics));
+            let built = RateLimit::new(limit.clone(), state, metrics);
+            match (limit.scope, states.replica_count(), redis) {
+                (LimitScope::ReplicaShare, Some(replicas), _) => {
+                    chain.rate_limits.push(built.shared_by(replicas.clone()))
+                }
+                (LimitScope::Redis { on_failure }, _, Some(store)) => {
+                    chain.shared_rate_limits.push(SharedRateLimit::new(built, store.clone(), on_failure));
+                }
+                // The sources demand what a scope needs; a limit that lacks it all the same is held by each process.
+                (LimitScope::Process | LimitScope::ReplicaShare | LimitScope::Redis { .. }, _, _) => {
+                    chain.rate_limits.push(built);
+                }
+            }
         }
         FilterKind::BasicAuth(auth) => chain.basic_auth = Some(Arc::new(BasicAuth::new(auth, users))),
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
@@ -216,7 +231,7 @@ mod tests {
 
     fn chain_of(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterChain {
         let metrics = Metrics::new(SystemTime::UNIX_EPOCH);
-        let outside = Outside { states: &States::default(), metrics: &metrics, users: &UserFiles::new() };
+        let outside = Outside { states: &States::default(), redis: None, metrics: &metrics, users: &UserFiles::new() };
         chain(Levels { listener, host, route }, outside)
     }
 

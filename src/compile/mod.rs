@@ -19,9 +19,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
 use crate::passwords::UserFiles;
+use crate::shared_counts::{self, Store};
 use crate::snapshot::Snapshot;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
@@ -42,6 +43,8 @@ pub struct Surroundings<'a> {
     pub client_roots: &'a ClientRootFiles,
     /// Who may come in by password, by file.
     pub users: &'a UserFiles,
+    /// How Redis is reached.
+    pub redis: Option<&'a Arc<shared_counts::Settings>>,
     /// Hands out counters, the same for the same name.
     pub metrics: &'a Metrics,
     pub now: Instant,
@@ -51,7 +54,9 @@ pub struct Surroundings<'a> {
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
-    let outside = Outside { states: &limits, metrics: surroundings.metrics, users: surroundings.users };
+    let redis = redis(surroundings)?;
+    let outside =
+        Outside { states: &limits, redis: redis.as_ref(), metrics: surroundings.metrics, users: surroundings.users };
     let running = Running { upstreams: &upstreams, outside };
     let tables = model
         .listeners
@@ -59,7 +64,19 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
         .map(|listener| (listener.name.clone(), table(&model, listener, running, surroundings.client_roots)))
         .collect();
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, model, tables, upstreams, limits })
+    Ok(Snapshot { generation, model, tables, upstreams, limits, redis })
+}
+
+/// The one there was, with its connections, where it is reached in the same way.
+fn redis(surroundings: &Surroundings<'_>) -> Result<Option<Arc<Store>>, Diagnostics> {
+    let Some(settings) = surroundings.redis else { return Ok(None) };
+    let previous = surroundings.previous.and_then(|previous| previous.redis.as_ref());
+    if let Some(store) = previous.filter(|store| store.is_of(settings)) {
+        return Ok(Some(store.clone()));
+    }
+    Store::new(settings.clone(), surroundings.metrics.redis()).map(|store| Some(Arc::new(store))).map_err(|error| {
+        Diagnostics::from(Diagnostic::error(Origin::builtin(), "redis", format!("it cannot be used: {error}")))
+    })
 }
 
 fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams, Diagnostics> {

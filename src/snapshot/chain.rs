@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::basic_auth::BasicAuth;
 use super::cache_headers::CacheRule;
 use super::cors::Cors;
-use super::limit::{ConcurrencyLimit, RateLimit};
+use super::limit::{ConcurrencyLimit, RateLimit, SharedRateLimit};
 use super::request::RequestView;
 use crate::model::{HttpsRedirect, TemplatePart, Variable};
 
@@ -25,6 +25,8 @@ pub struct FilterChain {
     /// place here already.
     pub concurrency_limits: Vec<ConcurrencyLimit>,
     pub rate_limits: Vec<RateLimit>,
+    /// Those that are counted together with other processes, after the others.
+    pub shared_rate_limits: Vec<SharedRateLimit>,
     /// Asked last: it may take long, and limits bound how often.
     pub basic_auth: Option<Arc<BasicAuth>>,
     /// What answers say to browsers; preflights are answered among the checks.

@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::model::{ListenerName, Model, UpstreamName};
+use crate::shared_counts::Store;
 use table::Table;
 use upstream::Upstream;
 
@@ -36,4 +37,6 @@ pub struct Snapshot {
     pub tables: HashMap<ListenerName, Table>,
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
     pub limits: limit::States,
+    /// Where limits may be counted together with other processes.
+    pub redis: Option<Arc<Store>>,
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{LimitMode, LimitName, format_duration};
 use crate::snapshot::chain::FilterChain;
-use crate::snapshot::limit::{Counting, RateLimit, Standing};
+use crate::snapshot::limit::{Counting, RateLimit, SharedRateLimit, Standing};
 use crate::snapshot::request::RequestView;
 
 /// What checks and limits do with the request, for `explain`; none where they let it pass at once.
@@ -69,7 +69,12 @@ pub fn limits_in_words(chain: &FilterChain, request: &RequestView<'_>, now: Inst
         name: named(&limit.definition().name, limit.definition().mode),
         standing: rate_limit::in_words(limit, request, now),
     });
-    concurrency.chain(rate).collect()
+    let shared = chain.shared_rate_limits.iter().map(|SharedRateLimit { local: limit, .. }| LimitInWords {
+        kind: RATE_LIMIT,
+        name: named(&limit.definition().name, limit.definition().mode),
+        standing: format!("{}: counted in Redis, which is not asked", rate_limit::terms(limit)),
+    });
+    concurrency.chain(rate).chain(shared).collect()
 }
 
 /// What a filter that lets the request pass makes of it.

@@ -1,7 +1,7 @@
 //! The full lane: Pingora's `HttpProxy`, steered by the snapshot. It can do everything.
 //!
 //! ```text
-//! request_filter ─► arrive: who, which route, checks, limits ──► (delay) ──► (sign-in) ──► answered by Weir
+//! request_filter ─► arrive: who, which route, checks, limits ──► (Redis) ──► (delay) ──► (sign-in) ──► answered by Weir
 //!       │ forward
 //! upstream_peer ─► choose an endpoint ─► upstream_request_filter ─► response_filter ─► logging
 //!       ▲                                    │ failed: fail_to_connect / error_while_proxy
@@ -20,6 +20,7 @@ mod forward;
 mod pooled;
 mod reply;
 mod retry;
+mod shared_counts;
 mod sign_in;
 
 use std::os::fd::RawFd;
@@ -35,6 +36,7 @@ use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::Shared;
+use crate::shared_counts::Links;
 pub use affinity::Affinity;
 use context::Context;
 use departure::Place;
@@ -42,11 +44,13 @@ use pooled::Connected;
 
 pub struct FullLane {
     shared: Arc<Shared>,
+    /// The worker's own.
+    links: Links,
 }
 
 impl FullLane {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, links: Links::default() }
     }
 }
 
@@ -63,6 +67,7 @@ impl ProxyHttp for FullLane {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let decision = arrive::decide(&self.shared, session, ctx)?;
+        let decision = shared_counts::ask(&self.links, session, ctx, decision).await;
         delay::wait(session, ctx).await?;
         let decision = sign_in::ask(&self.shared, session, ctx, decision).await;
         match decision {

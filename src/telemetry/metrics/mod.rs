@@ -14,6 +14,7 @@ mod families;
 mod limit;
 mod listener;
 mod process;
+mod redis;
 mod route;
 mod upstream;
 
@@ -23,6 +24,7 @@ mod tests;
 pub use cells::{Counter, Histogram};
 pub use limit::LimitMetrics;
 pub use listener::{ListenerMetrics, OpenConnection, Rejection};
+pub use redis::RedisMetrics;
 pub use route::RouteMetrics;
 pub use upstream::UpstreamMetrics;
 
@@ -51,6 +53,8 @@ struct Named {
     listeners: BTreeMap<ListenerName, Arc<ListenerMetrics>>,
     rate_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
     concurrency_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
+    /// Present where limits may be counted in one.
+    redis: Option<Arc<RedisMetrics>>,
     /// By file or name.
     certificates: BTreeMap<Arc<str>, Validity>,
     /// By certificate.
@@ -119,6 +123,10 @@ impl Metrics {
         self.named().concurrency_limits.entry(name.clone()).or_default().clone()
     }
 
+    pub fn redis(&self) -> Arc<RedisMetrics> {
+        self.named().redis.get_or_insert_default().clone()
+    }
+
     /// Counts access log lines that could not be written.
     pub fn access_log_dropped(&self) -> Arc<Counter> {
         self.access_log_dropped.clone()
@@ -131,6 +139,7 @@ impl Metrics {
         let listeners: BTreeSet<_> = model.listeners.iter().map(|listener| &listener.name).collect();
         let (rate_limits, concurrency_limits) = limits(model);
         let mut named = self.named();
+        named.redis = named.redis.take().filter(|_| model.process.redis.is_some());
         named.rate_limits.retain(|name, _| rate_limits.contains(name));
         named.concurrency_limits.retain(|name, _| concurrency_limits.contains(name));
         named.routes.retain(|key, _| routes.contains(key));

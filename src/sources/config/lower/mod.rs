@@ -38,7 +38,7 @@ use super::shapes;
 use super::tree::{Document, NodeId};
 use crate::model::{Extent, Model};
 use certificate::{Authority, Challengeable};
-use limit::SharedLimits;
+use limit::{Counting, SharedLimits};
 use names::Names;
 
 /// What could be understood of a file. Where there are errors it is less than was written: to be examined for more of
@@ -58,6 +58,7 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         folder,
         files: RefCell::default(),
         limits: RefCell::default(),
+        counting: Counting::of(findings, &file),
         hosts: Cell::default(),
         certificates: certificate::extent(findings, &file.certificates).into(),
     };
@@ -110,6 +111,7 @@ pub(super) struct Lowering<'a> {
     folder: &'a Path,
     files: RefCell<BTreeSet<PathBuf>>,
     limits: RefCell<SharedLimits>,
+    counting: Counting,
     hosts: Cell<Extent>,
     certificates: Cell<Extent>,
 }

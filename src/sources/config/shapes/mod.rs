@@ -65,6 +65,10 @@ pub struct File {
     /// Whether authorities are asked about certificates that name a responder, and their answers shown with them (OCSP).
     #[schemars(extend("default" = "on"))]
     pub ocsp_stapling: Field<Switch>,
+    /// Where processes count together.
+    pub redis: Field<Redis>,
+    /// How many processes share the traffic, for limits of the scope `replica-share`.
+    pub replicas: Field<Replicas>,
     /// What is listened on, by name.
     pub listeners: Field<Table<Listener>>,
     /// Certificates; each TLS connection gets the one that fits the name it asks for.
