@@ -315,5 +315,8 @@ pub const LIMIT_IPV6_PREFIX: u8 = 64;
 /// Too Many Requests (RFC 6585 §4) says whose fault it is; nginx's 503 has clients and load balancers take the site for down.
 pub const LIMIT_STATUS: u16 = 429;
 
+/// nginx's own: from the first byte on.
+pub const BANDWIDTH_AFTER: ByteSize = ByteSize(0);
+
 /// A limit that is written is meant.
 pub const LIMIT_MODE: LimitMode = LimitMode::Enforce;

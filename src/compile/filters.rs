@@ -88,7 +88,8 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
     match kind {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
-        FilterKind::BasicAuth(_)
+        FilterKind::Bandwidth(_)
+        | FilterKind::BasicAuth(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
         | FilterKind::HttpsRedirect(_)
@@ -114,6 +115,7 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::CacheHeaders(_) => 8,
         FilterKind::SecurityHeaders(_) => 9,
         FilterKind::Headers(_) => 10,
+        FilterKind::Bandwidth(_) => 11,
     }
 }
 
@@ -148,6 +150,7 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, redis, metr
             }
         }
         FilterKind::BasicAuth(auth) => chain.basic_auth = Some(Arc::new(BasicAuth::new(auth, users))),
+        FilterKind::Bandwidth(bandwidth) => chain.bandwidth = Some(*bandwidth),
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
         FilterKind::CacheHeaders(CacheHeaders(rules)) => {
             chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();

@@ -12,7 +12,7 @@ mod lint;
 
 pub use lint::lint;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,13 +58,14 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     let outside =
         Outside { states: &limits, redis: redis.as_ref(), metrics: surroundings.metrics, users: surroundings.users };
     let running = Running { upstreams: &upstreams, outside };
-    let tables = model
+    let tables: HashMap<_, _> = model
         .listeners
         .iter()
         .map(|listener| (listener.name.clone(), table(&model, listener, running, surroundings.client_roots)))
         .collect();
+    let paces = tables.values().flat_map(Table::routes).any(|route| route.chain.bandwidth.is_some());
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, model, tables, upstreams, limits, redis })
+    Ok(Snapshot { generation, model, tables, upstreams, paces, limits, redis })
 }
 
 /// The one there was, with its connections, where it is reached in the same way.

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus};
+use super::{Bandwidth, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -43,6 +43,8 @@ pub enum FilterKind {
     SecurityHeaders(SecurityHeaders),
     /// The largest request body; a larger one is answered 413.
     MaxBodySize(ByteSize),
+    /// How fast bodies flow.
+    Bandwidth(Bandwidth),
 }
 
 /// What counts requests, and is known by a name.
@@ -75,7 +77,8 @@ impl FilterKind {
             | FilterKind::CacheHeaders(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
-            | FilterKind::MaxBodySize(_) => None,
+            | FilterKind::MaxBodySize(_)
+            | FilterKind::Bandwidth(_) => None,
         }
     }
 
@@ -93,6 +96,7 @@ impl FilterKind {
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",
             FilterKind::MaxBodySize(_) => "max-body-size",
+            FilterKind::Bandwidth(_) => "bandwidth",
         }
     }
 }

@@ -9,6 +9,7 @@
 //! Kubernetes, sockets or Pingora.
 
 mod acme;
+mod bandwidth;
 mod basic_auth;
 mod cache_headers;
 mod certificate;
@@ -27,6 +28,7 @@ mod units;
 mod upstream;
 
 pub use acme::*;
+pub use bandwidth::*;
 pub use basic_auth::*;
 pub use cache_headers::*;
 pub use certificate::*;

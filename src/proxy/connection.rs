@@ -13,6 +13,7 @@ use pingora::protocols::raw_connect::ProxyDigest;
 
 use super::client_certificate::CertificateValues;
 use super::listener::ListenerState;
+use super::pace::Paces;
 use crate::model::Scheme;
 use crate::tls::Agreement;
 
@@ -25,6 +26,8 @@ pub struct Connection {
     /// The port the client connected to, as the PROXY header or the listener says; a header value, too.
     pub port_value: HeaderValue,
     pub tls: Option<TlsSession>,
+    /// Of the message that is under way on HTTP/1; streams of HTTP/2 have their own.
+    pub paces: Paces,
 }
 
 /// What the handshake agreed on.

@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use super::client_certificate::CertificateValues;
 use super::connection::{Connection, TlsSession, address_value};
 use super::deadline::Deadline;
+use super::pace::Paces;
 use super::stream::{ClientStream, Transport};
 use super::worker::{self, Worker};
 use super::{Shared, http1, http2, proxy_protocol};
@@ -226,6 +227,7 @@ async fn establish(
     };
     let http2 = matches!(&transport, Transport::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"));
     let connection = Connection {
+        paces: Paces::default(),
         listener: listener.clone(),
         peer,
         peer_value: address_value(peer.ip()),

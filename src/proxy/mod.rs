@@ -20,6 +20,7 @@ mod head;
 mod http1;
 mod http2;
 mod listener;
+mod pace;
 mod plane;
 mod proxy_protocol;
 mod request_id;

@@ -31,6 +31,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::Connection;
 use super::deadline::Deadline;
+use super::pace::{Direction, Paces};
 
 /// Writes of this size and above go straight to the socket.
 const WRITE_BUFFER: usize = 16 << 10;
@@ -130,9 +131,17 @@ impl ClientStream {
             if sent == self.written.len() {
                 break Poll::Ready(Ok(()));
             }
-            match transport(&mut self.transport).poll_write(cx, &self.written[sent..]) {
+            let paces = paces(&self.about);
+            let allowed = match poll_pace(paces, Direction::Response, cx, self.written.len() - sent) {
+                Poll::Ready(allowed) => allowed,
+                Poll::Pending => break Poll::Pending,
+            };
+            match transport(&mut self.transport).poll_write(cx, &self.written[sent..sent + allowed]) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(n)) => sent += n,
+                Poll::Ready(Ok(n)) => {
+                    spend(paces, Direction::Response, n);
+                    sent += n;
+                }
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
             }
@@ -145,8 +154,20 @@ impl ClientStream {
         result
     }
 
+    fn poll_send_paced(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(cx))?;
+        let paces = paces(&self.about);
+        let allowed = ready!(poll_pace(paces, Direction::Response, cx, piece.len()));
+        let sent = ready!(transport(&mut self.transport).poll_write(cx, &piece[..allowed]))?;
+        spend(paces, Direction::Response, sent);
+        Poll::Ready(Ok(sent))
+    }
+
     /// The buffer and a large piece in one send, where the transport can.
     fn poll_send_with(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+        if paces(&self.about).is_some() {
+            return self.poll_send_paced(cx, piece);
+        }
         while !self.written.is_empty() {
             let n = match transport(&mut self.transport) {
                 Transport::Plain(io) => {
@@ -169,6 +190,22 @@ impl ClientStream {
             }
         }
         transport(&mut self.transport).poll_write(cx, piece)
+    }
+}
+
+/// None where nothing is slowed down.
+fn paces(about: &ProxyDigest) -> Option<&Paces> {
+    let connection: &Connection = about.user_data.as_ref()?.downcast_ref()?;
+    Some(&connection.paces).filter(|paces| paces.any())
+}
+
+fn poll_pace(paces: Option<&Paces>, direction: Direction, cx: &mut Context<'_>, wanted: usize) -> Poll<usize> {
+    paces.map_or(Poll::Ready(wanted), |paces| paces.poll(direction, cx, wanted))
+}
+
+fn spend(paces: Option<&Paces>, direction: Direction, bytes: usize) {
+    if let Some(paces) = paces {
+        paces.spend(direction, bytes);
     }
 }
 
@@ -278,15 +315,19 @@ impl AsyncRead for ClientStream {
             Fence::At(left) => usize::try_from(left).unwrap_or(usize::MAX).min(buf.remaining()),
             Fence::Chunked | Fence::Open => buf.remaining(),
         };
-        let read = if self.read_ahead.is_empty() {
-            ready!(poll_read_limited(transport(&mut self.transport), cx, buf, limit))?
+        let this = &mut *self;
+        let paces = paces(&this.about);
+        let limit = limit.min(ready!(poll_pace(paces, Direction::Request, cx, limit)));
+        let read = if this.read_ahead.is_empty() {
+            ready!(poll_read_limited(transport(&mut this.transport), cx, buf, limit))?
         } else {
-            let n = limit.min(self.read_ahead.len());
-            buf.put_slice(&self.read_ahead[..n]);
-            self.read_ahead.advance(n);
+            let n = limit.min(this.read_ahead.len());
+            buf.put_slice(&this.read_ahead[..n]);
+            this.read_ahead.advance(n);
             n
         };
-        if let Fence::At(left) = &mut self.fence {
+        spend(paces, Direction::Request, read);
+        if let Fence::At(left) = &mut this.fence {
             *left -= read as u64;
         }
         Poll::Ready(Ok(()))

@@ -16,7 +16,7 @@ use super::cache_headers::CacheRule;
 use super::cors::Cors;
 use super::limit::{ConcurrencyLimit, RateLimit, SharedRateLimit};
 use super::request::RequestView;
-use crate::model::{HttpsRedirect, TemplatePart, Variable};
+use crate::model::{Bandwidth, HttpsRedirect, TemplatePart, Variable};
 
 #[derive(Debug, Default)]
 pub struct FilterChain {
@@ -36,6 +36,7 @@ pub struct FilterChain {
     pub response_edits: Vec<Edit>,
     /// Of the request, in bytes.
     pub max_body: Option<u64>,
+    pub bandwidth: Option<Bandwidth>,
     /// For `explain`: each filter in force, with where it stands.
     pub applied: Vec<AppliedFilter>,
 }

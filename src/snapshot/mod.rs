@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub model: Arc<Model>,
     pub tables: HashMap<ListenerName, Table>,
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
+    /// Whether some route bounds the bandwidth: streams of HTTP/2 have to be ready for it.
+    pub paces: bool,
     pub limits: limit::States,
     /// Where limits may be counted together with other processes.
     pub redis: Option<Arc<Store>>,

@@ -17,6 +17,7 @@ mod delay;
 mod departure;
 mod failure;
 mod forward;
+mod pace;
 mod pooled;
 mod reply;
 mod retry;
@@ -71,7 +72,10 @@ impl ProxyHttp for FullLane {
         delay::wait(session, ctx).await?;
         let decision = sign_in::ask(&self.shared, session, ctx, decision).await;
         match decision {
-            None => Ok(false),
+            None => {
+                pace::request(session, ctx);
+                Ok(false)
+            }
             Some(answer) => {
                 reply::answer(session, ctx, answer).await?;
                 Ok(true)

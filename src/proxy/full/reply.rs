@@ -10,6 +10,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::Context;
+use super::pace;
 use super::pooled::{self, Afterwards};
 use super::retry::{self, Sent};
 use crate::model::{RetryOn, Scheme};
@@ -75,6 +76,7 @@ pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Cont
         let _ = response.append_header(SET_COOKIE, cookie);
     }
     apply_edits(session, response, ctx);
+    pace::response(session, ctx, 0);
 }
 
 /// Another protocol takes over: its silence is bounded by the route's timeouts, not by the listener's for requests.
@@ -133,6 +135,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) -> Result<()> {
     let mut head = answer.head()?;
     apply_edits(session, &mut head, ctx);
+    pace::response(session, ctx, answer.body.len() as u64);
     ctx.record.status = answer.status;
     match answer.status {
         // What could not be understood may have been misunderstood, and what is late may never come: nothing more is

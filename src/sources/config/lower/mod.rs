@@ -10,6 +10,7 @@
 //! reported again.
 
 mod acme;
+mod bandwidth;
 mod basic_auth;
 mod cache_headers;
 mod certificate;

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{BasicAuth, CacheRule, ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
+use super::{Bandwidth, BasicAuth, CacheRule, ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
 use crate::defaults;
 
 /// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
@@ -37,6 +37,8 @@ pub enum Filter {
     SecurityHeaders(SecurityHeaders),
     /// The largest request body; a larger one is answered 413. There is no limit by default.
     MaxBodySize(scalar::Size),
+    /// How fast bodies flow.
+    Bandwidth(Bandwidth),
 }
 
 /// `https-redirect` alone means `https-redirect: {}`.
@@ -131,6 +133,7 @@ impl fmt::Display for Filter {
             Filter::Headers(_) => "headers",
             Filter::SecurityHeaders(_) => "security-headers",
             Filter::MaxBodySize(_) => "max-body-size",
+            Filter::Bandwidth(_) => "bandwidth",
         })
     }
 }

@@ -8,6 +8,7 @@
 //! Every value is a [`Field`], so that it knows its place and that a wrong one costs nothing but itself. Enums are
 //! externally tagged. What a missing key means stands in `defaults`, what keys mean together in `lower`.
 
+mod bandwidth;
 mod basic_auth;
 mod cache_headers;
 mod certificate;
@@ -25,6 +26,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::decode::{Either, Field, List, OneOrList, Table};
+pub use bandwidth::*;
 pub use basic_auth::*;
 pub use cache_headers::*;
 pub use certificate::*;

@@ -393,6 +393,8 @@ fn the_other_actions_arrive() {
 fn filters_arrive() {
     let host = &model(FULL).hosts[0];
     let filters: Vec<_> = host.filters.iter().map(|filter| shown(&filter.kind)).collect();
+    let bandwidth = json!({ "rate": "1000000B/s", "after": "10MiB", "request_rate": "300000B/s" });
+    assert_eq!(filters.last(), Some(&json!({ "bandwidth": bandwidth })));
     assert_eq!(
         filters[..3],
         [
