@@ -82,6 +82,9 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two pieces, not for the whole: slow uploads pass, stalled ones end. nginx's own.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A phone that changes networks is silent for seconds.
+pub const MIN_BODY_RATE_GRACE: Duration = Duration::from_secs(5);
+
 /// nginx's own; longer than the 60 s for which CDNs and cloud load balancers keep a connection, so that they close first.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
@@ -317,6 +320,12 @@ pub const LIMIT_STATUS: u16 = 429;
 
 /// nginx's own: from the first byte on.
 pub const BANDWIDTH_AFTER: ByteSize = ByteSize(0);
+
+/// Room for almost every form and API call. nginx's is 16 KiB, and most of its bodies go through files.
+pub const BUFFER_MEMORY: ByteSize = ByteSize::kib(64);
+
+/// Of a disk that others need, too.
+pub const BUFFER_SIZE: ByteSize = ByteSize::mib(1024);
 
 /// A limit that is written is meant.
 pub const LIMIT_MODE: LimitMode = LimitMode::Enforce;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use crate::model::{
-    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, LimitScope, SecurityHeaders, TemplatePart,
+    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, LimitScope, RequestBuffering,
+    SecurityHeaders, TemplatePart,
 };
 use crate::passwords::UserFiles;
 use crate::shared_counts::Store;
@@ -90,6 +91,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
         FilterKind::Bandwidth(_)
         | FilterKind::BasicAuth(_)
+        | FilterKind::RequestBuffering(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
         | FilterKind::HttpsRedirect(_)
@@ -116,6 +118,7 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::SecurityHeaders(_) => 9,
         FilterKind::Headers(_) => 10,
         FilterKind::Bandwidth(_) => 11,
+        FilterKind::RequestBuffering(_) => 12,
     }
 }
 
@@ -151,6 +154,10 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, redis, metr
         }
         FilterKind::BasicAuth(auth) => chain.basic_auth = Some(Arc::new(BasicAuth::new(auth, users))),
         FilterKind::Bandwidth(bandwidth) => chain.bandwidth = Some(*bandwidth),
+        FilterKind::RequestBuffering(RequestBuffering::Off) => {}
+        FilterKind::RequestBuffering(RequestBuffering::On(buffer)) => {
+            chain.body_buffer = Some(Arc::new(buffer.clone()))
+        }
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
         FilterKind::CacheHeaders(CacheHeaders(rules)) => {
             chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();

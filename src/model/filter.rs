@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{Bandwidth, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus};
+use super::{
+    Bandwidth, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus, RequestBuffering,
+};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +47,8 @@ pub enum FilterKind {
     MaxBodySize(ByteSize),
     /// How fast bodies flow.
     Bandwidth(Bandwidth),
+    /// Whether the upstream is asked only when a body is whole.
+    RequestBuffering(RequestBuffering),
 }
 
 /// What counts requests, and is known by a name.
@@ -78,7 +82,8 @@ impl FilterKind {
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
             | FilterKind::MaxBodySize(_)
-            | FilterKind::Bandwidth(_) => None,
+            | FilterKind::Bandwidth(_)
+            | FilterKind::RequestBuffering(_) => None,
         }
     }
 
@@ -97,6 +102,7 @@ impl FilterKind {
             FilterKind::SecurityHeaders(_) => "security-headers",
             FilterKind::MaxBodySize(_) => "max-body-size",
             FilterKind::Bandwidth(_) => "bandwidth",
+            FilterKind::RequestBuffering(_) => "request-buffering",
         }
     }
 }

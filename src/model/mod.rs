@@ -11,6 +11,7 @@
 mod acme;
 mod bandwidth;
 mod basic_auth;
+mod buffering;
 mod cache_headers;
 mod certificate;
 mod client_auth;
@@ -30,6 +31,7 @@ mod upstream;
 pub use acme::*;
 pub use bandwidth::*;
 pub use basic_auth::*;
+pub use buffering::*;
 pub use cache_headers::*;
 pub use certificate::*;
 pub use client_auth::*;

@@ -10,6 +10,7 @@
 //! knows nothing of files or clusters: it reads snapshots.
 
 mod answer;
+mod chunks;
 pub mod client_address;
 mod client_certificate;
 mod connection;
@@ -24,6 +25,8 @@ mod pace;
 mod plane;
 mod proxy_protocol;
 mod request_id;
+mod spool;
+mod spooling;
 mod stream;
 mod worker;
 

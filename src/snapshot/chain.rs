@@ -16,7 +16,7 @@ use super::cache_headers::CacheRule;
 use super::cors::Cors;
 use super::limit::{ConcurrencyLimit, RateLimit, SharedRateLimit};
 use super::request::RequestView;
-use crate::model::{Bandwidth, HttpsRedirect, TemplatePart, Variable};
+use crate::model::{Bandwidth, BodyBuffer, HttpsRedirect, TemplatePart, Variable};
 
 #[derive(Debug, Default)]
 pub struct FilterChain {
@@ -37,6 +37,8 @@ pub struct FilterChain {
     /// Of the request, in bytes.
     pub max_body: Option<u64>,
     pub bandwidth: Option<Bandwidth>,
+    /// The upstream is asked when the request's body stands there as a whole.
+    pub body_buffer: Option<Arc<BodyBuffer>>,
     /// For `explain`: each filter in force, with where it stands.
     pub applied: Vec<AppliedFilter>,
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::affinity::Affinity;
 use super::pooled::{Afterwards, Turn};
+use super::slow_body::Bounds;
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
@@ -29,6 +30,8 @@ pub struct Context {
     pub admission: Admission,
     /// Who has proven to be who.
     pub user: Option<Arc<str>>,
+    /// How slowly its body may come; none: at any rate.
+    pub slow_body: Option<Bounds>,
     /// Present from the moment it is decided that the request goes to an upstream.
     pub forwarding: Option<Box<Forwarding>>,
 }
@@ -46,6 +49,7 @@ impl Default for Context {
             view: None,
             admission: Admission::default(),
             user: None,
+            slow_body: None,
             forwarding: None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request_filter ─► arrive: who, which route, checks, limits ──► (Redis) ──► (delay) ──► (sign-in) ──► answered by Weir
-//!       │ forward
+//!       │ forward ──► (the body, as a whole)
 //! upstream_peer ─► choose an endpoint ─► upstream_request_filter ─► response_filter ─► logging
 //!       ▲                                    │ failed: fail_to_connect / error_while_proxy
 //!       └────────── may it be tried again? ──┘
@@ -12,6 +12,7 @@
 
 mod affinity;
 mod arrive;
+mod buffering;
 mod context;
 mod delay;
 mod departure;
@@ -23,6 +24,7 @@ mod reply;
 mod retry;
 mod shared_counts;
 mod sign_in;
+mod slow_body;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -74,6 +76,8 @@ impl ProxyHttp for FullLane {
         match decision {
             None => {
                 pace::request(session, ctx);
+                slow_body::begin(session, ctx);
+                buffering::collect(session, ctx).await?;
                 Ok(false)
             }
             Some(answer) => {
@@ -111,12 +115,13 @@ impl ProxyHttp for FullLane {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        departure::watch_body(body.as_ref(), if end { Place::End } else { Place::Within }, ctx)
+        departure::watch_body(body.as_ref(), if end { Place::End } else { Place::Within }, ctx)?;
+        if end { Ok(()) } else { slow_body::watch(session, ctx) }
     }
 
     async fn upstream_response_filter(

@@ -12,6 +12,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,6 +32,10 @@ use pingora::{Error, ErrorType, Result};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::proxy::pace::{Direction, Paces};
+use crate::proxy::spooling::Kept;
+
+/// As large as what comes from a client at once.
+const KEPT_PIECE: usize = 16 << 10;
 
 pub struct Exchange {
     inner: HttpSession,
@@ -41,6 +46,8 @@ pub struct Exchange {
     wait: Wait,
     /// Where some route bounds the bandwidth. Whoever finds out whether this one's does has it from the request's extensions.
     paces: Option<Arc<Paces>>,
+    /// The body, where it was waited for. Whoever waits puts it there, through the request's extensions.
+    kept: Option<Arc<Kept>>,
 }
 
 /// What an extended CONNECT is at.
@@ -63,6 +70,10 @@ impl Exchange {
         if let Some(paces) = &paces {
             inner.req_header_mut().extensions_mut().insert(paces.clone());
         }
+        let kept = (!inner.is_body_empty()).then(Arc::<Kept>::default);
+        if let Some(kept) = &kept {
+            inner.req_header_mut().extensions_mut().insert(kept.clone());
+        }
         let tunnel = if is_websocket(inner.req_header()) {
             become_upgrade(inner.req_header_mut());
             Tunnel::Asked
@@ -70,7 +81,7 @@ impl Exchange {
             Tunnel::None
         };
         inner.set_total_drain_timeout(Some(body_timeout));
-        Self { inner, tunnel, answered: false, read_timeout: Some(body_timeout), wait: Wait::default(), paces }
+        Self { inner, tunnel, answered: false, read_timeout: Some(body_timeout), wait: Wait::default(), paces, kept }
     }
 
     /// While an answer flows the exchange is a conversation, as a gRPC stream is: the upstream's timeouts bound it,
@@ -190,6 +201,11 @@ impl Session for Exchange {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        if let Some(piece) = self.kept.as_ref().and_then(|kept| kept.take(KEPT_PIECE)) {
+            return piece
+                .map(Some)
+                .map_err(|error| Error::because(ErrorType::InternalError, "a kept body is lost", error));
+        }
         if let Some(paces) = self.paces.as_ref().filter(|paces| paces.any()) {
             // A byte is as good as a piece: what came is taken as a whole, and the next waits for it.
             poll_fn(|cx| paces.poll(Direction::Request, cx, usize::MAX)).await;
@@ -204,7 +220,9 @@ impl Session for Exchange {
             (polled, _) => polled,
         })
         .await;
-        self.wait.since = None;
+        if let (Some(since), Some(kept)) = (self.wait.since.take(), &self.kept) {
+            kept.waited.fetch_add(u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
         if let (Some(paces), Ok(Some(piece))) = (&self.paces, &piece) {
             paces.spend(Direction::Request, piece.len());
         }
@@ -225,7 +243,7 @@ impl Session for Exchange {
     /// Behind an extended CONNECT there is nothing of a request until the tunnel is open.
     fn is_body_done(&mut self) -> bool {
         match self.tunnel {
-            Tunnel::None => self.inner.is_body_done(),
+            Tunnel::None => self.inner.is_body_done() && self.kept.as_ref().is_none_or(|kept| kept.is_drained()),
             Tunnel::Asked => true,
             Tunnel::Open(_) => self.answered || self.inner.is_body_done(),
         }
@@ -364,7 +382,8 @@ impl Session for Exchange {
     }
 
     fn retry_buffer_truncated(&self) -> bool {
-        self.inner.retry_buffer_truncated()
+        // What was kept has been read once already.
+        self.inner.retry_buffer_truncated() || self.kept.as_ref().is_some_and(|kept| kept.was_used())
     }
 
     fn get_retry_buffer(&self) -> Option<Bytes> {

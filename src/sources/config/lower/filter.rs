@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::limit::{self, LimitPlaces};
 use super::process::all;
-use super::{Lowering, bandwidth, basic_auth, cache_headers, cors, headers};
+use super::{Lowering, bandwidth, basic_auth, buffering, cache_headers, cors, headers};
 use crate::defaults;
 use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HttpsRedirect, SecurityHeaders};
 use crate::sources::config::decode::{Field, List};
@@ -72,6 +72,9 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
         shapes::Filter::SecurityHeaders(shape) => FilterKind::SecurityHeaders(security_headers(shape)),
         shapes::Filter::MaxBodySize(size) => FilterKind::MaxBodySize(size.0),
         shapes::Filter::Bandwidth(shape) => FilterKind::Bandwidth(bandwidth::bandwidth(cx, at, shape)),
+        shapes::Filter::RequestBuffering(shape) => {
+            FilterKind::RequestBuffering(buffering::request_buffering(cx, shape))
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 mod acme;
 mod bandwidth;
 mod basic_auth;
+mod buffering;
 mod cache_headers;
 mod certificate;
 mod client_auth;

@@ -6,7 +6,10 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Bandwidth, BasicAuth, CacheRule, ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
+use super::{
+    Bandwidth, BasicAuth, CacheRule, ConcurrencyLimit, Cors, Either, Field, List, RateLimit, RequestBuffering, Switch,
+    Table, scalar,
+};
 use crate::defaults;
 
 /// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
@@ -39,6 +42,8 @@ pub enum Filter {
     MaxBodySize(scalar::Size),
     /// How fast bodies flow.
     Bandwidth(Bandwidth),
+    /// Whether the upstream is asked only when a request's body is whole: `on`, `off`, or a map.
+    RequestBuffering(Either<Switch, RequestBuffering>),
 }
 
 /// `https-redirect` alone means `https-redirect: {}`.
@@ -134,6 +139,7 @@ impl fmt::Display for Filter {
             Filter::SecurityHeaders(_) => "security-headers",
             Filter::MaxBodySize(_) => "max-body-size",
             Filter::Bandwidth(_) => "bandwidth",
+            Filter::RequestBuffering(_) => "request-buffering",
         })
     }
 }

@@ -10,6 +10,7 @@
 
 mod bandwidth;
 mod basic_auth;
+mod buffering;
 mod cache_headers;
 mod certificate;
 mod cors;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 use super::decode::{Either, Field, List, OneOrList, Table};
 pub use bandwidth::*;
 pub use basic_auth::*;
+pub use buffering::*;
 pub use cache_headers::*;
 pub use certificate::*;
 pub use cors::*;

@@ -132,6 +132,7 @@ fn keys_of_listeners_and_certificates_arrive() {
         max_header_size: ByteSize::kib(16),
         header_timeout: seconds(12),
         body_timeout: seconds(13),
+        min_body_rate: Some(MinBodyRate { rate: ByteRate::parse("500B/s").unwrap(), grace: seconds(3) }),
         idle_timeout: seconds(14),
         max_requests: 15,
         max_streams: 16,
@@ -393,8 +394,6 @@ fn the_other_actions_arrive() {
 fn filters_arrive() {
     let host = &model(FULL).hosts[0];
     let filters: Vec<_> = host.filters.iter().map(|filter| shown(&filter.kind)).collect();
-    let bandwidth = json!({ "rate": "1000000B/s", "after": "10MiB", "request_rate": "300000B/s" });
-    assert_eq!(filters.last(), Some(&json!({ "bandwidth": bandwidth })));
     assert_eq!(
         filters[..3],
         [
@@ -452,7 +451,10 @@ fn limits_arrive() {
         "status": 509,
         "mode": "dry-run",
     } });
-    assert_eq!(filters, [rate, concurrency]);
+    let bandwidth = json!({ "bandwidth": { "rate": "1000000B/s", "after": "10MiB", "request_rate": "300000B/s" } });
+    let buffer = json!({ "max_memory": "128KiB", "max_size": "20000000B", "folder": "/etc/weir/spool" });
+    let buffering = json!({ "request-buffering": { "on": buffer } });
+    assert_eq!(filters, [rate, concurrency, bandwidth, buffering]);
 }
 
 #[test]
