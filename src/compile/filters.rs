@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::cache::Stores;
 use crate::model::{
     CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, LimitScope, RequestBuffering,
     SecurityHeaders, TemplatePart,
@@ -17,6 +18,7 @@ use crate::model::{
 use crate::passwords::UserFiles;
 use crate::shared_counts::Store;
 use crate::snapshot::basic_auth::BasicAuth;
+use crate::snapshot::cache::CachePolicy;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
 use crate::snapshot::cors::Cors;
@@ -33,6 +35,8 @@ pub struct Outside<'a> {
     pub metrics: &'a Metrics,
     /// Who may come in by password.
     pub users: &'a UserFiles,
+    /// Where answers are kept.
+    pub stores: &'a Stores,
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
@@ -92,6 +96,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::Bandwidth(_)
         | FilterKind::BasicAuth(_)
         | FilterKind::RequestBuffering(_)
+        | FilterKind::Cache(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
         | FilterKind::HttpsRedirect(_)
@@ -114,15 +119,16 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::RateLimit(_) => 5,
         FilterKind::BasicAuth(_) => 6,
         FilterKind::MaxBodySize(_) => 7,
-        FilterKind::CacheHeaders(_) => 8,
-        FilterKind::SecurityHeaders(_) => 9,
-        FilterKind::Headers(_) => 10,
-        FilterKind::Bandwidth(_) => 11,
-        FilterKind::RequestBuffering(_) => 12,
+        FilterKind::Cache(_) => 8,
+        FilterKind::CacheHeaders(_) => 9,
+        FilterKind::SecurityHeaders(_) => 10,
+        FilterKind::Headers(_) => 11,
+        FilterKind::Bandwidth(_) => 12,
+        FilterKind::RequestBuffering(_) => 13,
     }
 }
 
-fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, redis, metrics, users }: Outside<'_>) {
+fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, redis, metrics, users, stores }: Outside<'_>) {
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -159,6 +165,10 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, redis, metr
             chain.body_buffer = Some(Arc::new(buffer.clone()))
         }
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
+        FilterKind::Cache(cache) => {
+            let policy = CachePolicy { definition: cache.clone(), store: stores.named(&cache.store) };
+            chain.cache = Some(Arc::new(policy));
+        }
         FilterKind::CacheHeaders(CacheHeaders(rules)) => {
             chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();
         }
@@ -241,7 +251,13 @@ mod tests {
 
     fn chain_of(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterChain {
         let metrics = Metrics::new(SystemTime::UNIX_EPOCH);
-        let outside = Outside { states: &States::default(), redis: None, metrics: &metrics, users: &UserFiles::new() };
+        let outside = Outside {
+            states: &States::default(),
+            redis: None,
+            metrics: &metrics,
+            users: &UserFiles::new(),
+            stores: &Stores::default(),
+        };
         chain(Levels { listener, host, route }, outside)
     }
 

@@ -19,6 +19,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use crate::cache::Stores;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
 use crate::passwords::UserFiles;
@@ -45,6 +46,8 @@ pub struct Surroundings<'a> {
     pub users: &'a UserFiles,
     /// How Redis is reached.
     pub redis: Option<&'a Arc<shared_counts::Settings>>,
+    /// Where answers are kept, whatever is reloaded.
+    pub stores: &'a Stores,
     /// Hands out counters, the same for the same name.
     pub metrics: &'a Metrics,
     pub now: Instant,
@@ -55,8 +58,13 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     let upstreams = upstreams(&model, surroundings)?;
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
     let redis = redis(surroundings)?;
-    let outside =
-        Outside { states: &limits, redis: redis.as_ref(), metrics: surroundings.metrics, users: surroundings.users };
+    let outside = Outside {
+        states: &limits,
+        redis: redis.as_ref(),
+        metrics: surroundings.metrics,
+        users: surroundings.users,
+        stores: surroundings.stores,
+    };
     let running = Running { upstreams: &upstreams, outside };
     let tables: HashMap<_, _> = model
         .listeners

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::units::ByteSize;
 use super::{
-    Bandwidth, BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus, RequestBuffering,
+    Bandwidth, BasicAuth, Cache, CacheHeaders, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus,
+    RequestBuffering,
 };
 use crate::diagnostics::Origin;
 
@@ -39,6 +40,8 @@ pub enum FilterKind {
     RateLimit(RateLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// Answers are kept for others.
+    Cache(Cache),
     /// How long browsers and caches may keep an answer.
     CacheHeaders(CacheHeaders),
     Headers(HeaderEdits),
@@ -78,6 +81,7 @@ impl FilterKind {
             | FilterKind::Deny(_)
             | FilterKind::Cors(_)
             | FilterKind::BasicAuth(_)
+            | FilterKind::Cache(_)
             | FilterKind::CacheHeaders(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
@@ -97,6 +101,7 @@ impl FilterKind {
             FilterKind::ConcurrencyLimit(_) => "concurrency-limit",
             FilterKind::RateLimit(_) => "rate-limit",
             FilterKind::BasicAuth(_) => "basic-auth",
+            FilterKind::Cache(_) => "cache",
             FilterKind::CacheHeaders(_) => "cache-headers",
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",

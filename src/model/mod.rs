@@ -12,6 +12,7 @@ mod acme;
 mod bandwidth;
 mod basic_auth;
 mod buffering;
+mod cache;
 mod cache_headers;
 mod certificate;
 mod client_auth;
@@ -32,6 +33,7 @@ pub use acme::*;
 pub use bandwidth::*;
 pub use basic_auth::*;
 pub use buffering::*;
+pub use cache::*;
 pub use cache_headers::*;
 pub use certificate::*;
 pub use client_auth::*;
@@ -60,6 +62,7 @@ pub struct Model {
     pub acme: Option<Acme>,
     pub hosts: Vec<VirtualHost>,
     pub upstreams: Vec<Upstream>,
+    pub cache_stores: Vec<CacheStore>,
 }
 
 impl Model {

@@ -10,6 +10,7 @@
 //! shard, for nanoseconds.
 
 pub mod basic_auth;
+pub mod cache;
 pub mod cache_headers;
 pub mod chain;
 pub mod cors;

@@ -8,6 +8,7 @@
 
 mod access;
 mod basic_auth;
+mod cache;
 mod cache_headers;
 mod concurrency_limit;
 mod cors;

@@ -39,7 +39,7 @@ pub async fn collect(session: &mut Session, ctx: &mut Context) -> Result<()> {
 fn order(session: &mut Session, ctx: &Context) -> Option<Order> {
     let chain = &ctx.forwarding.as_ref()?.route.chain;
     let buffer = chain.body_buffer.clone()?;
-    if session.is_upgrade_req() || session.as_mut().is_body_empty() {
+    if session.subrequest_ctx.is_some() || session.is_upgrade_req() || session.as_mut().is_body_empty() {
         return None;
     }
     let most = chain.max_body.map_or(buffer.max_size.0, |max| max.min(buffer.max_size.0));

@@ -51,8 +51,12 @@ fn bandwidth(ctx: &Context) -> Option<Bandwidth> {
     ctx.route.as_ref()?.chain.bandwidth
 }
 
-/// None for a stream of HTTP/2 that began before there was any bandwidth to keep.
+/// None for a stream of HTTP/2 that began before there was any bandwidth to keep, and for what the cache asks for itself behind a
+/// client, whose connection is at hand all the same.
 fn paces(session: &Session) -> Option<&Paces> {
+    if session.subrequest_ctx.is_some() {
+        return None;
+    }
     match arrive::version(session) {
         http::Version::HTTP_2 => session.req_header().extensions.get::<Arc<Paces>>().map(|paces| &**paces),
         _ => Connection::of(session.digest()).map(|connection| &connection.paces),

@@ -41,7 +41,11 @@ impl Bounds {
 
 /// A request with a body sets out.
 pub fn begin(session: &mut Session, ctx: &mut Context) {
-    if ctx.forwarding.is_none() || session.is_upgrade_req() || session.as_mut().is_body_empty() {
+    if ctx.forwarding.is_none()
+        || session.subrequest_ctx.is_some()
+        || session.is_upgrade_req()
+        || session.as_mut().is_body_empty()
+    {
         return;
     }
     let Some(connection) = Connection::of(session.digest()) else { return };

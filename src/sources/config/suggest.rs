@@ -1,8 +1,7 @@
 //! "Did you mean": the known name that is closest to a wrong one, where it is close enough to be meant.
 
 /// Keys and values that a reader of the documentation may expect, and that this version does not have.
-const NOT_YET: [(&str, &str); 2] =
-    [("cache", "caching is not in this version"), ("compress", "compression is not in this version")];
+const NOT_YET: [(&str, &str); 1] = [("compress", "compression is not in this version")];
 
 /// A sentence of help for a name that is not among the known ones.
 pub fn help_for<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
@@ -70,6 +69,6 @@ mod tests {
 
     #[test]
     fn what_comes_later_says_so() {
-        assert_eq!(help_for("cache", KNOWN.into_iter()).unwrap(), "caching is not in this version");
+        assert_eq!(help_for("compress", KNOWN.into_iter()).unwrap(), "compression is not in this version");
     }
 }

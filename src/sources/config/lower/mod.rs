@@ -13,6 +13,7 @@ mod acme;
 mod bandwidth;
 mod basic_auth;
 mod buffering;
+mod cache;
 mod cache_headers;
 mod certificate;
 mod client_auth;
@@ -61,6 +62,7 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         files: RefCell::default(),
         limits: RefCell::default(),
         counting: Counting::of(findings, &file),
+        stores: Names::of("cache-store", &file.cache_stores),
         hosts: Cell::default(),
         certificates: certificate::extent(findings, &file.certificates).into(),
     };
@@ -89,9 +91,11 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
     let scope = route::Scope { upstream_names: &upstream_names, upstreams: &upstreams };
     let hosts = host::hosts(&cx, file.hosts, &listener_names, &scope);
     upstream_names.report_unused(&cx);
+    let cache_stores = cache::cache_stores(&cx, file.cache_stores);
 
     let listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
-    let model = Model { process, listeners, certificates, acme, hosts, upstreams: upstreams.into_values() };
+    let model =
+        Model { process, listeners, certificates, acme, hosts, upstreams: upstreams.into_values(), cache_stores };
     (Understood { model, hosts: cx.hosts.get(), certificates: cx.certificates.get() }, cx.files.into_inner())
 }
 
@@ -114,6 +118,7 @@ pub(super) struct Lowering<'a> {
     files: RefCell<BTreeSet<PathBuf>>,
     limits: RefCell<SharedLimits>,
     counting: Counting,
+    stores: Names,
     hosts: Cell<Extent>,
     certificates: Cell<Extent>,
 }

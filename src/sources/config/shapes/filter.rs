@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Bandwidth, BasicAuth, CacheRule, ConcurrencyLimit, Cors, Either, Field, List, RateLimit, RequestBuffering, Switch,
-    Table, scalar,
+    Bandwidth, BasicAuth, Cache, CacheRule, ConcurrencyLimit, Cors, Either, Field, List, RateLimit, RequestBuffering,
+    Switch, Table, scalar,
 };
 use crate::defaults;
 
@@ -32,6 +32,8 @@ pub enum Filter {
     ConcurrencyLimit(ConcurrencyLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// Keeps answers for others.
+    Cache(Cache),
     /// How long browsers and caches may keep answers: the first rule that fits decides.
     CacheHeaders(List<CacheRule>),
     /// Edits of header fields.
@@ -134,6 +136,7 @@ impl fmt::Display for Filter {
             Filter::RateLimit(_) => "rate-limit",
             Filter::ConcurrencyLimit(_) => "concurrency-limit",
             Filter::BasicAuth(_) => "basic-auth",
+            Filter::Cache(_) => "cache",
             Filter::CacheHeaders(_) => "cache-headers",
             Filter::Headers(_) => "headers",
             Filter::SecurityHeaders(_) => "security-headers",

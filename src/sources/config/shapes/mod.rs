@@ -11,6 +11,7 @@
 mod bandwidth;
 mod basic_auth;
 mod buffering;
+mod cache;
 mod cache_headers;
 mod certificate;
 mod cors;
@@ -30,6 +31,7 @@ use super::decode::{Either, Field, List, OneOrList, Table};
 pub use bandwidth::*;
 pub use basic_auth::*;
 pub use buffering::*;
+pub use cache::*;
 pub use cache_headers::*;
 pub use certificate::*;
 pub use cors::*;
@@ -79,6 +81,8 @@ pub struct File {
     pub certificates: Field<List<Certificate>>,
     /// The authority that certificates are ordered from.
     pub acme: Field<Acme>,
+    /// Where answers are kept, by name, for `cache`.
+    pub cache_stores: Field<Table<CacheStore>>,
     /// Where requests can be sent to, by name.
     pub upstreams: Field<Table<Upstream>>,
     /// Which names are answered to, and how.

@@ -68,10 +68,10 @@ fn the_sketch_becomes_a_model() {
 #[test]
 fn what_comes_later_says_so_where_it_stands() {
     let text = "listeners: { http: { address: ':80' } }\n\
-                hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, filters: [{ cache: { ttl: 5m } }] }] }]\n";
+                hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, filters: [compress] }] }]\n";
     assert_eq!(
         findings(text),
-        ["2:70 hosts[0].routes[0].filters[0].cache: unknown filter \"cache\"; caching is not in this version",]
+        ["2:68 hosts[0].routes[0].filters[0]: unknown filter \"compress\"; compression is not in this version",]
     );
 }
 
