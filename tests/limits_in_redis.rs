@@ -266,7 +266,7 @@ fn a_redis_that_hangs_holds_nobody_up_for_long() {
     // Three wait until it is clear that it hangs, and one perhaps while it is tried anew.
     let waited = took.iter().filter(|took| **took >= Duration::from_millis(190)).count();
     assert!((3..=4).contains(&waited), "{took:?}");
-    assert_eq!(asked(&weir, "timeout"), waited as f64);
+    assert!((3.0..=waited as f64).contains(&asked(&weir, "timeout")), "{took:?}");
     redis.signal(Signal::Resume);
     eventually("it is asked again", || {
         let before = asked(&weir, "answered");

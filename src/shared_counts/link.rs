@@ -24,7 +24,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// So long after Redis has come back it is asked again, at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// A connection that broke sooner is no success.
+/// Connections that break sooner, one after another, are no success.
 const LASTING: Duration = Duration::from_secs(1);
 
 /// One answer that is late may be chance.
@@ -153,7 +153,7 @@ impl Drop for Standing {
 /// Ends when the link is dropped.
 async fn keep(store: Arc<Store>, state: watch::Sender<State>, mut breaks: watch::Receiver<u64>) {
     let mut standing = Standing { store: store.clone(), is_down: false };
-    let (mut number, mut pause) = (0, FIRST_PAUSE);
+    let (mut number, mut pause, mut short_lives) = (0, FIRST_PAUSE, 0u32);
     loop {
         let reason = match connect(&store, &state).await {
             Ok(connection) => {
@@ -167,7 +167,12 @@ async fn keep(store: Arc<Store>, state: watch::Sender<State>, mut breaks: watch:
                 }
                 state.send_replace(State::Connecting);
                 if begun.elapsed() >= LASTING {
-                    pause = FIRST_PAUSE;
+                    (pause, short_lives) = (FIRST_PAUSE, 0);
+                    continue;
+                }
+                // It may have been unlucky, once.
+                short_lives += 1;
+                if short_lives == 1 {
                     continue;
                 }
                 "the connection broke".into()
