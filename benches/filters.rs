@@ -70,6 +70,7 @@ fn rate_limit(rate: &str, key: Vec<LimitKey>) -> RateLimit {
         rate: Rate::parse(rate).expect("a rate"),
         burst: Burst::new(Burst::MOST).expect("a burst"),
         delay: Delay::None,
+        scope: model::LimitScope::Process,
         counted: counted(key),
         status: 429,
         mode: LimitMode::Enforce,

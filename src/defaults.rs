@@ -13,9 +13,10 @@ use std::time::Duration;
 use crate::model::{
     AccessLogFormat, AuthRefusal, BackgroundUpdate, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode,
     ClientCaching, Credentials, Delay, EditedStatuses, Expires, ForwardCertificate, ForwardCredentials, ForwardedField,
-    Http2, Intercept, JwtAlgorithm, KeyType, LbPolicy, LimitKey, LimitMode, LocationForm, OcspStapling, Percent,
-    QueryRewrite, Rate, RedirectStatus, RetryOn, SameSite, SetCookie, StatusFields, StatusRange, TlsVersion,
-    TokenPresence, TsigAlgorithm, UpstreamCaching, UpstreamLifetimes, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    Http2, Intercept, JwtAlgorithm, KeyType, LbPolicy, LimitKey, LimitMode, LimitScope, LocationForm, OcspStapling,
+    OnRedisFailure, Percent, QueryRewrite, Rate, RedirectStatus, RetryOn, SameSite, SetCookie, StatusFields,
+    StatusRange, TlsVersion, TokenPresence, TsigAlgorithm, UpstreamCaching, UpstreamLifetimes, UpstreamProtocol,
+    Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -82,6 +83,9 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Between two pieces, not for the whole: slow uploads pass, stalled ones end. nginx's own.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A phone that changes networks is silent for seconds.
+pub const MIN_BODY_RATE_GRACE: Duration = Duration::from_secs(5);
 
 /// nginx's own; longer than the 60 s for which CDNs and cloud load balancers keep a connection, so that they close first.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -378,6 +382,18 @@ pub const RATE_LIMIT_BURST: Burst = Burst::NONE;
 /// slow, and asks again. Who writes a burst means to let it pass.
 pub const RATE_LIMIT_DELAY: Delay = Delay::None;
 
+/// One process is what most have, and it asks nobody.
+pub const LIMIT_SCOPE: LimitScope = LimitScope::Process;
+
+/// Never without a limit, and nothing is refused that Redis would let pass: a process alone has counted less than all together.
+pub const ON_REDIS_FAILURE: OnRedisFailure = OnRedisFailure::Local;
+
+/// A hundred times what a Redis in the same network takes; short enough that nobody notices the first that wait in vain.
+pub const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Keys of others may stand beside it.
+pub const REDIS_KEY_PREFIX: &str = "weir:";
+
 /// What nearly every limit is for.
 pub const LIMIT_KEY: LimitKey = LimitKey::ClientIp;
 
@@ -386,6 +402,15 @@ pub const LIMIT_IPV6_PREFIX: u8 = 64;
 
 /// Too Many Requests (RFC 6585 §4) says whose fault it is; nginx's 503 has clients and load balancers take the site for down.
 pub const LIMIT_STATUS: u16 = 429;
+
+/// nginx's own: from the first byte on.
+pub const BANDWIDTH_AFTER: ByteSize = ByteSize(0);
+
+/// Room for almost every form and API call. nginx's is 16 KiB, and most of its bodies go through files.
+pub const BUFFER_MEMORY: ByteSize = ByteSize::kib(64);
+
+/// Of a disk that others need, too.
+pub const BUFFER_SIZE: ByteSize = ByteSize::mib(1024);
 
 /// A limit that is written is meant.
 pub const LIMIT_MODE: LimitMode = LimitMode::Enforce;

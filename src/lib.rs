@@ -26,6 +26,7 @@ pub mod model;
 pub mod ocsp;
 pub mod passwords;
 pub mod proxy;
+pub mod shared_counts;
 pub mod snapshot;
 pub mod sources;
 pub mod telemetry;

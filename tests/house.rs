@@ -34,14 +34,30 @@ const DOORS: &[(&str, &[&str])] = &[
     ("passwords", &["diagnostics", "model"]),
     // `tls`: whose certificates are asked about, and where the answers go.
     ("ocsp", &["http_client", "tls"]),
+    // Limits that processes count together. What a limit is, is not known there.
+    ("shared_counts", &["diagnostics", "model", "telemetry"]),
     // `tls`: what a handshake agreed on is logged. `snapshot`: endpoints' statuses are shown as metrics.
     ("telemetry", &["cache", "model", "snapshot", "timestamp", "tls"]),
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
-    ("snapshot", &["cache", "diagnostics", "error_pages", "model", "passwords", "telemetry", "tls", "tokens"]),
+    (
+        "snapshot",
+        &["cache", "diagnostics", "error_pages", "model", "passwords", "shared_counts", "telemetry", "tls", "tokens"],
+    ),
     // `telemetry`, `tls`: handed through into the snapshot.
     (
         "compile",
-        &["cache", "diagnostics", "error_pages", "model", "passwords", "snapshot", "telemetry", "tls", "tokens"],
+        &[
+            "cache",
+            "diagnostics",
+            "error_pages",
+            "model",
+            "passwords",
+            "shared_counts",
+            "snapshot",
+            "telemetry",
+            "tls",
+            "tokens",
+        ],
     ),
     ("http_client", &["tls"]),
     // `tls`: what is ordered is shown there. It knows no file of Weir's: its storage is the authority's business.
@@ -49,7 +65,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("discovery", &["snapshot"]),
     ("health", &["model", "snapshot"]),
     // Serves what it is given: it knows no file, no control plane and nobody who looks at it.
-    ("proxy", &["cache", "error_pages", "model", "passwords", "snapshot", "telemetry", "tls", "tokens"]),
+    (
+        "proxy",
+        &["cache", "error_pages", "model", "passwords", "shared_counts", "snapshot", "telemetry", "tls", "tokens"],
+    ),
     // `proxy`: the very checks and keys that serve.
     ("explain", &["diagnostics", "model", "proxy", "snapshot"]),
     // Sees the program through its own trait `Inspect`, which `app` implements.
@@ -72,6 +91,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "ocsp",
             "passwords",
             "proxy",
+            "shared_counts",
             "snapshot",
             "sources",
             "telemetry",

@@ -3,15 +3,15 @@
 #
 #   bash tests/run.sh [ARGUMENTS FOR cargo test]
 #
-# The tests drive the real binary against real nginx origins with curl, wrk and h2load, and against a real Knot DNS. On Debian and
-# Ubuntu, run as root, the script installs what is missing of them; elsewhere it says what to install.
+# The tests drive the real binary against real nginx origins with curl, wrk and h2load, against a real Knot DNS and a real Redis. On
+# Debian and Ubuntu, run as root, the script installs what is missing of them; elsewhere it says what to install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 install_tools() {
     local missing=() pair
     for pair in cc:build-essential cmake:cmake nginx:nginx-light curl:curl wrk:wrk h2load:nghttp2-client openssl:openssl \
-        pebble:pebble knotd:knot kdig:knot-dnsutils promtool:prometheus; do
+        pebble:pebble knotd:knot kdig:knot-dnsutils promtool:prometheus redis-server:redis-server; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
     if [ "${#missing[@]}" -eq 0 ]; then
@@ -23,7 +23,7 @@ install_tools() {
     fi
     echo "installing ${missing[*]}"
     apt-get update -qq
-    # The distribution's nginx service is not wanted, only the program.
+    # The distribution's services are not wanted, only the programs.
     DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 

@@ -96,6 +96,7 @@ mod tests {
             rate: Rate::parse("5/m").unwrap(),
             burst: Burst::NONE,
             delay: Delay::None,
+            scope: LimitScope::Process,
             counted: Counted {
                 key: vec![LimitKey::Header("x-api-key".into()), LimitKey::Cookie("session".into())],
                 ipv6_prefix: Ipv6Prefix::new(64),

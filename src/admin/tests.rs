@@ -89,6 +89,8 @@ fn model() -> Model {
             resolvers: Vec::new(),
             session_tickets: SessionTickets::Off,
             ocsp_stapling: OcspStapling::Off,
+            redis: None,
+            replicas: None,
         },
         listeners: Vec::new(),
         acme: None,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file ──sources──► Model ─┐
-//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, users, diagnostics }
+//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, users, Redis, diagnostics }
 //!                   lint ──┘        `weir check` shows it · start and reload apply it
 //! ```
 
@@ -21,6 +21,7 @@ use crate::error_pages::{self, PageFiles};
 use crate::jwks;
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::passwords::{self, UserFiles};
+use crate::shared_counts;
 use crate::snapshot::Snapshot;
 use crate::sources::config::{self, SourceText, Understood};
 use crate::telemetry::metrics::Metrics;
@@ -38,6 +39,8 @@ pub struct Candidate {
     users: Arc<UserFiles>,
     pages: Arc<PageFiles>,
     keys: Arc<KeyFiles>,
+    /// How Redis is reached.
+    redis: Option<Arc<shared_counts::Settings>>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -53,6 +56,7 @@ pub struct InForce {
     users: Arc<UserFiles>,
     pages: Arc<PageFiles>,
     keys: Arc<KeyFiles>,
+    redis: Option<Arc<shared_counts::Settings>>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -70,6 +74,7 @@ impl Candidate {
             users: Arc::default(),
             pages: Arc::default(),
             keys: Arc::default(),
+            redis: None,
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -99,6 +104,9 @@ impl Candidate {
         let (keys, found) = tokens::load_keys(model);
         self.diagnostics.extend(found);
         self.diagnostics.extend(jwks::check(model));
+        let (redis, found) = shared_counts::load(model);
+        self.diagnostics.extend(found);
+        self.redis = redis.map(Arc::new);
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();
@@ -135,6 +143,7 @@ impl Candidate {
             users: &self.users,
             pages: &self.pages,
             keys: &self.keys,
+            redis: self.redis.as_ref(),
             stores,
             metrics,
             now: Instant::now(),
@@ -157,6 +166,7 @@ impl Candidate {
             users: self.users.clone(),
             pages: self.pages.clone(),
             keys: self.keys.clone(),
+            redis: self.redis.clone(),
             files: self.files.clone(),
         }
     }
@@ -175,6 +185,7 @@ impl Candidate {
             && self.users == in_force.users
             && self.pages == in_force.pages
             && self.keys == in_force.keys
+            && self.redis == in_force.redis
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

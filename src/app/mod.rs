@@ -27,7 +27,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::acme::{self, Acme};
 use crate::admin::{AdminServer, ReloadStatus};
 use crate::cache::Stores;
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, ReplicaWatch};
 use crate::health::{HealthChecks, Prober};
 use crate::jwks::KeyFetcher;
 use crate::model::{ListenerName, Model, Threads};
@@ -112,6 +112,7 @@ struct Watchers {
     _health: Vec<HealthChecks>,
     _discovery: Vec<Discovery>,
     _keys: Vec<KeyFetcher>,
+    _replicas: Option<ReplicaWatch>,
 }
 
 /// What a reload changes beside the snapshot.

@@ -19,7 +19,7 @@ use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::cache::Stores;
 use crate::compile::hosts_of;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
-use crate::discovery::{Discovery, DnsResolver};
+use crate::discovery::{Discovery, DnsResolver, ReplicaWatch};
 use crate::health::{HealthChecks, Observer};
 use crate::jwks::KeyFetcher;
 use crate::model::{AccessLog, CacheStore, DiskTier, Listener, ListenerTls, Model, OcspStapling, VirtualHost};
@@ -306,6 +306,7 @@ impl App {
             _health: upstreams().filter_map(check).collect(),
             _discovery: upstreams().filter_map(discover).collect(),
             _keys: snapshot.jwts.key_sets.values().map(fetch).collect(),
+            _replicas: snapshot.limits.replica_count().cloned().and_then(|count| ReplicaWatch::start(count, resolver)),
         }
     }
 

@@ -14,10 +14,11 @@ use super::Upstreams;
 use crate::cache::Stores;
 use crate::error_pages::PageFiles;
 use crate::model::{
-    self, CacheHeaders, EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, PageFile, PageSource,
-    SecurityHeaders, TemplatePart,
+    self, CacheHeaders, EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, LimitScope, PageFile,
+    PageSource, RequestBuffering, SecurityHeaders, TemplatePart,
 };
 use crate::passwords::UserFiles;
+use crate::shared_counts::Store;
 use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::cache::CachePolicy;
 use crate::snapshot::cache_headers::CacheRule;
@@ -26,7 +27,7 @@ use crate::snapshot::cors::Cors;
 use crate::snapshot::error_pages::{ErrorPages, Rule, Source};
 use crate::snapshot::forward_auth::ForwardAuths;
 use crate::snapshot::jwt::Jwts;
-use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
+use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, SharedRateLimit, States};
 use crate::snapshot::redirect::{Redirecting, Served, WwwRedirect};
 use crate::telemetry::metrics::Metrics;
 
@@ -35,6 +36,8 @@ use crate::telemetry::metrics::Metrics;
 pub struct Outside<'a> {
     /// What limits count in.
     pub states: &'a States,
+    /// What they may count in together with other processes.
+    pub redis: Option<&'a Arc<Store>>,
     pub metrics: &'a Metrics,
     /// Who may come in by password.
     pub users: &'a UserFiles,
@@ -110,9 +113,11 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
     match kind {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
-        FilterKind::BasicAuth(_)
+        FilterKind::Bandwidth(_)
+        | FilterKind::BasicAuth(_)
         | FilterKind::Jwt(_)
         | FilterKind::ForwardAuth(_)
+        | FilterKind::RequestBuffering(_)
         | FilterKind::Cache(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Cors(_)
@@ -151,11 +156,13 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::ErrorPages(_) => 15,
         FilterKind::SecurityHeaders(_) => 16,
         FilterKind::Headers(_) => 17,
+        FilterKind::Bandwidth(_) => 18,
+        FilterKind::RequestBuffering(_) => 19,
     }
 }
 
 fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside: Outside<'_>) {
-    let Outside { states, metrics, users, served, forward_auths, jwts, stores, .. } = outside;
+    let Outside { states, redis, metrics, users, served, forward_auths, jwts, stores, .. } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -178,11 +185,21 @@ fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside
         }
         FilterKind::RateLimit(limit) => {
             let (state, metrics) = (states.rate(limit), metrics.rate_limit(&limit.name));
-            let limits = match limit.counted.regards_claims() {
-                true => &mut sign_in.rate_limits,
-                false => &mut chain.rate_limits,
+            let built = RateLimit::new(limit.clone(), state, metrics);
+            // The sources demand what a scope needs; a limit that lacks it all the same is held by each process.
+            let (built, store) = match (limit.scope, states.replica_count(), redis) {
+                (LimitScope::ReplicaShare, Some(replicas), _) => (built.shared_by(replicas.clone()), None),
+                (LimitScope::Redis { on_failure }, _, Some(store)) => (built, Some((store.clone(), on_failure))),
+                (LimitScope::Process | LimitScope::ReplicaShare | LimitScope::Redis { .. }, _, _) => (built, None),
             };
-            limits.push(RateLimit::new(limit.clone(), state, metrics));
+            match store {
+                // The sources refuse that one counts by claims and in Redis.
+                _ if limit.counted.regards_claims() => sign_in.rate_limits.push(built),
+                Some((store, on_failure)) => {
+                    chain.shared_rate_limits.push(SharedRateLimit::new(built, store, on_failure));
+                }
+                None => chain.rate_limits.push(built),
+            }
         }
         FilterKind::Jwt(jwt) => match jwts.at(&jwt.place) {
             Some(jwt) => sign_in.jwt = Some(jwt.clone()),
@@ -193,6 +210,11 @@ fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside
             Some(auth) => sign_in.forward = Some(auth.clone()),
             None => chain.checks.push(Check::Closed(kind.name())),
         },
+        FilterKind::Bandwidth(bandwidth) => chain.bandwidth = Some(*bandwidth),
+        FilterKind::RequestBuffering(RequestBuffering::Off) => {}
+        FilterKind::RequestBuffering(RequestBuffering::On(buffer)) => {
+            chain.body_buffer = Some(Arc::new(buffer.clone()))
+        }
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
         FilterKind::Cache(cache) => {
             let policy = CachePolicy { definition: cache.clone(), store: stores.named(&cache.store) };
@@ -235,7 +257,9 @@ pub fn redirecting(kind: &FilterKind, served: &Served) -> Option<Redirecting> {
         | FilterKind::ErrorPages(_)
         | FilterKind::Headers(_)
         | FilterKind::SecurityHeaders(_)
-        | FilterKind::MaxBodySize(_) => None,
+        | FilterKind::MaxBodySize(_)
+        | FilterKind::Bandwidth(_)
+        | FilterKind::RequestBuffering(_) => None,
     }
 }
 
@@ -340,6 +364,7 @@ mod tests {
         let metrics = Metrics::new(SystemTime::UNIX_EPOCH);
         let outside = Outside {
             states: &States::default(),
+            redis: None,
             metrics: &metrics,
             users: &UserFiles::new(),
             served: &Served::default(),

@@ -13,7 +13,7 @@ mod lint;
 
 pub use lint::lint;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,10 +21,11 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::cache::Stores;
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::error_pages::PageFiles;
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
 use crate::passwords::UserFiles;
+use crate::shared_counts::{self, Store};
 use crate::snapshot::Snapshot;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
@@ -53,6 +54,8 @@ pub struct Surroundings<'a> {
     pub pages: &'a PageFiles,
     /// What tokens are verified by, by file.
     pub keys: &'a KeyFiles,
+    /// How Redis is reached.
+    pub redis: Option<&'a Arc<shared_counts::Settings>>,
     /// Where answers are kept, whatever is reloaded.
     pub stores: &'a Stores,
     /// Hands out counters, the same for the same name.
@@ -68,9 +71,11 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     let forward_auths: ForwardAuths = forward_auth::of(&model, &upstreams, known, surroundings.metrics);
     let known = surroundings.previous.map(|previous| &previous.jwts);
     let jwts = Jwts::of(&model, surroundings.keys, known, surroundings.metrics);
+    let redis = redis(surroundings)?;
     let running = Running {
         upstreams: &upstreams,
         states: &limits,
+        redis: redis.as_ref(),
         metrics: surroundings.metrics,
         users: surroundings.users,
         pages: surroundings.pages,
@@ -78,13 +83,26 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
         jwts: &jwts,
         stores: surroundings.stores,
     };
-    let tables = model
+    let tables: HashMap<_, _> = model
         .listeners
         .iter()
         .map(|listener| (listener.name.clone(), table(&model, listener, running, surroundings.client_roots)))
         .collect();
+    let paces = tables.values().flat_map(Table::routes).any(|route| route.chain.bandwidth.is_some());
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, model, tables, upstreams, limits, forward_auths, jwts })
+    Ok(Snapshot { generation, model, tables, upstreams, paces, limits, forward_auths, jwts, redis })
+}
+
+/// The one there was, with its connections, where it is reached in the same way.
+fn redis(surroundings: &Surroundings<'_>) -> Result<Option<Arc<Store>>, Diagnostics> {
+    let Some(settings) = surroundings.redis else { return Ok(None) };
+    let previous = surroundings.previous.and_then(|previous| previous.redis.as_ref());
+    if let Some(store) = previous.filter(|store| store.is_of(settings)) {
+        return Ok(Some(store.clone()));
+    }
+    Store::new(settings.clone(), surroundings.metrics.redis()).map(|store| Some(Arc::new(store))).map_err(|error| {
+        Diagnostics::from(Diagnostic::error(Origin::builtin(), "redis", format!("it cannot be used: {error}")))
+    })
 }
 
 fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams, Diagnostics> {
@@ -116,13 +134,14 @@ struct Running<'a> {
     pages: &'a PageFiles,
     forward_auths: &'a ForwardAuths,
     jwts: &'a Jwts,
+    redis: Option<&'a Arc<Store>>,
     stores: &'a Stores,
 }
 
 impl<'a> Running<'a> {
     fn outside(self, served: &'a Served) -> Outside<'a> {
-        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, stores } = self;
-        Outside { states, metrics, users, served, upstreams, pages, forward_auths, jwts, stores }
+        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, redis, stores } = self;
+        Outside { states, metrics, users, served, upstreams, pages, forward_auths, jwts, redis, stores }
     }
 }
 

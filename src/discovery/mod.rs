@@ -13,6 +13,7 @@
 mod agenda;
 mod dns;
 mod hosts;
+mod replicas;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use dns::DnsResolver;
+pub use replicas::ReplicaWatch;
 
 use agenda::Agenda;
 

@@ -10,6 +10,8 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 
 use super::*;
+use crate::model::Replicas;
+use crate::snapshot::limit::ReplicaCount;
 use crate::snapshot::upstream::ServiceRecord;
 use crate::snapshot::upstream::tests::definition;
 use crate::tls::UpstreamTlsMaterial;
@@ -60,6 +62,29 @@ fn shown(upstream: &Upstream) -> Vec<String> {
 async fn changed(upstream: &Upstream) -> Vec<String> {
     upstream.changes().changed().await.unwrap();
     shown(upstream)
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_are_counted_again_when_the_ttl_ends_and_kept_while_the_name_fails() {
+    let played = Arc::new(Played::default());
+    let count = Arc::new(ReplicaCount::new(Replicas::Dns("weir.test".into())));
+    assert_eq!(count.get().get(), 1, "while nobody knows");
+    played.says("weir.test", addresses(&["10.0.0.1", "10.0.0.2", "10.0.0.3"], 30));
+    let watch = ReplicaWatch::start(count.clone(), played.clone()).unwrap();
+    let mut counts = Vec::new();
+    for answer in [addresses(&["10.0.0.1", "10.0.0.2"], 30), Err("no"), addresses(&["10.0.0.2"], 30)] {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        counts.push(count.get().get());
+        played.says("weir.test", answer);
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    counts.push(count.get().get());
+    assert_eq!(counts, [3, 2, 2, 1]);
+    drop(watch);
+    let asked = played.asked("weir.test");
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(played.asked("weir.test"), asked, "what is dropped asks no more");
+    assert!(ReplicaWatch::start(Arc::new(ReplicaCount::new(Replicas::Count(2.try_into().unwrap()))), played).is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::units::ByteSize;
 use super::{
-    AppRoot, BasicAuth, Cache, CacheHeaders, ConcurrencyLimit, Cors, Counted, ErrorPages, ForwardAuth, HeaderEdits,
-    HttpsRedirect, Jwt, LimitName, RateLimit, TrailingSlash, WwwRedirect,
+    AppRoot, Bandwidth, BasicAuth, Cache, CacheHeaders, ConcurrencyLimit, Cors, Counted, ErrorPages, ForwardAuth,
+    HeaderEdits, HttpsRedirect, Jwt, LimitName, RateLimit, RequestBuffering, TrailingSlash, WwwRedirect,
 };
 use crate::diagnostics::Origin;
 
@@ -60,6 +60,10 @@ pub enum FilterKind {
     SecurityHeaders(SecurityHeaders),
     /// The largest request body; a larger one is answered 413.
     MaxBodySize(ByteSize),
+    /// How fast bodies flow.
+    Bandwidth(Bandwidth),
+    /// Whether the upstream is asked only when a body is whole.
+    RequestBuffering(RequestBuffering),
 }
 
 /// What counts requests, and is known by a name.
@@ -106,7 +110,9 @@ impl FilterKind {
             | FilterKind::ErrorPages(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
-            | FilterKind::MaxBodySize(_) => None,
+            | FilterKind::MaxBodySize(_)
+            | FilterKind::Bandwidth(_)
+            | FilterKind::RequestBuffering(_) => None,
         }
     }
 
@@ -136,6 +142,8 @@ impl FilterKind {
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",
             FilterKind::MaxBodySize(_) => "max-body-size",
+            FilterKind::Bandwidth(_) => "bandwidth",
+            FilterKind::RequestBuffering(_) => "request-buffering",
         }
     }
 }

@@ -24,11 +24,36 @@ pub struct RateLimit {
     pub rate: Rate,
     pub burst: Burst,
     pub delay: Delay,
+    pub scope: LimitScope,
     #[serde(flatten)]
     pub counted: Counted,
     /// Of the refusal.
     pub status: u16,
     pub mode: LimitMode,
+}
+
+/// Which processes count together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitScope {
+    /// Each by itself.
+    Process,
+    /// Each by itself, at its share of rate and burst: exact where the traffic is spread evenly.
+    ReplicaShare,
+    /// All of them, exactly.
+    Redis { on_failure: OnRedisFailure },
+}
+
+/// What becomes of a request while Redis does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRedisFailure {
+    /// It goes on.
+    Allow,
+    /// It is answered 503.
+    Refuse,
+    /// It is counted by this process alone.
+    Local,
 }
 
 /// nginx's `limit_conn`: requests that are in flight at once, each stream of HTTP/2 by itself.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::{ByteSize, serialize_duration};
-use super::{ClientAuth, Filter, ListenerName};
+use super::{ByteRate, ClientAuth, Filter, ListenerName};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -60,6 +60,15 @@ pub struct ProxyProtocol {
     pub trusted: Vec<IpNet>,
 }
 
+/// The least rate of a request body, over the time that the client is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MinBodyRate {
+    pub rate: ByteRate,
+    /// So long it may be slower.
+    #[serde(serialize_with = "serialize_duration")]
+    pub grace: Duration,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConnectionLimits {
     /// All connections of this listener, over all threads; more are closed at once.
@@ -73,6 +82,8 @@ pub struct ConnectionLimits {
     /// Between two pieces of a request body, and between two successful writes to the client.
     #[serde(serialize_with = "serialize_duration")]
     pub body_timeout: Duration,
+    /// Slower bodies are answered 408; none: any rate will do.
+    pub min_body_rate: Option<MinBodyRate>,
     /// A connection without a request.
     #[serde(serialize_with = "serialize_duration")]
     pub idle_timeout: Duration,

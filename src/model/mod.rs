@@ -9,7 +9,9 @@
 //! Kubernetes, sockets or Pingora.
 
 mod acme;
+mod bandwidth;
 mod basic_auth;
+mod buffering;
 mod cache;
 mod cache_headers;
 mod certificate;
@@ -27,13 +29,16 @@ mod names;
 mod pattern;
 mod process;
 mod redirect;
+mod redis;
 mod replacement;
 mod route;
 mod units;
 mod upstream;
 
 pub use acme::*;
+pub use bandwidth::*;
 pub use basic_auth::*;
+pub use buffering::*;
 pub use cache::*;
 pub use cache_headers::*;
 pub use certificate::*;
@@ -51,6 +56,7 @@ pub use names::*;
 pub use pattern::*;
 pub use process::*;
 pub use redirect::*;
+pub use redis::*;
 pub use replacement::*;
 pub use route::*;
 pub use units::*;

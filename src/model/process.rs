@@ -1,13 +1,15 @@
 //! What concerns the process as a whole.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::Redis;
 use super::units::serialize_duration;
 use crate::diagnostics::Origin;
 
@@ -25,6 +27,19 @@ pub struct Process {
     pub resolvers: Vec<SocketAddr>,
     pub session_tickets: SessionTickets,
     pub ocsp_stapling: OcspStapling,
+    /// Present where processes count together.
+    pub redis: Option<Redis>,
+    /// None: nobody has said how many there are.
+    pub replicas: Option<Replicas>,
+}
+
+/// How many processes share the traffic, this one among them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replicas {
+    Count(NonZeroU32),
+    /// As many as a name has addresses: that of a headless service.
+    Dns(Arc<str>),
 }
 
 /// Whether authorities are asked about the certificates that are served, and their answers shown with them.

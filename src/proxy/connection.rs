@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use http::HeaderValue;
 use pingora::protocols::Digest;
@@ -13,6 +14,8 @@ use pingora::protocols::raw_connect::ProxyDigest;
 
 use super::client_certificate::CertificateValues;
 use super::listener::ListenerState;
+use super::pace::Paces;
+use super::spooling::Spooling;
 use crate::model::Scheme;
 use crate::tls::Agreement;
 
@@ -25,6 +28,12 @@ pub struct Connection {
     /// The port the client connected to, as the PROXY header or the listener says; a header value, too.
     pub port_value: HeaderValue,
     pub tls: Option<TlsSession>,
+    /// Of the message that is under way on HTTP/1; streams of HTTP/2 have their own.
+    pub paces: Paces,
+    /// The same for a body that is waited for.
+    pub spooling: Spooling,
+    /// How long its client was waited for, in microseconds.
+    pub waited: AtomicU64,
 }
 
 /// What the handshake agreed on.

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +24,8 @@ use tokio_rustls::server::TlsStream;
 use super::client_certificate::CertificateValues;
 use super::connection::{Connection, TlsSession, address_value};
 use super::deadline::Deadline;
+use super::pace::Paces;
+use super::spooling::Spooling;
 use super::stream::{ClientStream, Transport};
 use super::worker::{self, Worker};
 use super::{Shared, http1, http2, proxy_protocol};
@@ -226,6 +228,9 @@ async fn establish(
     };
     let http2 = matches!(&transport, Transport::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"));
     let connection = Connection {
+        paces: Paces::default(),
+        spooling: Spooling::default(),
+        waited: AtomicU64::new(0),
         listener: listener.clone(),
         peer,
         peer_value: address_value(peer.ip()),

@@ -10,6 +10,7 @@
 //! knows nothing of files or clusters: it reads snapshots.
 
 mod answer;
+mod chunks;
 pub mod client_address;
 mod client_certificate;
 mod connection;
@@ -20,9 +21,12 @@ mod head;
 mod http1;
 mod http2;
 mod listener;
+mod pace;
 mod plane;
 mod proxy_protocol;
 mod request_id;
+mod spool;
+mod spooling;
 mod stream;
 mod worker;
 

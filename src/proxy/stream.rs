@@ -15,8 +15,9 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -31,6 +32,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::Connection;
 use super::deadline::Deadline;
+use super::pace::{Direction, Paces};
+use super::spooling::Intake;
 
 /// Writes of this size and above go straight to the socket.
 const WRITE_BUFFER: usize = 16 << 10;
@@ -72,6 +75,10 @@ pub struct ClientStream {
     read_ahead: BytesMut,
     fence: Fence,
     written: Vec<u8>,
+    /// A body that is taken in, or was and is read now.
+    intake: Option<Box<Intake>>,
+    /// Since when the client is waited for, in a body.
+    waiting: Option<Instant>,
     /// Carries our `Connection` to where only Pingora's session is at hand.
     about: Arc<ProxyDigest>,
 }
@@ -79,11 +86,20 @@ pub struct ClientStream {
 impl ClientStream {
     pub fn new(transport: Transport, deadline: Deadline, about: Arc<ProxyDigest>, read_ahead: BytesMut) -> Self {
         let transport = Some(transport);
-        Self { deadline, transport, read_ahead, fence: Fence::At(0), written: Vec::new(), about }
+        Self {
+            deadline,
+            transport,
+            read_ahead,
+            fence: Fence::At(0),
+            written: Vec::new(),
+            intake: None,
+            waiting: None,
+            about,
+        }
     }
 
     pub fn connection(&self) -> Option<&Connection> {
-        self.about.user_data.as_ref()?.downcast_ref()
+        connection(&self.about)
     }
 
     pub fn deadline(&self) -> &Deadline {
@@ -96,6 +112,7 @@ impl ClientStream {
     }
 
     pub fn set_fence(&mut self, fence: Fence) {
+        self.intake = None;
         self.fence = fence;
     }
 
@@ -111,6 +128,58 @@ impl ClientStream {
             self.read_ahead.extend_from_slice(buf.filled());
             Poll::Ready(Ok(buf.filled().len()))
         })
+    }
+
+    /// Counts how long the client is waited for.
+    fn time<T>(&mut self, polled: &Poll<T>) {
+        if polled.is_pending() {
+            self.waiting.get_or_insert_with(Instant::now);
+        } else if let Some(since) = self.waiting.take()
+            && let Some(connection) = connection(&self.about)
+        {
+            let waited = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+            connection.waited.fetch_add(waited, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the current message in. Nothing of it is handed on before it is whole.
+    fn poll_intake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.read_ahead.is_empty() {
+                let polled = self.poll_read_ahead(cx);
+                self.time(&polled);
+                if ready!(polled)? == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            let Some(spooling) = connection(&self.about).map(|connection| &connection.spooling) else {
+                return Poll::Pending;
+            };
+            let intake = match (&mut self.intake, spooling.order()) {
+                (Some(intake), _) => intake,
+                (none, Some(order)) => none.insert(Box::new(Intake::new(order, self.fence))),
+                (None, None) => return Poll::Pending,
+            };
+            let paces = paces(&self.about);
+            let most = ready!(poll_pace(paces, Direction::Request, cx, self.read_ahead.len()));
+            match intake.put(&mut self.read_ahead, most) {
+                Ok(bytes) => {
+                    spend(paces, Direction::Request, bytes);
+                    spooling.received(bytes);
+                }
+                Err(failure) => {
+                    spooling.end(Err(failure));
+                    return Poll::Pending;
+                }
+            }
+            if intake.is_whole() {
+                // Its chunks need not be looked for any more: what comes behind it stays here.
+                self.fence = Fence::At(intake.length());
+                // Whoever asked is polled again by this.
+                spooling.end(Ok(()));
+                return Poll::Pending;
+            }
+        }
     }
 
     /// Behind the fence nothing is handed on, but a client that leaves is noticed.
@@ -130,9 +199,17 @@ impl ClientStream {
             if sent == self.written.len() {
                 break Poll::Ready(Ok(()));
             }
-            match transport(&mut self.transport).poll_write(cx, &self.written[sent..]) {
+            let paces = paces(&self.about);
+            let allowed = match poll_pace(paces, Direction::Response, cx, self.written.len() - sent) {
+                Poll::Ready(allowed) => allowed,
+                Poll::Pending => break Poll::Pending,
+            };
+            match transport(&mut self.transport).poll_write(cx, &self.written[sent..sent + allowed]) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(n)) => sent += n,
+                Poll::Ready(Ok(n)) => {
+                    spend(paces, Direction::Response, n);
+                    sent += n;
+                }
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
             }
@@ -145,8 +222,20 @@ impl ClientStream {
         result
     }
 
+    fn poll_send_paced(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(cx))?;
+        let paces = paces(&self.about);
+        let allowed = ready!(poll_pace(paces, Direction::Response, cx, piece.len()));
+        let sent = ready!(transport(&mut self.transport).poll_write(cx, &piece[..allowed]))?;
+        spend(paces, Direction::Response, sent);
+        Poll::Ready(Ok(sent))
+    }
+
     /// The buffer and a large piece in one send, where the transport can.
     fn poll_send_with(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+        if paces(&self.about).is_some() {
+            return self.poll_send_paced(cx, piece);
+        }
         while !self.written.is_empty() {
             let n = match transport(&mut self.transport) {
                 Transport::Plain(io) => {
@@ -169,6 +258,25 @@ impl ClientStream {
             }
         }
         transport(&mut self.transport).poll_write(cx, piece)
+    }
+}
+
+fn connection(about: &ProxyDigest) -> Option<&Connection> {
+    about.user_data.as_ref()?.downcast_ref()
+}
+
+/// None where nothing is slowed down.
+fn paces(about: &ProxyDigest) -> Option<&Paces> {
+    connection(about).map(|connection| &connection.paces).filter(|paces| paces.any())
+}
+
+fn poll_pace(paces: Option<&Paces>, direction: Direction, cx: &mut Context<'_>, wanted: usize) -> Poll<usize> {
+    paces.map_or(Poll::Ready(wanted), |paces| paces.poll(direction, cx, wanted))
+}
+
+fn spend(paces: Option<&Paces>, direction: Direction, bytes: usize) {
+    if let Some(paces) = paces {
+        paces.spend(direction, bytes);
     }
 }
 
@@ -273,20 +381,37 @@ impl AsyncRead for ClientStream {
         {
             return Poll::Ready(Err(error));
         }
+        if connection(&self.about).is_some_and(|connection| connection.spooling.is_asked()) {
+            return self.poll_intake(cx);
+        }
         let limit = match self.fence {
             Fence::At(0) => return self.poll_fenced(cx),
             Fence::At(left) => usize::try_from(left).unwrap_or(usize::MAX).min(buf.remaining()),
             Fence::Chunked | Fence::Open => buf.remaining(),
         };
-        let read = if self.read_ahead.is_empty() {
-            ready!(poll_read_limited(transport(&mut self.transport), cx, buf, limit))?
+        let this = &mut *self;
+        if let Some(intake) = this.intake.as_mut().filter(|intake| !intake.spool.is_drained()) {
+            let read = intake.spool.read(buf.initialize_unfilled_to(limit))?;
+            buf.advance(read);
+            if let Fence::At(left) = &mut this.fence {
+                *left -= read as u64;
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let paces = paces(&this.about);
+        let limit = limit.min(ready!(poll_pace(paces, Direction::Request, cx, limit)));
+        let read = if this.read_ahead.is_empty() {
+            let polled = poll_read_limited(transport(&mut this.transport), cx, buf, limit);
+            this.time(&polled);
+            ready!(polled)?
         } else {
-            let n = limit.min(self.read_ahead.len());
-            buf.put_slice(&self.read_ahead[..n]);
-            self.read_ahead.advance(n);
+            let n = limit.min(this.read_ahead.len());
+            buf.put_slice(&this.read_ahead[..n]);
+            this.read_ahead.advance(n);
             n
         };
-        if let Fence::At(left) = &mut self.fence {
+        spend(self::paces(&this.about), Direction::Request, read);
+        if let Fence::At(left) = &mut this.fence {
             *left -= read as u64;
         }
         Poll::Ready(Ok(()))

@@ -21,6 +21,7 @@ use super::connection::Connection;
 use super::full::FullLane;
 use super::head::Refusal;
 use super::listener::{self, ListenerState};
+use super::pace::Paces;
 use super::{Shared, deadline, http1};
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
 use crate::tls::ServerTls;
@@ -66,6 +67,11 @@ impl Worker {
 
     pub fn shutdown(&self) -> &watch::Receiver<bool> {
         &self.shutdown
+    }
+
+    /// For a stream of HTTP/2, where some route bounds the bandwidth.
+    pub fn paces(&self) -> Option<Arc<Paces>> {
+        self.shared.snapshot.load().paces.then(Arc::default)
     }
 
     pub fn tls(&self) -> &ServerTls {

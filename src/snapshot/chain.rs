@@ -19,10 +19,10 @@ use super::cors::Cors;
 use super::error_pages::ErrorPages;
 use super::forward_auth::ForwardAuth;
 use super::jwt::Jwt;
-use super::limit::{ConcurrencyLimit, RateLimit};
+use super::limit::{ConcurrencyLimit, RateLimit, SharedRateLimit};
 use super::redirect::Redirecting;
 use super::request::RequestView;
-use crate::model::{TemplatePart, Variable};
+use crate::model::{Bandwidth, BodyBuffer, TemplatePart, Variable};
 use crate::tls::TlsFacts;
 
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub struct FilterChain {
     /// place here already.
     pub concurrency_limits: Vec<ConcurrencyLimit>,
     pub rate_limits: Vec<RateLimit>,
+    /// Those that are counted together with other processes, after the others.
+    pub shared_rate_limits: Vec<SharedRateLimit>,
     /// Asked last: it may take long, and limits bound how often.
     pub sign_in: Option<Arc<SignIn>>,
     /// What answers say to browsers; preflights are answered among the checks.
@@ -46,6 +48,9 @@ pub struct FilterChain {
     pub success_edits: Vec<Edit>,
     /// Of the request, in bytes.
     pub max_body: Option<u64>,
+    pub bandwidth: Option<Bandwidth>,
+    /// The upstream is asked when the request's body stands there as a whole.
+    pub body_buffer: Option<Arc<BodyBuffer>>,
     /// For `explain`: each filter in force, with where it stands.
     pub applied: Vec<AppliedFilter>,
 }

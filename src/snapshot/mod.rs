@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::model::{ListenerName, Model, UpstreamName};
+use crate::shared_counts::Store;
 use table::Table;
 use upstream::Upstream;
 
@@ -41,7 +42,11 @@ pub struct Snapshot {
     pub model: Arc<Model>,
     pub tables: HashMap<ListenerName, Table>,
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
+    /// Whether some route bounds the bandwidth: streams of HTTP/2 have to be ready for it.
+    pub paces: bool,
     pub limits: limit::States,
     pub forward_auths: forward_auth::ForwardAuths,
     pub jwts: jwt::Jwts,
+    /// Where limits may be counted together with other processes.
+    pub redis: Option<Arc<Store>>,
 }

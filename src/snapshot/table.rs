@@ -65,6 +65,10 @@ impl Table {
         &self.hosts[host].routes[route]
     }
 
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.hosts.iter().flat_map(|host| &host.routes)
+    }
+
     pub fn terms(&self) -> &Arc<Terms> {
         &self.terms
     }

@@ -1,8 +1,9 @@
 //! How a chain acts on a request: checks answer, limits count, edits change heads.
 //!
 //! ```text
-//! RequestView ──► checks ──► concurrency limits ──► rate limits ──► Admission { places, delay, sign_in } ──► (who is it?)
-//!                   └────────────┴──────────────────────┴───────────────────────────────────────┴──► Verdict
+//! RequestView ──► checks ──► concurrency limits ──► rate limits ──► Admission { places, delay, … } ──► (what does Redis say?)
+//!                   │            │                      │                                            ──► (who is it?)
+//!                   └────────────┴──────────────────────┴─────────────────────────────────────────────────┴──► Verdict
 //! ```
 
 mod access;
@@ -17,6 +18,7 @@ mod headers;
 pub mod jwt;
 mod rate_limit;
 mod redirect;
+mod shared_rate_limit;
 mod words;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::passwords::Checks;
+use crate::shared_counts::Links;
 use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::chain::{Check, FilterChain, SignIn};
 use crate::snapshot::request::RequestView;
@@ -35,6 +38,7 @@ pub use concurrency_limit::Places;
 pub use cors::permit;
 pub use error_pages::{choose, content_type};
 pub use headers::apply;
+pub use shared_rate_limit::Pending;
 pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};
 
 /// What a check or a limit says to a request it does not let pass.
@@ -97,6 +101,8 @@ pub struct Admission {
     pub places: Places,
     /// To be waited before it goes on.
     pub delay: Duration,
+    /// What Redis is to be asked about, before the delay.
+    pub pending: Option<Box<Pending>>,
     /// To be asked who it is, after the delay.
     pub sign_in: Option<Arc<SignIn>>,
 }
@@ -114,8 +120,26 @@ pub fn admit(
     }
     let places =
         concurrency_limit::run(&chain.concurrency_limits, request).map_err(|refusal| (CONCURRENCY_LIMIT, refusal))?;
-    let delay = rate_limit::run(&chain.rate_limits, request, now).map_err(|refusal| (RATE_LIMIT, refusal))?;
-    Ok(Admission { places, delay, sign_in: chain.sign_in.clone() })
+    let (delay, pending) = rates(chain, request, now).map_err(|refusal| (RATE_LIMIT, refusal))?;
+    Ok(Admission { places, delay, pending, sign_in: chain.sign_in.clone() })
+}
+
+fn rates(
+    chain: &FilterChain,
+    request: &RequestView<'_>,
+    now: Instant,
+) -> Result<(Duration, Option<Box<Pending>>), Verdict> {
+    if !chain.shared_rate_limits.is_empty()
+        && let Some(pending) = shared_rate_limit::begin(chain, request, now)?
+    {
+        return Ok((Duration::ZERO, Some(pending)));
+    }
+    Ok((rate_limit::run(&chain.rate_limits, request, now)?, None))
+}
+
+/// What Redis says of a request that was let pass so far: after which delay it goes on, or which filter does not let it.
+pub async fn count_shared(pending: &Pending, chain: &FilterChain, links: &Links) -> Result<Duration, Refusal> {
+    shared_rate_limit::finish(pending, chain, links).await.map_err(|refusal| (RATE_LIMIT, refusal))
 }
 
 /// As [`admit`], for limits that count by what a verified token says: their places, and the delay.

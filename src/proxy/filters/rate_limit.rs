@@ -22,30 +22,48 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// How long the request has to wait before it goes on, or why it does not.
 pub fn run(limits: &[RateLimit], request: &RequestView<'_>, now: Instant) -> Result<Duration, Verdict> {
-    let Some((last, others)) = limits.split_last() else { return Ok(Duration::ZERO) };
-    for limit in others {
-        if let Standing::Exceeds { wait, .. } = limit.ask(request, now, Counting::Never)
-            && limit.definition().mode == LimitMode::Enforce
-        {
-            return Err(refuse(limit, wait));
-        }
-    }
-    let mut delay = match (last.ask(request, now, Counting::IfItPasses), last.definition().mode) {
-        (Standing::Exceeds { wait, .. }, LimitMode::Enforce) => return Err(refuse(last, wait)),
-        (standing, _) => note(last, standing),
+    judge(limits, |limit| limit, |limit, counting| limit.ask(request, now, counting))
+}
+
+/// As [`run`], of whatever has a limit and can be asked.
+pub(super) fn judge<'a, T>(
+    items: &'a [T],
+    limit_of: impl Fn(&'a T) -> &'a RateLimit,
+    ask: impl Fn(&T, Counting) -> Standing,
+) -> Result<Duration, Verdict> {
+    let Some((last, others)) = items.split_last() else { return Ok(Duration::ZERO) };
+    would_pass(others, &limit_of, &ask)?;
+    let limit = limit_of(last);
+    let mut delay = match (ask(last, Counting::IfItPasses), limit.definition().mode) {
+        (Standing::Exceeds { wait, .. }, LimitMode::Enforce) => return Err(refuse(limit, wait)),
+        (standing, _) => note(limit, standing),
     };
-    for limit in others {
+    for item in others {
+        let limit = limit_of(item);
         let counting = match limit.definition().mode {
             LimitMode::Enforce => Counting::Always,
             LimitMode::DryRun => Counting::IfItPasses,
         };
-        delay = delay.max(note(limit, limit.ask(request, now, counting)));
+        delay = delay.max(note(limit, ask(item, counting)));
     }
     Ok(delay)
 }
 
+/// Whether none of them refuses the request. It is not counted.
+pub(super) fn would_pass<'a, T>(
+    items: &'a [T],
+    limit_of: impl Fn(&'a T) -> &'a RateLimit,
+    ask: impl Fn(&T, Counting) -> Standing,
+) -> Result<(), Verdict> {
+    let enforced = items.iter().filter(|item| limit_of(item).definition().mode == LimitMode::Enforce);
+    enforced.into_iter().try_for_each(|item| match ask(item, Counting::Never) {
+        Standing::Exceeds { wait, .. } => Err(refuse(limit_of(item), wait)),
+        Standing::NotCounted | Standing::Passes { .. } => Ok(()),
+    })
+}
+
 /// Counts a request that goes on, and says after which delay.
-fn note(limit: &RateLimit, standing: Standing) -> Duration {
+pub(super) fn note(limit: &RateLimit, standing: Standing) -> Duration {
     let (metrics, name) = (&limit.metrics, limit.definition().name.as_str());
     match (standing, limit.definition().mode) {
         (Standing::NotCounted, _) => Duration::ZERO,
@@ -70,7 +88,7 @@ fn note(limit: &RateLimit, standing: Standing) -> Duration {
     }
 }
 
-fn refuse(limit: &RateLimit, wait: Duration) -> Verdict {
+pub(super) fn refuse(limit: &RateLimit, wait: Duration) -> Verdict {
     limit.metrics.limited.increment();
     let seconds = whole_seconds(wait);
     let fields = [
@@ -103,10 +121,16 @@ fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
+pub(super) fn terms(limit: &RateLimit) -> String {
+    let definition = limit.definition();
+    let shared = limit.share().map(|replicas| format!(", shared by {} replicas", replicas.get()));
+    let (burst, delay) = (definition.burst.get(), definition.delay);
+    format!("{}, burst {burst}, delay {delay}{}", definition.rate, shared.unwrap_or_default())
+}
+
 /// For `explain`: as it stands now, without being counted.
 pub fn in_words(limit: &RateLimit, request: &RequestView<'_>, now: Instant) -> String {
-    let definition = limit.definition();
-    let terms = format!("{}, burst {}, delay {}", definition.rate, definition.burst.get(), definition.delay);
+    let terms = terms(limit);
     let requests = |excess: u32| f64::from(excess) / 1000.0;
     let standing = match limit.ask(request, now, Counting::Never) {
         Standing::NotCounted => "this request is not counted".into(),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{LimitMode, LimitName, TokenPresence, format_duration};
 use crate::snapshot::chain::FilterChain;
-use crate::snapshot::limit::{Counting, RateLimit, Standing};
+use crate::snapshot::limit::{Counting, RateLimit, SharedRateLimit, Standing};
 use crate::snapshot::request::RequestView;
 
 /// What checks and limits do with the request, for `explain`; none where they let it pass at once.
@@ -77,6 +77,11 @@ pub fn limits_in_words(chain: &FilterChain, request: &RequestView<'_>, now: Inst
         name: named(&limit.definition().name, limit.definition().mode),
         standing: rate_limit::in_words(limit, request, now),
     });
+    let shared = chain.shared_rate_limits.iter().map(|SharedRateLimit { local: limit, .. }| LimitInWords {
+        kind: RATE_LIMIT,
+        name: named(&limit.definition().name, limit.definition().mode),
+        standing: format!("{}: counted in Redis, which is not asked", rate_limit::terms(limit)),
+    });
     let sign_in = || chain.sign_in.iter();
     let later = |kind, name: &LimitName, mode| LimitInWords {
         kind,
@@ -89,7 +94,7 @@ pub fn limits_in_words(chain: &FilterChain, request: &RequestView<'_>, now: Inst
     let known_rate = sign_in()
         .flat_map(|sign_in| &sign_in.rate_limits)
         .map(|limit| later(RATE_LIMIT, &limit.definition().name, limit.definition().mode));
-    concurrency.chain(rate).chain(known_concurrency).chain(known_rate).collect()
+    concurrency.chain(rate).chain(shared).chain(known_concurrency).chain(known_rate).collect()
 }
 
 /// What a filter that lets the request pass makes of it.

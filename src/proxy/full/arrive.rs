@@ -16,6 +16,7 @@ use pingora_proxy::Session;
 use super::affinity::Affinity;
 use super::cache;
 use super::context::{Attempts, Context, Forwarding, KeptView, Purpose};
+use super::pace;
 use crate::model::{ForwardedField, Redirect};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
@@ -36,6 +37,7 @@ use crate::tls::{Agreement, Unmet};
 
 /// `None`: the request goes on to an upstream.
 pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {
+    pace::forget(session);
     tidy(session)?;
     let Some(connection) = Connection::of(session.digest()) else {
         return Err(Error::explain(ErrorType::InternalError, "a session without its connection"));
@@ -253,7 +255,7 @@ fn tidy(session: &mut Session) -> Result<()> {
 }
 
 /// What the client speaks: a session of our own is a stream of HTTP/2, even where its request reads as HTTP/1.
-fn version(session: &Session) -> http::Version {
+pub fn version(session: &Session) -> http::Version {
     let session = session.as_downstream();
     if session.is_custom() { http::Version::HTTP_2 } else { session.req_header().version }
 }

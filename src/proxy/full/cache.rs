@@ -24,6 +24,7 @@ use pingora_cache::{
 use pingora_proxy::Session;
 
 use super::context::{Context, Replaced};
+use super::pace;
 use super::page;
 use super::page_upstream::Fetcher;
 use super::reply;
@@ -163,6 +164,7 @@ pub async fn at_hand(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context
     tell(&mut head, ctx, &|| format!("weir; hit; ttl={left}"));
     if page::intercept(fetcher, session, &mut head, ctx).await? == Replaced::Nothing {
         reply::edit(session, &mut head, ctx);
+        pace::response(session, ctx, object.body.len() as u64);
         answer::send(session, head, object.body.clone()).await?;
     }
     Ok(true)

@@ -12,6 +12,7 @@ use super::affinity::Affinity;
 use super::cache::Caching;
 use super::pooled::{Afterwards, Turn};
 use super::sign_in::Vouched;
+use super::slow_body::Bounds;
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
@@ -41,6 +42,8 @@ pub struct Context {
     pub vouched: Vouched,
     /// Who has proven to be who.
     pub user: Option<Arc<str>>,
+    /// How slowly its body may come; none: at any rate.
+    pub slow_body: Option<Bounds>,
     /// Present from the moment it is decided that the request goes to an upstream.
     pub forwarding: Option<Box<Forwarding>>,
     /// Present where the route's cache has to do with the request.
@@ -73,6 +76,7 @@ impl Default for Context {
             was_held: false,
             vouched: Vouched::default(),
             user: None,
+            slow_body: None,
             forwarding: None,
             caching: None,
             purpose: Purpose::Client,

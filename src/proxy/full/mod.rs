@@ -1,8 +1,8 @@
 //! The full lane: Pingora's `HttpProxy`, steered by the snapshot. It can do everything.
 //!
 //! ```text
-//! request_filter ─► arrive: who, which route, checks, limits ──► (delay) ──► (sign-in) ──► answered by Weir
-//!       │ forward
+//! request_filter ─► arrive: who, which route, checks, limits ──► (Redis) ──► (delay) ──► (sign-in) ──► answered by Weir
+//!       │ forward ──► (the body, as a whole)
 //! upstream_peer ─► choose an endpoint ─► upstream_request_filter ─► response_filter ─► logging
 //!       ▲                                    │ failed: fail_to_connect / error_while_proxy
 //!       └────────── may it be tried again? ──┘
@@ -13,18 +13,22 @@
 mod affinity;
 mod arrive;
 mod auth_service;
+mod buffering;
 mod cache;
 mod context;
 mod delay;
 mod departure;
 mod failure;
 mod forward;
+mod pace;
 mod page;
 mod page_upstream;
 mod pooled;
 mod reply;
 mod retry;
+mod shared_counts;
 mod sign_in;
+mod slow_body;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -41,6 +45,7 @@ use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCachea
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::Shared;
+use crate::shared_counts::Links;
 use crate::snapshot::cache::variance;
 pub use affinity::Affinity;
 use auth_service::AuthConnector;
@@ -53,11 +58,13 @@ pub struct FullLane {
     shared: Arc<Shared>,
     fetcher: Fetcher,
     auth_connector: AuthConnector,
+    /// The worker's own.
+    links: Links,
 }
 
 impl FullLane {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, fetcher: Fetcher::new(), auth_connector: AuthConnector::default() }
+        Self { shared, fetcher: Fetcher::new(), auth_connector: AuthConnector::default(), links: Links::default() }
     }
 }
 
@@ -74,10 +81,17 @@ impl ProxyHttp for FullLane {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let decision = arrive::decide(&self.shared, session, ctx)?;
+        let decision = shared_counts::ask(&self.links, session, ctx, decision).await;
         delay::wait(session, ctx, ctx.admission.delay).await?;
         let decision = sign_in::ask(self, session, ctx, decision).await?;
         match decision {
-            None => cache::at_hand(&self.fetcher, session, ctx).await,
+            None if cache::at_hand(&self.fetcher, session, ctx).await? => Ok(true),
+            None => {
+                pace::request(session, ctx);
+                slow_body::begin(session, ctx);
+                buffering::collect(session, ctx).await?;
+                Ok(false)
+            }
             Some(answer) => {
                 reply::answer(&self.fetcher, session, ctx, answer).await?;
                 Ok(true)
@@ -156,12 +170,13 @@ impl ProxyHttp for FullLane {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        departure::watch_body(body.as_ref(), if end { Place::End } else { Place::Within }, ctx)
+        departure::watch_body(body.as_ref(), if end { Place::End } else { Place::Within }, ctx)?;
+        if end { Ok(()) } else { slow_body::watch(session, ctx) }
     }
 
     async fn upstream_response_filter(

@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 
 use super::cache;
 use super::context::{Context, Purpose, Replaced};
+use super::pace;
 use super::page;
 use super::page_upstream::Fetcher;
 use super::pooled::{self, Afterwards};
@@ -95,6 +96,7 @@ pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Cont
         let _ = response.append_header(SET_COOKIE, cookie);
     }
     apply_edits(session, response, ctx);
+    pace::response(session, ctx, 0);
 }
 
 /// Another protocol takes over: its silence is bounded by the route's timeouts, not by the listener's for requests.
@@ -164,6 +166,7 @@ pub async fn answer(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context,
     page::dress(fetcher, session, ctx, &mut answer).await;
     let mut head = answer.head()?;
     apply_edits(session, &mut head, ctx);
+    pace::response(session, ctx, answer.body.len() as u64);
     ctx.record.status = answer.status;
     match error {
         // What could not be understood may have been misunderstood, and what is late may never come: nothing more is

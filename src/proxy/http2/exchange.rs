@@ -9,7 +9,10 @@
 //!
 //! Requests without a body, most of them, never come here.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +31,12 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::proxy::pace::{Direction, Paces};
+use crate::proxy::spooling::Kept;
+
+/// As large as what comes from a client at once.
+const KEPT_PIECE: usize = 16 << 10;
+
 pub struct Exchange {
     inner: HttpSession,
     tunnel: Tunnel,
@@ -35,6 +44,10 @@ pub struct Exchange {
     answered: bool,
     read_timeout: Option<Duration>,
     wait: Wait,
+    /// Where some route bounds the bandwidth. Whoever finds out whether this one's does has it from the request's extensions.
+    paces: Option<Arc<Paces>>,
+    /// The body, where it was waited for. Whoever waits puts it there, through the request's extensions.
+    kept: Option<Arc<Kept>>,
 }
 
 /// What an extended CONNECT is at.
@@ -53,7 +66,14 @@ impl Exchange {
         !session.is_body_empty() || is_websocket(session.req_header())
     }
 
-    pub fn new(mut inner: HttpSession, body_timeout: Duration) -> Self {
+    pub fn new(mut inner: HttpSession, body_timeout: Duration, paces: Option<Arc<Paces>>) -> Self {
+        if let Some(paces) = &paces {
+            inner.req_header_mut().extensions_mut().insert(paces.clone());
+        }
+        let kept = (!inner.is_body_empty()).then(Arc::<Kept>::default);
+        if let Some(kept) = &kept {
+            inner.req_header_mut().extensions_mut().insert(kept.clone());
+        }
         let tunnel = if is_websocket(inner.req_header()) {
             become_upgrade(inner.req_header_mut());
             Tunnel::Asked
@@ -61,7 +81,7 @@ impl Exchange {
             Tunnel::None
         };
         inner.set_total_drain_timeout(Some(body_timeout));
-        Self { inner, tunnel, answered: false, read_timeout: Some(body_timeout), wait: Wait::default() }
+        Self { inner, tunnel, answered: false, read_timeout: Some(body_timeout), wait: Wait::default(), paces, kept }
     }
 
     /// While an answer flows the exchange is a conversation, as a gRPC stream is: the upstream's timeouts bound it,
@@ -72,6 +92,32 @@ impl Exchange {
             Tunnel::None | Tunnel::Asked => self.answered || self.inner.response_written().is_none(),
         };
         self.read_timeout.filter(|_| bounded)
+    }
+
+    /// As much at a time as may go.
+    async fn write_paced(&mut self, paces: &Paces, mut data: Bytes, end: bool) -> Result<()> {
+        while !data.is_empty() {
+            let allowed = poll_fn(|cx| paces.poll(Direction::Response, cx, data.len())).await;
+            let piece = data.split_to(allowed);
+            paces.spend(Direction::Response, piece.len());
+            self.inner.write_body(piece, end && data.is_empty()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether that was all.
+    async fn respond_paced(&mut self, paces: &Paces, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut ended = false;
+        for task in tasks {
+            ended |= match task {
+                HttpTask::Body(Some(data), end) if !data.is_empty() => {
+                    self.write_paced(paces, data, end).await.map_err(Error::into_down)?;
+                    end && self.inner.response_duplex_vec(vec![HttpTask::Done]).await?
+                }
+                other => self.inner.response_duplex_vec(vec![other]).await?,
+            };
+        }
+        Ok(ended)
     }
 
     /// Into what an HTTP/2 client can be sent.
@@ -155,9 +201,18 @@ impl Session for Exchange {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        if let Some(piece) = self.kept.as_ref().and_then(|kept| kept.take(KEPT_PIECE)) {
+            return piece
+                .map(Some)
+                .map_err(|error| Error::because(ErrorType::InternalError, "a kept body is lost", error));
+        }
+        if let Some(paces) = self.paces.as_ref().filter(|paces| paces.any()) {
+            // A byte is as good as a piece: what came is taken as a whole, and the next waits for it.
+            poll_fn(|cx| paces.poll(Direction::Request, cx, usize::MAX)).await;
+        }
         let (limit, wait) = (self.patience(), &mut self.wait);
         let mut read = std::pin::pin!(self.inner.read_body_bytes());
-        let piece = std::future::poll_fn(|cx| match (read.as_mut().poll(cx), limit) {
+        let piece = poll_fn(|cx| match (read.as_mut().poll(cx), limit) {
             (Poll::Pending, Some(limit)) => wait.poll(cx, limit).map(|()| {
                 let error = Error::explain(ErrorType::ReadTimedout, "the client stopped sending");
                 Err(error.into_down())
@@ -165,7 +220,12 @@ impl Session for Exchange {
             (polled, _) => polled,
         })
         .await;
-        self.wait.since = None;
+        if let (Some(since), Some(kept)) = (self.wait.since.take(), &self.kept) {
+            kept.waited.fetch_add(u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        if let (Some(paces), Ok(Some(piece))) = (&self.paces, &piece) {
+            paces.spend(Direction::Request, piece.len());
+        }
         piece
     }
 
@@ -183,7 +243,7 @@ impl Session for Exchange {
     /// Behind an extended CONNECT there is nothing of a request until the tunnel is open.
     fn is_body_done(&mut self) -> bool {
         match self.tunnel {
-            Tunnel::None => self.inner.is_body_done(),
+            Tunnel::None => self.inner.is_body_done() && self.kept.as_ref().is_none_or(|kept| kept.is_drained()),
             Tunnel::Asked => true,
             Tunnel::Open(_) => self.answered || self.inner.is_body_done(),
         }
@@ -205,7 +265,10 @@ impl Session for Exchange {
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
         self.answered |= end;
-        self.inner.write_body(data, end).await
+        match self.paces.clone().filter(|paces| paces.any()) {
+            Some(paces) => self.write_paced(&paces, data, end).await,
+            None => self.inner.write_body(data, end).await,
+        }
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
@@ -217,7 +280,10 @@ impl Session for Exchange {
         for task in &mut tasks {
             *task = self.translate(std::mem::replace(task, HttpTask::Done));
         }
-        let end = self.inner.response_duplex_vec(tasks).await?;
+        let end = match self.paces.clone().filter(|paces| paces.any()) {
+            Some(paces) => self.respond_paced(&paces, tasks).await?,
+            None => self.inner.response_duplex_vec(tasks).await?,
+        };
         self.answered |= end;
         Ok(end)
     }
@@ -316,7 +382,8 @@ impl Session for Exchange {
     }
 
     fn retry_buffer_truncated(&self) -> bool {
-        self.inner.retry_buffer_truncated()
+        // What was kept has been read once already.
+        self.inner.retry_buffer_truncated() || self.kept.as_ref().is_some_and(|kept| kept.was_used())
     }
 
     fn get_retry_buffer(&self) -> Option<Bytes> {

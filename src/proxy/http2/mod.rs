@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! preface ──► frames ──(watched)──► streams ──(a task each)──► HttpProxy
-//!    │           │ a flood: GOAWAY ENHANCE_YOUR_CALM     ▲ with a body, or a WebSocket: as an Exchange
+//!    │           │ a flood: GOAWAY ENHANCE_YOUR_CALM     ▲ with a body, a WebSocket, or a pace: as an Exchange
 //!    │           │ idle-timeout, max-requests, drain: GOAWAY, then the open streams finish
 //!    └ header-timeout
 //! ```
@@ -173,8 +173,9 @@ impl Streams {
         self.open.fetch_add(1, Ordering::Relaxed);
         let open = OpenStream(self.clone());
         let worker = worker.clone();
-        let mut session = if Exchange::is_needed_for(&session) {
-            ServerSession::new_custom(Box::new(Exchange::new(session, body_timeout)))
+        let paces = worker.paces();
+        let mut session = if paces.is_some() || Exchange::is_needed_for(&session) {
+            ServerSession::new_custom(Box::new(Exchange::new(session, body_timeout, paces)))
         } else {
             ServerSession::new_http2(session)
         };

@@ -1,13 +1,19 @@
-//! What a request is counted under: one number for all parts of the key.
+//! What a request is counted under: one number, or one text, for all parts of the key.
 //!
 //! ```text
-//! RequestView ──client, host, path, header, cookie──► SipHash with a seed of its own ──► u64
+//! RequestView ──client, host, path, header, cookie──┬─► SipHash with a seed of its own ──► u64, of this process
+//!                                                   └─► half of a SHA-256 ───────────────► text, the same everywhere
 //! ```
 //!
 //! Clients choose most of this: the hash must be one whose collisions they cannot find.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::model::{Counted, Ipv6Prefix, LimitKey};
 use crate::snapshot::request::RequestView;
@@ -35,40 +41,86 @@ impl Keys {
     pub fn of(&self, request: &RequestView<'_>) -> Option<u64> {
         let mut hasher = self.seed.build_hasher();
         let mut is_empty = true;
-        let mut claim;
         for part in &self.parts {
-            let value: &[u8] = match part {
-                LimitKey::ClientIp => {
-                    hasher.write_u128(self.client(request.client));
+            match value(part, self.prefix, request) {
+                Value::Client(address) => {
+                    hasher.write_u128(address);
                     is_empty = false;
-                    continue;
                 }
-                LimitKey::Host => request.host.as_bytes(),
-                LimitKey::Path => request.path.as_bytes(),
-                LimitKey::Header(name) => request.headers.first(name).unwrap_or_default(),
-                LimitKey::Cookie(name) => request.cookie(name).unwrap_or_default(),
-                LimitKey::JwtClaim(name) => {
-                    claim = request.headers.claim(name).unwrap_or_default();
-                    claim.as_bytes()
+                Value::Text(text) => {
+                    is_empty &= text.is_empty();
+                    // With its length: "ab", "c" is another key than "a", "bc".
+                    hasher.write_usize(text.len());
+                    hasher.write(&text);
                 }
-            };
-            is_empty &= value.is_empty();
-            // With its length: "ab", "c" is another key than "a", "bc".
-            hasher.write_usize(value.len());
-            hasher.write(value);
+            }
         }
         (!is_empty).then(|| hasher.finish())
     }
+}
 
-    /// IPv4 addresses stand where IPv6 has those that are mapped, which no client has.
-    fn client(&self, address: IpAddr) -> u128 {
-        match address {
-            IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),
-            IpAddr::V6(address) => match address.to_ipv4_mapped() {
-                Some(_) => u128::from(address),
-                None => u128::from(address) & self.prefix.mask(),
-            },
+/// The same of a request in every process.
+#[derive(Debug)]
+pub(super) struct Digests {
+    parts: Vec<LimitKey>,
+    prefix: Ipv6Prefix,
+    /// Of what is counted together: by another key it is counted anew.
+    kind: String,
+}
+
+impl Digests {
+    pub fn new(counted: &Counted) -> Self {
+        let (parts, prefix) = (counted.key.clone(), counted.ipv6_prefix);
+        let kind = format!("{parts:?} {prefix:?}");
+        Self { parts, prefix, kind }
+    }
+
+    /// Nothing that a client sent can be read from it.
+    pub fn of(&self, request: &RequestView<'_>) -> String {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        let mut add = |bytes: &[u8]| {
+            digest.update(&(bytes.len() as u64).to_be_bytes());
+            digest.update(bytes);
+        };
+        add(self.kind.as_bytes());
+        for part in &self.parts {
+            match value(part, self.prefix, request) {
+                Value::Client(address) => add(&address.to_be_bytes()),
+                Value::Text(text) => add(&text),
+            }
         }
+        BASE64_URL_SAFE_NO_PAD.encode(&digest.finish().as_ref()[..16])
+    }
+}
+
+enum Value<'a> {
+    Client(u128),
+    Text(Cow<'a, [u8]>),
+}
+
+fn value<'a>(part: &LimitKey, prefix: Ipv6Prefix, request: &'a RequestView<'_>) -> Value<'a> {
+    let text = match part {
+        LimitKey::ClientIp => return Value::Client(client(request.client, prefix)),
+        LimitKey::Host => request.host.as_bytes(),
+        LimitKey::Path => request.path.as_bytes(),
+        LimitKey::Header(name) => request.headers.first(name).unwrap_or_default(),
+        LimitKey::Cookie(name) => request.cookie(name).unwrap_or_default(),
+        LimitKey::JwtClaim(name) => {
+            let claim = request.headers.claim(name).unwrap_or_default();
+            return Value::Text(Cow::Owned(claim.into_owned().into_bytes()));
+        }
+    };
+    Value::Text(Cow::Borrowed(text))
+}
+
+/// IPv4 addresses stand where IPv6 has those that are mapped, which no client has.
+fn client(address: IpAddr, prefix: Ipv6Prefix) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(_) => u128::from(address),
+            None => u128::from(address) & prefix.mask(),
+        },
     }
 }
 
@@ -104,6 +156,25 @@ mod tests {
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
         assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+    }
+
+    #[test]
+    fn digests_are_the_same_everywhere_and_differ_where_keys_do() {
+        let headers = HeaderMap::new();
+        let digest = |parts: &[LimitKey], client: &str| {
+            let counted = Counted { key: parts.to_vec(), ipv6_prefix: Ipv6Prefix::new(64), allow: Vec::new() };
+            Digests::new(&counted).of(&from(client, &headers))
+        };
+        let by_client = [LimitKey::ClientIp];
+        assert_eq!(digest(&by_client, "2001:db8::1"), digest(&by_client, "2001:db8::2"));
+        // Were it another one in the next release, what is counted would be forgotten with it.
+        assert_eq!(digest(&by_client, "192.0.2.1"), "jgZDKB4gX5V1SWQOwv8w8g");
+        assert_ne!(digest(&by_client, "192.0.2.1"), digest(&by_client, "192.0.2.2"));
+        assert_ne!(digest(&[LimitKey::Host], "192.0.2.1"), digest(&[LimitKey::Path], "192.0.2.1"));
+        assert_ne!(
+            digest(&[LimitKey::Host, LimitKey::ClientIp], "::1"),
+            digest(&[LimitKey::ClientIp, LimitKey::Host], "::1")
+        );
     }
 
     #[test]

@@ -6,8 +6,10 @@
 //!
 //! One thing differs: nginx rounds `5r/m` down to 0.083 requests a second, and `1r/m` to 0.016; here a rate is what it says.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::Standing;
 use crate::model::{Delay, Rate};
 
 /// In thousandths of a request.
@@ -26,9 +28,9 @@ pub(super) struct Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Leak {
     /// Thousandths of a request in a period.
-    amount: u64,
+    pub amount: u64,
     /// Milliseconds.
-    period: u64,
+    pub period: u64,
 }
 
 impl Leak {
@@ -79,20 +81,34 @@ impl Bounds {
         }
     }
 
-    pub fn delay(self, excess: u32) -> Duration {
+    /// For one of so many, which get the same traffic. What a bucket holds means the same to all of them.
+    pub fn shared_by(self, replicas: NonZeroU32) -> Self {
+        Self {
+            leak: Leak { period: self.leak.period.saturating_mul(replicas.get().into()), ..self.leak },
+            burst: self.burst / replicas,
+            undelayed: self.undelayed.map(|free| free / replicas),
+        }
+    }
+
+    pub fn standing(self, excess: u32) -> Standing {
+        if excess > self.burst {
+            return Standing::Exceeds { excess, wait: self.wait(excess) };
+        }
+        Standing::Passes { excess, delay: self.delay(excess) }
+    }
+
+    fn delay(self, excess: u32) -> Duration {
         self.undelayed.map_or(Duration::ZERO, |free| self.leak.time_for(excess.saturating_sub(free)))
     }
 
     /// Until a request like the one that was refused would be let pass.
-    pub fn wait(self, excess: u32) -> Duration {
+    fn wait(self, excess: u32) -> Duration {
         self.leak.time_for(excess.saturating_sub(self.burst)) + Duration::from_millis(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use proptest::prelude::*;
 
     use super::*;

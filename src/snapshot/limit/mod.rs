@@ -15,15 +15,19 @@ mod key;
 mod leak;
 mod places;
 mod rate;
+mod replicas;
+mod shared;
 
 pub use concurrency::{ConcurrencyLimit, ConcurrencyState, Entry};
 pub use places::Place;
-pub use rate::{Counting, RateLimit, RateState, Standing};
+pub use rate::{Counting, LocalKey, RateLimit, RateState, Standing};
+pub use replicas::ReplicaCount;
+pub use shared::SharedRateLimit;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{self, Counted, Limit, LimitName, Model};
+use crate::model::{self, Counted, Limit, LimitName, Model, Replicas};
 use key::Keys;
 
 /// What is counted at all limits of a model.
@@ -31,6 +35,8 @@ use key::Keys;
 pub struct States {
     rates: BTreeMap<LimitName, Arc<RateState>>,
     concurrencies: BTreeMap<LimitName, Arc<ConcurrencyState>>,
+    /// Present where it is told how many there are.
+    replicas: Option<Arc<ReplicaCount>>,
 }
 
 impl States {
@@ -48,7 +54,19 @@ impl States {
                 }
             }
         }
+        states.replicas = model.process.replicas.as_ref().map(|definition| previous.replicas(definition));
         states
+    }
+
+    /// Of whom a rate may be shared.
+    pub fn replica_count(&self) -> Option<&Arc<ReplicaCount>> {
+        self.replicas.as_ref()
+    }
+
+    /// The count there was, where it is told in the same way.
+    fn replicas(&self, definition: &Replicas) -> Arc<ReplicaCount> {
+        let known = self.replicas.as_ref().filter(|count| count.is_of(definition));
+        known.cloned().unwrap_or_else(|| Arc::new(ReplicaCount::new(definition.clone())))
     }
 
     /// A new one where none of that name counts by the same key.

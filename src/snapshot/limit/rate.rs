@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::buckets::{Buckets, Count};
 use super::leak::Bounds;
-use super::{Keys, is_allowed};
+use super::{Keys, ReplicaCount, is_allowed};
 use crate::model::{self, Counted};
 use crate::snapshot::request::RequestView;
 use crate::snapshot::upstream::moment::Moment;
@@ -33,8 +33,14 @@ pub struct RateLimit {
     definition: model::RateLimit,
     bounds: Bounds,
     state: Arc<RateState>,
+    /// Present where it holds its share of the rate alone.
+    share: Option<Arc<ReplicaCount>>,
     pub metrics: Arc<LimitMetrics>,
 }
+
+/// What a request is counted under in this process.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalKey(u64);
 
 /// How a request stands with a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,29 +64,50 @@ pub enum Counting {
 
 impl RateLimit {
     pub fn new(definition: model::RateLimit, state: Arc<RateState>, metrics: Arc<LimitMetrics>) -> Self {
-        Self { bounds: Bounds::of(&definition), definition, state, metrics }
+        Self { bounds: Bounds::of(&definition), definition, state, share: None, metrics }
+    }
+
+    /// Divides it by the number of replicas, whatever that is when a request comes.
+    pub fn shared_by(self, replicas: Arc<ReplicaCount>) -> Self {
+        Self { share: Some(replicas), ..self }
+    }
+
+    pub fn share(&self) -> Option<&ReplicaCount> {
+        self.share.as_deref()
     }
 
     pub fn definition(&self) -> &model::RateLimit {
         &self.definition
     }
 
-    pub fn ask(&self, request: &RequestView<'_>, now: Instant, counting: Counting) -> Standing {
+    /// None: it is not counted.
+    pub fn key(&self, request: &RequestView<'_>) -> Option<LocalKey> {
         if is_allowed(&self.definition.counted, request.client) {
-            return Standing::NotCounted;
+            return None;
         }
-        let Some(key) = self.state.keys.of(request) else { return Standing::NotCounted };
+        self.state.keys.of(request).map(LocalKey)
+    }
+
+    pub fn ask(&self, request: &RequestView<'_>, now: Instant, counting: Counting) -> Standing {
+        self.key(request).map_or(Standing::NotCounted, |key| self.ask_for(key, now, counting))
+    }
+
+    pub fn ask_for(&self, key: LocalKey, now: Instant, counting: Counting) -> Standing {
+        let bounds = self.bounds();
         let count = match counting {
             Counting::Never => Count::Never,
-            Counting::IfItPasses => Count::UpTo(self.bounds.burst),
+            Counting::IfItPasses => Count::UpTo(bounds.burst),
             Counting::Always => Count::Always,
         };
         let now = Moment::from(now).milliseconds();
-        let excess = self.state.buckets.count(key, self.bounds.leak, now, count);
-        if excess > self.bounds.burst {
-            return Standing::Exceeds { excess, wait: self.bounds.wait(excess) };
+        bounds.standing(self.state.buckets.count(key.0, bounds.leak, now, count))
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        match &self.share {
+            None => self.bounds,
+            Some(replicas) => self.bounds.shared_by(replicas.get()),
         }
-        Standing::Passes { excess, delay: self.bounds.delay(excess) }
     }
 }
 
@@ -91,7 +118,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
-    use crate::model::{Burst, Delay, Ipv6Prefix, LimitKey, LimitMode, LimitName, Rate, Scheme};
+    use crate::model::{Burst, Delay, Ipv6Prefix, LimitKey, LimitMode, LimitName, LimitScope, Rate, Replicas, Scheme};
     use crate::snapshot::limit::States;
 
     fn definition(rate: &str, burst: u32, delay: Delay) -> model::RateLimit {
@@ -100,6 +127,7 @@ mod tests {
             rate: Rate::parse(rate).unwrap(),
             burst: Burst::new(burst).unwrap(),
             delay,
+            scope: LimitScope::Process,
             counted: Counted {
                 key: vec![LimitKey::ClientIp],
                 ipv6_prefix: Ipv6Prefix::new(64),
@@ -187,6 +215,19 @@ mod tests {
             let after = 1 + wait.as_millis() as u64;
             assert!(matches!(ask(&limit, "192.0.2.1", start, after), Standing::Passes { .. }), "{rate} after {wait:?}");
         }
+    }
+
+    #[test]
+    fn a_share_is_the_rate_and_the_burst_by_the_number_of_replicas() {
+        let replicas = Arc::new(ReplicaCount::new(Replicas::Dns("weir.test".into())));
+        let (limit, start) = (limit("10/s", 4, Delay::All).shared_by(replicas.clone()), begin());
+        replicas.set(2);
+        let answers = [0, 0, 0, 0].map(|at| ask(&limit, "192.0.2.1", start, at));
+        assert_eq!(answers, [passes(0, 0), passes(1000, 200), passes(2000, 400), exceeds(3000, 201)]);
+        replicas.set(4);
+        assert_eq!(ask(&limit, "192.0.2.1", start, 400), exceeds(2000, 401), "what was counted is kept");
+        replicas.set(1);
+        assert_eq!(ask(&limit, "192.0.2.1", start, 400), passes(0, 0));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::exposition::{Exposition, Label};
 use super::limit::LimitMetrics;
 use super::listener::ListenerMetrics;
 use super::process::ProcessFacts;
+use super::redis::RedisMetrics;
 use super::route::RouteMetrics;
 use super::upstream::UpstreamMetrics;
 use super::{Metrics, Named, Orders, Reload, Reloads};
@@ -33,6 +34,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus], stores: &[Store
     health_changes(&mut out, &named.upstreams, statuses);
     limits(&mut out, &named);
     auth::families(&mut out, &named);
+    named.redis.iter().for_each(|metrics| redis(&mut out, metrics));
     caches(&mut out, &used_routes(&named), stores);
     connections(&mut out, &named.listeners);
     out.counter(
@@ -120,6 +122,22 @@ fn limits(out: &mut Exposition, named: &Named) {
         "Requests that a concurrency limit was asked about, and what became of them there.",
         &named.concurrency_limits,
     );
+}
+
+fn redis(out: &mut Exposition, metrics: &RedisMetrics) {
+    let samples = metrics.outcomes().map(|(outcome, count)| ([("outcome", outcome)], count as f64));
+    out.counter(
+        "weir_redis_requests_total",
+        "Requests whose limits were to be counted in Redis, and what came of it; unasked where it was known to be away.",
+        samples.into(),
+    );
+    out.histogram(
+        "weir_redis_request_duration_seconds",
+        "What it took Redis to count a request.",
+        vec![([], &metrics.duration)],
+    );
+    let up = metrics.is_up().map(|up| ([], if up { 1.0 } else { 0.0 }));
+    out.gauge("weir_redis_up", "0 where some thread has no answer from Redis, else 1.", up.into_iter().collect());
 }
 
 fn caches(out: &mut Exposition, routes: &[LabelledRoute<'_>], stores: &[Store]) {

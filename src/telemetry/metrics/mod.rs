@@ -15,6 +15,7 @@ mod families;
 mod limit;
 mod listener;
 mod process;
+mod redis;
 mod route;
 mod upstream;
 
@@ -25,6 +26,7 @@ pub use auth::{ForwardAuthMetrics, JwtMetrics, KeySetMetrics};
 pub use cells::{Counter, Histogram};
 pub use limit::LimitMetrics;
 pub use listener::{ListenerMetrics, OpenConnection, Rejection};
+pub use redis::RedisMetrics;
 pub use route::RouteMetrics;
 pub use upstream::UpstreamMetrics;
 
@@ -62,6 +64,8 @@ struct Named {
     jwts: BTreeMap<Arc<str>, Arc<JwtMetrics>>,
     /// By URL.
     key_sets: BTreeMap<Arc<str>, Arc<KeySetMetrics>>,
+    /// Present where limits may be counted in one.
+    redis: Option<Arc<RedisMetrics>>,
     /// By file or name.
     certificates: BTreeMap<Arc<str>, Validity>,
     /// By certificate.
@@ -145,6 +149,10 @@ impl Metrics {
         self.named().key_sets.entry(without_query(url).into()).or_default().clone()
     }
 
+    pub fn redis(&self) -> Arc<RedisMetrics> {
+        self.named().redis.get_or_insert_default().clone()
+    }
+
     /// Counts access log lines that could not be written.
     pub fn access_log_dropped(&self) -> Arc<Counter> {
         self.access_log_dropped.clone()
@@ -157,6 +165,7 @@ impl Metrics {
         let listeners: BTreeSet<_> = model.listeners.iter().map(|listener| &listener.name).collect();
         let (rate_limits, concurrency_limits) = limits(model);
         let mut named = self.named();
+        named.redis = named.redis.take().filter(|_| model.process.redis.is_some());
         named.rate_limits.retain(|name, _| rate_limits.contains(name));
         named.concurrency_limits.retain(|name, _| concurrency_limits.contains(name));
         let forward_auths: BTreeSet<_> = model.forward_auths().map(|auth| &auth.place).collect();

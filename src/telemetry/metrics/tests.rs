@@ -35,6 +35,8 @@ fn model(routes: Vec<Route>) -> Model {
             resolvers: Vec::new(),
             session_tickets: SessionTickets::Off,
             ocsp_stapling: OcspStapling::Off,
+            redis: None,
+            replicas: None,
         },
         listeners: Vec::new(),
         acme: None,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use super::limit::{self, LimitPlaces};
 use super::process::all;
-use super::{Lowering, basic_auth, cache, cache_headers, cors, error_pages, forward_auth, headers, jwt, redirect};
+use super::{
+    Lowering, bandwidth, basic_auth, buffering, cache, cache_headers, cors, error_pages, forward_auth, headers, jwt,
+    redirect,
+};
 use crate::defaults;
 use crate::model::{EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders};
 use crate::sources::config::decode::{Field, List, Table};
@@ -78,6 +81,10 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
         }),
         shapes::Filter::SecurityHeaders(shape) => FilterKind::SecurityHeaders(security_headers(shape)),
         shapes::Filter::MaxBodySize(size) => FilterKind::MaxBodySize(size.0),
+        shapes::Filter::Bandwidth(shape) => FilterKind::Bandwidth(bandwidth::bandwidth(cx, at, shape)),
+        shapes::Filter::RequestBuffering(shape) => {
+            FilterKind::RequestBuffering(buffering::request_buffering(cx, shape))
+        }
     }
 }
 

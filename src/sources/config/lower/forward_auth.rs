@@ -68,7 +68,7 @@ fn service(cx: &Lowering, at: NodeId, keys: ServiceKeys, level: &str, timeout: D
             let help = "write it at the upstream, as tls: { ca: … }";
             cx.error_with(place, "\"ca\" says whom to trust behind \"url\"", help);
         }
-        cx.upstream_names.resolve(cx, at, &name);
+        cx.upstreams.resolve(cx, at, &name);
         let target = keys.path.scalar_or(defaults::FORWARD_AUTH_PATH.into());
         return AuthService { upstream: UpstreamName::new(name), target, host: None };
     }

@@ -1,6 +1,7 @@
 //! Limits.
 
 use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
 use std::num::NonZeroU32;
 
 use super::Lowering;
@@ -8,12 +9,13 @@ use super::names::check_name;
 use super::process::all;
 use crate::defaults;
 use crate::model::{
-    Burst, ConcurrencyLimit, Counted, Delay, Ipv6Prefix, LimitKey, LimitMode, LimitName, Rate, RateLimit,
+    Burst, ConcurrencyLimit, Counted, Delay, Ipv6Prefix, LimitKey, LimitMode, LimitName, LimitScope, OnRedisFailure,
+    Rate, RateLimit,
 };
 use crate::sources::config::decode::{Field, List, OneOrList};
-use crate::sources::config::findings::Place;
+use crate::sources::config::findings::{Findings, Place};
 use crate::sources::config::shapes::{self, scalar};
-use crate::sources::config::tree::NodeId;
+use crate::sources::config::tree::{Document, NodeId};
 
 /// Names limits that have none by where they stand: each one of a level by itself.
 pub struct LimitPlaces {
@@ -45,8 +47,14 @@ impl LimitPlaces {
 /// What limits of one name must have in common, and where it was said first.
 #[derive(Default)]
 pub struct SharedLimits {
-    rates: HashMap<String, (u32, Rate, Vec<LimitKey>, Ipv6Prefix)>,
+    rates: HashMap<String, SharedRate>,
     concurrencies: HashMap<String, (u32, Vec<LimitKey>, Ipv6Prefix)>,
+}
+
+#[derive(Clone)]
+struct SharedRate {
+    line: u32,
+    counts: (Rate, Discriminant<LimitScope>, Vec<LimitKey>, Ipv6Prefix),
 }
 
 pub fn rate_limit(cx: &Lowering, at: NodeId, shape: shapes::RateLimit, places: &mut LimitPlaces) -> RateLimit {
@@ -59,10 +67,15 @@ pub fn rate_limit(cx: &Lowering, at: NodeId, shape: shapes::RateLimit, places: &
         rate: rate.map_or(ANY_RATE, |(_, rate)| rate.0),
         burst: shape.burst.scalar_or(defaults::RATE_LIMIT_BURST),
         delay: shape.delay.scalar_or(defaults::RATE_LIMIT_DELAY),
+        scope: scope(cx, shape.scope, shape.on_redis_failure),
         counted: counted(cx, shape.key, shape.ipv6_prefix, shape.allow),
         status: shape.status.scalar_or(defaults::LIMIT_STATUS),
         mode: mode(shape.dry_run),
     };
+    if limit.counted.regards_claims() && matches!(limit.scope, LimitScope::Redis { .. }) {
+        let help = "write scope: replica-share, or another key";
+        cx.error_with(at.value(), "a limit that counts by what tokens say is not counted in Redis", help);
+    }
     if let Some(at) = named_at {
         share_rate(cx, at, &limit);
     }
@@ -93,6 +106,70 @@ pub fn concurrency_limit(
 
 /// Stands in for a rate that cannot be read.
 const ANY_RATE: Rate = Rate { count: NonZeroU32::MIN, per: std::time::Duration::from_secs(1) };
+
+fn scope(cx: &Lowering, written: Field<shapes::LimitScope>, on_failure: Field<shapes::OnRedisFailure>) -> LimitScope {
+    if let (Some(place), Some(false)) = (on_failure.key(), is_counted_in_redis(&written)) {
+        cx.error_with(place, "this limit does not ask Redis", "write scope: redis, or take it out");
+    }
+    let on_failure = match on_failure.value() {
+        Some(shapes::OnRedisFailure::Allow) => OnRedisFailure::Allow,
+        Some(shapes::OnRedisFailure::Refuse) => OnRedisFailure::Refuse,
+        Some(shapes::OnRedisFailure::Local) => OnRedisFailure::Local,
+        None => defaults::ON_REDIS_FAILURE,
+    };
+    let needs = |at: NodeId, known: Known, message: &str, help: &str| match known {
+        Known::Absent => cx.error_with(at.value(), message, help),
+        Known::Written => {}
+    };
+    match written.given() {
+        None => defaults::LIMIT_SCOPE,
+        Some((_, shapes::LimitScope::Process)) => LimitScope::Process,
+        Some((at, shapes::LimitScope::ReplicaShare)) => {
+            let help = "write replicas: { count: 3 } or { dns: NAME } beside \"listeners\"";
+            needs(at, cx.counting.replicas, "nothing says how many replicas share the rate", help);
+            LimitScope::ReplicaShare
+        }
+        Some((at, shapes::LimitScope::Redis)) => {
+            let help = "write redis: { url: redis://redis:6379 } beside \"listeners\"";
+            needs(at, cx.counting.redis, "there is no Redis to count in", help);
+            LimitScope::Redis { on_failure }
+        }
+    }
+}
+
+/// None where it cannot be told.
+fn is_counted_in_redis(scope: &Field<shapes::LimitScope>) -> Option<bool> {
+    match scope {
+        Field::Given(_, shapes::LimitScope::Redis) => Some(true),
+        Field::Given(..) | Field::Absent => Some(false),
+        Field::Wrong(_) => None,
+    }
+}
+
+/// What the file says of where limits are counted, readable or not.
+#[derive(Clone, Copy)]
+pub struct Counting {
+    pub redis: Known,
+    pub replicas: Known,
+}
+
+#[derive(Clone, Copy)]
+pub enum Known {
+    Absent,
+    Written,
+}
+
+impl Counting {
+    pub fn of(findings: &Findings<'_>, file: &shapes::File) -> Self {
+        let known = |key: &str, is_absent: bool| {
+            if is_absent && !findings.is_misspelled(Document::ROOT, key) { Known::Absent } else { Known::Written }
+        };
+        Self {
+            redis: known("redis", matches!(file.redis, Field::Absent)),
+            replicas: known("replicas", matches!(file.replicas, Field::Absent)),
+        }
+    }
+}
 
 fn mode(dry_run: Field<bool>) -> LimitMode {
     match dry_run.value() {
@@ -165,11 +242,14 @@ fn check_delay(cx: &Lowering, burst: &Field<scalar::Burst>, delay: &Field<scalar
 
 fn share_rate(cx: &Lowering, at: NodeId, limit: &RateLimit) {
     let counted = &limit.counted;
-    let ours = (cx.findings.line(at.value()), limit.rate, counted.key.clone(), counted.ipv6_prefix);
+    let ours = SharedRate {
+        line: cx.findings.line(at.value()),
+        counts: (limit.rate, discriminant(&limit.scope), counted.key.clone(), counted.ipv6_prefix),
+    };
     let mut shared = cx.limits.borrow_mut();
     let first = shared.rates.entry(limit.name.to_string()).or_insert_with(|| ours.clone());
-    if (first.1, &first.2, first.3) != (ours.1, &ours.2, ours.3) {
-        differs(cx, at.value(), &limit.name, first.0, "rate, key and ipv6-prefix");
+    if first.counts != ours.counts {
+        differs(cx, at.value(), &limit.name, first.line, "rate, scope, key and ipv6-prefix");
     }
 }
 

@@ -8,7 +8,7 @@ use super::process::all;
 use super::{Lowering, client_auth, filter};
 use crate::defaults;
 use crate::model::{
-    Admin, ByteSize, ConnectionLimits, Http2, Listener, ListenerName, ListenerTls, ProxyProtocol, overlap,
+    Admin, ByteSize, ConnectionLimits, Http2, Listener, ListenerName, ListenerTls, MinBodyRate, ProxyProtocol, overlap,
 };
 use crate::sources::config::decode::{Field, Table};
 use crate::sources::config::findings::Place;
@@ -103,10 +103,16 @@ fn limits(cx: &Lowering, shape: shapes::ConnectionLimits) -> ConnectionLimits {
         max_header_size: shape.max_header_size.scalar_or(defaults::MAX_HEADER_SIZE),
         header_timeout: shape.header_timeout.scalar_or(defaults::HEADER_TIMEOUT),
         body_timeout: shape.body_timeout.scalar_or(defaults::BODY_TIMEOUT),
+        min_body_rate: shape.min_body_rate.given().and_then(|(at, shape)| min_body_rate(cx, at, shape)),
         idle_timeout: shape.idle_timeout.scalar_or(defaults::IDLE_TIMEOUT),
         max_requests: shape.max_requests.scalar().map_or(defaults::MAX_REQUESTS, u32::from),
         max_streams: shape.max_streams.scalar().map_or(defaults::MAX_STREAMS, u32::from),
     }
+}
+
+fn min_body_rate(cx: &Lowering, at: NodeId, shape: shapes::MinBodyRate) -> Option<MinBodyRate> {
+    let (_, rate) = cx.required(shape.rate, at, "rate", "rate: 240B/s")?;
+    Some(MinBodyRate { rate: rate.0, grace: shape.grace.scalar_or(defaults::MIN_BODY_RATE_GRACE) })
 }
 
 /// No two may listen on one address; any number may ask for a free port (0). Where one listens on a part of another's,

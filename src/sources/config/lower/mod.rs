@@ -10,7 +10,9 @@
 //! reported again.
 
 mod acme;
+mod bandwidth;
 mod basic_auth;
+mod buffering;
 mod cache;
 mod cache_headers;
 mod certificate;
@@ -43,7 +45,7 @@ use super::shapes;
 use super::tree::{Document, NodeId};
 use crate::model::{Extent, Model, Upstream};
 use certificate::{Authority, Challengeable};
-use limit::SharedLimits;
+use limit::{Counting, SharedLimits};
 use names::Names;
 
 /// What could be understood of a file. Where there are errors it is less than was written: to be examined for more of
@@ -66,8 +68,8 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         folder,
         files: RefCell::default(),
         limits: RefCell::default(),
-        upstream_names: &upstream_names,
         services: RefCell::default(),
+        counting: Counting::of(findings, &file),
         stores: Names::of("cache-store", &file.cache_stores),
         hosts: Cell::default(),
         certificates: certificate::extent(findings, &file.certificates).into(),
@@ -124,9 +126,9 @@ pub(super) struct Lowering<'a> {
     folder: &'a Path,
     files: RefCell<BTreeSet<PathBuf>>,
     limits: RefCell<SharedLimits>,
-    upstream_names: &'a Names,
     /// Upstreams that were made of URLs.
     services: RefCell<Vec<Upstream>>,
+    counting: Counting,
     stores: Names,
     hosts: Cell<Extent>,
     certificates: Cell<Extent>,

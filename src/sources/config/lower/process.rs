@@ -7,11 +7,12 @@ use super::Lowering;
 use crate::defaults;
 use crate::diagnostics::Origin;
 use crate::model::{
-    AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, OcspStapling, Process, SessionTickets, Shutdown,
-    Threads, format_duration,
+    AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, OcspStapling, Process, Redis, RedisTransport,
+    RedisUrl, Replicas, SessionTickets, Shutdown, Threads, format_duration,
 };
 use crate::sources::config::decode::{Either, Field, List, Scalar};
 use crate::sources::config::shapes::{self, scalar};
+use crate::sources::config::tree::abridged;
 
 /// Takes the keys of the process out of the file.
 pub fn process(cx: &Lowering, file: &mut shapes::File) -> Process {
@@ -37,8 +38,41 @@ pub fn process(cx: &Lowering, file: &mut shapes::File) -> Process {
             Some(shapes::Switch::Off) => OcspStapling::Off,
             None => defaults::OCSP_STAPLING,
         },
+        redis: redis(cx, take(&mut file.redis)),
+        replicas: take(&mut file.replicas).value().map(|shape| match shape {
+            shapes::Replicas::Count(count) => Replicas::Count(count.0),
+            shapes::Replicas::Dns(name) => Replicas::Dns(name.0),
+        }),
     }
 }
+
+fn redis(cx: &Lowering, written: Field<shapes::Redis>) -> Option<Redis> {
+    let (at, shape) = written.given()?;
+    let url = cx.required(shape.url, at, "url", "url: redis://redis:6379");
+    let is_plain = |url: &RedisUrl| url.transport == RedisTransport::Plain;
+    if let (Some(place), Some((_, url))) = (shape.ca.key(), &url)
+        && is_plain(&url.0)
+    {
+        cx.error_with(place, "there is no TLS to verify with it", "write rediss:// in the URL, or take it out");
+    }
+    if let Field::Given(at, prefix) = &shape.key_prefix
+        && !(prefix.len() <= LONGEST_KEY_PREFIX && prefix.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        let message = format!("\"{}\" cannot begin a key", abridged(prefix));
+        cx.error_with(at.value(), message, format!("use up to {LONGEST_KEY_PREFIX} printable characters of ASCII"));
+    }
+    Some(Redis {
+        origin: cx.findings.origin(at.key()),
+        url: url.map(|(_, url)| url.0)?,
+        password_file: shape.password_file.scalar().map(|path| cx.file(path)),
+        ca: shape.ca.scalar().map(|path| cx.file(path)),
+        timeout: shape.timeout.scalar_or(defaults::REDIS_TIMEOUT),
+        key_prefix: shape.key_prefix.value_or(defaults::REDIS_KEY_PREFIX.to_owned()).into(),
+    })
+}
+
+/// It stands in every key.
+const LONGEST_KEY_PREFIX: usize = 100;
 
 fn session_tickets(cx: &Lowering, written: Field<Either<scalar::Off, shapes::SessionTickets>>) -> SessionTickets {
     let shape = match written.value() {

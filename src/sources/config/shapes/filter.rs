@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    AppRoot, BasicAuth, Cache, CacheRule, ConcurrencyLimit, Cors, Either, ErrorPages, Field, ForwardAuth,
-    HttpsRedirect, Jwt, List, RateLimit, SlashWord, Table, TrailingSlash, WwwRedirect, WwwWord, scalar,
+    AppRoot, Bandwidth, BasicAuth, Cache, CacheRule, ConcurrencyLimit, Cors, Either, ErrorPages, Field, ForwardAuth,
+    HttpsRedirect, Jwt, List, RateLimit, RequestBuffering, SlashWord, Switch, Table, TrailingSlash, WwwRedirect,
+    WwwWord, scalar,
 };
 use crate::defaults;
 
@@ -54,6 +55,10 @@ pub enum Filter {
     SecurityHeaders(SecurityHeaders),
     /// The largest request body; a larger one is answered 413. There is no limit by default.
     MaxBodySize(scalar::Size),
+    /// How fast bodies flow.
+    Bandwidth(Bandwidth),
+    /// Whether the upstream is asked only when a request's body is whole: `on`, `off`, or a map.
+    RequestBuffering(Either<Switch, RequestBuffering>),
 }
 
 /// `https-redirect` alone means `https-redirect: {}`.
@@ -174,6 +179,8 @@ impl fmt::Display for Filter {
             Filter::Headers(_) => "headers",
             Filter::SecurityHeaders(_) => "security-headers",
             Filter::MaxBodySize(_) => "max-body-size",
+            Filter::Bandwidth(_) => "bandwidth",
+            Filter::RequestBuffering(_) => "request-buffering",
         })
     }
 }

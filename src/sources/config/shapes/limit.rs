@@ -31,6 +31,12 @@ pub struct RateLimit {
     pub status: Field<scalar::RefusalStatus>,
     /// Limits of one name count together; by default each place counts by itself.
     pub name: Field<String>,
+    /// Which processes count together.
+    #[schemars(extend("default" = "process"))]
+    pub scope: Field<LimitScope>,
+    /// What becomes of requests while Redis does not answer.
+    #[schemars(extend("default" = "local"))]
+    pub on_redis_failure: Field<OnRedisFailure>,
     /// Only counts in the metrics what it would refuse or delay.
     #[schemars(extend("default" = false))]
     pub dry_run: Field<bool>,
@@ -58,6 +64,30 @@ pub struct ConcurrencyLimit {
     /// Only counts in the metrics what it would refuse.
     #[schemars(extend("default" = false))]
     pub dry_run: Field<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "scope of a limit", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum LimitScope {
+    /// Each by itself.
+    Process,
+    /// Each by itself, with rate and burst divided by the number of `replicas`.
+    ReplicaShare,
+    /// All of them, exactly: in the `redis` of the process.
+    Redis,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "way out", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum OnRedisFailure {
+    /// They go on.
+    Allow,
+    /// They are answered 503.
+    Refuse,
+    /// Each process counts them by itself.
+    Local,
 }
 
 /// What requests are counted by.

@@ -100,6 +100,8 @@ pub struct ConnectionLimits {
     /// Between two pieces of a request body, and between two writes to the client.
     #[schemars(extend("default" = format_duration(defaults::BODY_TIMEOUT)))]
     pub body_timeout: Field<scalar::Timeout>,
+    /// Request bodies that come more slowly are answered 408. By default any rate will do.
+    pub min_body_rate: Field<MinBodyRate>,
     /// How long a connection without a request is kept.
     #[schemars(extend("default" = format_duration(defaults::IDLE_TIMEOUT)))]
     pub idle_timeout: Field<scalar::Timeout>,
@@ -109,4 +111,15 @@ pub struct ConnectionLimits {
     /// HTTP/2 streams that are open at one time on one connection.
     #[schemars(extend("default" = defaults::MAX_STREAMS))]
     pub max_streams: Field<scalar::Count>,
+}
+
+/// The least rate of a request body, over the time that the client is waited for.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with rate")]
+#[schemars(extend("required" = ["rate"]))]
+pub struct MinBodyRate {
+    pub rate: Field<scalar::ByteRate>,
+    /// So long a body may be slower.
+    #[schemars(extend("default" = format_duration(defaults::MIN_BODY_RATE_GRACE)))]
+    pub grace: Field<scalar::Span>,
 }

@@ -8,7 +8,9 @@
 //! Every value is a [`Field`], so that it knows its place and that a wrong one costs nothing but itself. Enums are
 //! externally tagged. What a missing key means stands in `defaults`, what keys mean together in `lower`.
 
+mod bandwidth;
 mod basic_auth;
+mod buffering;
 mod cache;
 mod cache_headers;
 mod certificate;
@@ -30,7 +32,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::decode::{Either, Field, List, OneOrList, Table};
+pub use bandwidth::*;
 pub use basic_auth::*;
+pub use buffering::*;
 pub use cache::*;
 pub use cache_headers::*;
 pub use certificate::*;
@@ -75,6 +79,10 @@ pub struct File {
     /// Whether authorities are asked about certificates that name a responder, and their answers shown with them (OCSP).
     #[schemars(extend("default" = "on"))]
     pub ocsp_stapling: Field<Switch>,
+    /// Where processes count together.
+    pub redis: Field<Redis>,
+    /// How many processes share the traffic, for limits of the scope `replica-share`.
+    pub replicas: Field<Replicas>,
     /// What is listened on, by name.
     pub listeners: Field<Table<Listener>>,
     /// Certificates; each TLS connection gets the one that fits the name it asks for.

@@ -68,6 +68,33 @@ pub struct SessionTickets {
     pub rotate: Field<scalar::Timeout>,
 }
 
+/// Where limits of the scope `redis` are counted.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with url")]
+#[schemars(extend("required" = ["url"]))]
+pub struct Redis {
+    pub url: Field<scalar::RedisUrl>,
+    /// A file with its password.
+    pub password_file: Field<scalar::FilePath>,
+    /// Whom its certificate is verified against, PEM. By default the system's authorities.
+    pub ca: Field<scalar::FilePath>,
+    /// How long a request may wait for its answer, connecting included.
+    #[schemars(extend("default" = format_duration(defaults::REDIS_TIMEOUT)))]
+    pub timeout: Field<scalar::Timeout>,
+    /// What its keys begin with. Those who share it count together.
+    #[schemars(extend("default" = defaults::REDIS_KEY_PREFIX))]
+    pub key_prefix: Field<String>,
+}
+
+/// How many processes share the traffic, this one among them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename = "number of replicas", rename_all = "kebab-case")]
+pub enum Replicas {
+    Count(scalar::Count),
+    /// As many as this name has addresses: that of a headless service, which has those that are ready.
+    Dns(scalar::SingleHost),
+}
+
 /// How the process ends on SIGTERM.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]

@@ -89,6 +89,39 @@ fn keys_of_the_process_arrive() {
 }
 
 #[test]
+fn where_processes_count_together_arrives() {
+    let process = model(FULL).process;
+    let mut redis = shown(process.redis);
+    assert_eq!(
+        redis.take(),
+        json!({
+            "url": "rediss://weir@redis.internal:6380/3",
+            "password_file": "/etc/weir/redis-password",
+            "ca": "/etc/weir/certs/redis-ca.pem",
+            "timeout": "20ms",
+            "key_prefix": "edge:",
+        })
+    );
+    assert_eq!(process.replicas, Some(Replicas::Count(count(3))));
+    let by_name = FULL.replace("replicas: { count: 3 }", "replicas: { dns: Weir.svc.test }");
+    assert_eq!(model(&by_name).process.replicas, Some(Replicas::Dns("weir.svc.test".into())));
+    let scope = |written: &str| {
+        let text = format!(
+            "listeners: {{ http: {{ address: ':80' }} }}\nredis: {{ url: redis://a }}\nreplicas: {{ count: 2 }}\n\
+             hosts: [{{ names: ['*'], routes: [{{ path: /, respond: {{}}, filters: [{{ rate-limit: {{ rate: 1/s{written} }} }}] }}] }}]\n"
+        );
+        let model = model(&text);
+        let FilterKind::RateLimit(limit) = &model.filters().next().unwrap().kind else { panic!() };
+        limit.scope
+    };
+    assert_eq!(scope(""), LimitScope::Process);
+    assert_eq!(scope(", scope: replica-share"), LimitScope::ReplicaShare);
+    assert_eq!(scope(", scope: redis"), LimitScope::Redis { on_failure: OnRedisFailure::Local });
+    let allow = LimitScope::Redis { on_failure: OnRedisFailure::Allow };
+    assert_eq!(scope(", scope: redis, on-redis-failure: allow"), allow);
+}
+
+#[test]
 fn keys_of_listeners_and_certificates_arrive() {
     let model = model(FULL);
     let [plain, secure] = &model.listeners[..] else { panic!("{:?}", model.listeners) };
@@ -100,6 +133,7 @@ fn keys_of_listeners_and_certificates_arrive() {
         max_header_size: ByteSize::kib(16),
         header_timeout: seconds(12),
         body_timeout: seconds(13),
+        min_body_rate: Some(MinBodyRate { rate: ByteRate::parse("500B/s").unwrap(), grace: seconds(3) }),
         idle_timeout: seconds(14),
         max_requests: 15,
         max_streams: 16,
@@ -489,7 +523,8 @@ fn limits_arrive() {
         "rate": "5/m",
         "burst": 3,
         "delay": { "after": 2 },
-        "key": ["client-ip", { "header": "x-api-key" }, { "cookie": "Id" }, "path", { "jwt-claim": "tenant.id" }],
+        "scope": { "redis": { "on_failure": "refuse" } },
+        "key": ["client-ip", { "header": "x-api-key" }, { "cookie": "Id" }, "path"],
         "ipv6_prefix": 56,
         "allow": ["10.0.0.0/8"],
         "status": 503,
@@ -504,7 +539,10 @@ fn limits_arrive() {
         "status": 509,
         "mode": "dry-run",
     } });
-    assert_eq!(filters, [rate, concurrency]);
+    let bandwidth = json!({ "bandwidth": { "rate": "1000000B/s", "after": "10MiB", "request_rate": "300000B/s" } });
+    let buffer = json!({ "max_memory": "128KiB", "max_size": "20000000B", "folder": "/etc/weir/spool" });
+    let buffering = json!({ "request-buffering": { "on": buffer } });
+    assert_eq!(filters, [rate, concurrency, bandwidth, buffering]);
 }
 
 #[test]

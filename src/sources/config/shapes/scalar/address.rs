@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::quantity::whole;
 use super::scalar;
 use crate::defaults;
-use crate::model::{EndpointAddress, HostName};
+use crate::model::{self, EndpointAddress, HostName};
 
 scalar! {
     /// A network in CIDR notation, as `10.0.0.0/8`, or one address.
@@ -33,6 +33,12 @@ scalar! {
     /// Where an endpoint is: `10.0.0.1:80`, `[::1]:80`, `name:80` (A and AAAA records) or `srv:_http._tcp.name`.
     EndpointText(EndpointAddress), "an address and a port, as backend:8080", EndpointAddress::parse,
     { "type": "string" }
+}
+
+scalar! {
+    /// A Redis: `redis://host:6379`, `rediss://user@host:6379/0` with TLS.
+    RedisUrl(model::RedisUrl), "a URL, as redis://host:6379", model::RedisUrl::parse,
+    { "type": "string", "pattern": "^rediss?://" }
 }
 
 scalar! {

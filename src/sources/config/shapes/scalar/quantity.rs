@@ -27,6 +27,12 @@ scalar! {
 }
 
 scalar! {
+    /// Bytes in a second, as `500KB/s` or `1MiB/s`.
+    ByteRate(model::ByteRate), "a rate of bytes, as 1MB/s", model::ByteRate::parse,
+    { "type": "string", "pattern": "^[0-9]+(B|[kKMG]B|[KMG]iB|[kKmMgG])?/s$" }
+}
+
+scalar! {
     /// A share, as `20%`.
     Share(Percent), "a share, as 20%", share,
     { "type": "string", "pattern": "^(100|[0-9]{1,2})%$" }

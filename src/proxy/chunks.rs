@@ -1,0 +1,145 @@
+//! Where a chunked body ends (RFC 9112 §7.1), in whatever pieces it comes. What is in it is not looked at.
+
+/// What has been seen of one body.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    state: State,
+    /// Bytes of content, without framing.
+    content: u64,
+    framing: u64,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Begin,
+    Size(u64),
+    Extension(u64),
+    SizeEnd(u64),
+    Content(u64),
+    ContentCr,
+    ContentLf,
+    TrailerBegin,
+    Trailer,
+    TrailerLf,
+    LastLf,
+    Done,
+}
+
+/// It is none, or mostly framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadChunks;
+
+/// So much framing belongs to no content: trailers, an extension.
+const SPARE_FRAMING: u64 = 64 << 10;
+
+/// The framing of a chunk of one byte takes five; some clients add an extension.
+const FRAMING_FOR_A_BYTE: u64 = 16;
+
+impl Chunks {
+    /// How many of these bytes belong to the body.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, BadChunks> {
+        let mut at = 0;
+        while at < bytes.len() && self.state != State::Done {
+            if let State::Content(left) = self.state {
+                let here = left.min((bytes.len() - at) as u64);
+                self.content += here;
+                at += here as usize;
+                self.state = if here == left { State::ContentCr } else { State::Content(left - here) };
+                continue;
+            }
+            self.state = self.state.after(bytes[at])?;
+            self.framing += 1;
+            at += 1;
+        }
+        if self.framing > SPARE_FRAMING + self.content.saturating_mul(FRAMING_FOR_A_BYTE) {
+            return Err(BadChunks);
+        }
+        Ok(at)
+    }
+
+    pub fn content(&self) -> u64 {
+        self.content
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.state == State::Done
+    }
+}
+
+impl State {
+    fn after(self, byte: u8) -> Result<State, BadChunks> {
+        let digit = || char::from(byte).to_digit(16).map(u64::from);
+        Ok(match (self, byte) {
+            (State::Begin, _) => State::Size(digit().ok_or(BadChunks)?),
+            (State::Size(size), b'\r') => State::SizeEnd(size),
+            (State::Size(size), b';' | b' ' | b'\t') => State::Extension(size),
+            (State::Size(size), _) => {
+                let more = size.checked_mul(16).zip(digit()).ok_or(BadChunks)?;
+                State::Size(more.0 + more.1)
+            }
+            (State::Extension(size), b'\r') => State::SizeEnd(size),
+            (State::Extension(_), b'\n') => return Err(BadChunks),
+            (State::Extension(size), _) => State::Extension(size),
+            (State::SizeEnd(0), b'\n') | (State::TrailerLf, b'\n') => State::TrailerBegin,
+            (State::SizeEnd(size), b'\n') => State::Content(size),
+            (State::ContentCr, b'\r') => State::ContentLf,
+            (State::ContentLf, b'\n') => State::Begin,
+            (State::TrailerBegin, b'\r') => State::LastLf,
+            (State::Trailer, b'\r') => State::TrailerLf,
+            (State::TrailerBegin | State::Trailer, b'\n') => return Err(BadChunks),
+            (State::TrailerBegin | State::Trailer, _) => State::Trailer,
+            (State::LastLf, b'\n') => State::Done,
+            (State::SizeEnd(_) | State::ContentCr | State::ContentLf | State::TrailerLf | State::LastLf, _) => {
+                return Err(BadChunks);
+            }
+            (State::Content(_) | State::Done, _) => self,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_found_in_whatever_pieces_it_comes() {
+        for body in ["0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "a;x=y\r\n0\r\n0\r\n\r\n01\r\n00 \r\nA: b\r\nC: d\r\n\r\n"]
+        {
+            let with_more = format!("{body}GET /");
+            for cut in 0..with_more.len() {
+                let mut chunks = Chunks::default();
+                let (first, second) = with_more.as_bytes().split_at(cut);
+                let taken = chunks.feed(first).unwrap();
+                assert_eq!(chunks.is_whole(), cut >= body.len());
+                let rest = [&first[taken..], second].concat();
+                assert_eq!(taken + chunks.feed(&rest).unwrap(), body.len(), "{body:?} cut at {cut}");
+                assert!(chunks.is_whole());
+            }
+        }
+        let mut chunks = Chunks::default();
+        chunks.feed(b"5\r\nhello\r\n3\r\nabc\r\n0\r\n\r\n").unwrap();
+        assert_eq!(chunks.content(), 8);
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_refused() {
+        for body in
+            ["x", "\r\n", "5\nhello", "2\r\nabc\r\n", "1\r\na\n", "0\r\n\n", "0\r\nA: b\n\r\n", "11111111111111111\r\n"]
+        {
+            assert_eq!(Chunks::default().feed(body.as_bytes()), Err(BadChunks), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn framing_is_bounded_by_what_it_frames() {
+        let mut chunks = Chunks::default();
+        let endless = b"0;".iter().chain(std::iter::repeat_n(&b'x', 70_000)).copied().collect::<Vec<_>>();
+        assert_eq!(chunks.feed(&endless), Err(BadChunks));
+        let mut chunks = Chunks::default();
+        for _ in 0..100_000 {
+            chunks.feed(b"1\r\na\r\n").unwrap();
+        }
+    }
+}
