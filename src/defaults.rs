@@ -259,6 +259,46 @@ pub const EXPIRES: Expires = Expires::Off;
 /// A rule that is written is meant.
 pub const UPSTREAM_CACHING: UpstreamCaching = UpstreamCaching::Replace;
 
+/// Half-way: nginx's 1 leaves a page a quarter larger, 9 makes it a hundredth smaller for three times the time.
+pub const GZIP_LEVEL: u8 = 5;
+
+/// From 5 on the time doubles with each level.
+pub const BROTLI_LEVEL: u8 = 4;
+
+/// From here on levels are for what is compressed once and served often.
+pub const BROTLI_LEVEL_FOR_FILES: u8 = 10;
+
+/// zstd's own.
+pub const ZSTD_LEVEL: u8 = 3;
+
+/// As brotli's.
+pub const ZSTD_LEVEL_FOR_FILES: u8 = 16;
+
+/// Text, and what is text in disguise. What is compressed in itself (images, video, archives, WOFF) only costs time.
+pub const COMPRESSED_TYPES: [&str; 18] = [
+    "text/*",
+    "application/json",
+    "application/ld+json",
+    "application/problem+json",
+    "application/manifest+json",
+    "application/geo+json",
+    "application/graphql-response+json",
+    "application/javascript",
+    "application/x-javascript",
+    "application/xml",
+    "application/xhtml+xml",
+    "application/rss+xml",
+    "application/atom+xml",
+    "application/wasm",
+    "image/svg+xml",
+    "image/x-icon",
+    "font/ttf",
+    "font/otf",
+];
+
+/// What is smaller goes out in one packet either way.
+pub const COMPRESS_MIN_SIZE: ByteSize = ByteSize::kib(1);
+
 /// Says nothing to whom it is shown.
 pub const BASIC_AUTH_REALM: &str = "Restricted";
 

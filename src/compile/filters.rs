@@ -17,6 +17,7 @@ use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
+use crate::snapshot::compress::Compress;
 use crate::snapshot::cors::Cors;
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
 use crate::telemetry::metrics::Metrics;
@@ -87,6 +88,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
         FilterKind::BasicAuth(_)
         | FilterKind::CacheHeaders(_)
+        | FilterKind::Compress(_)
         | FilterKind::Cors(_)
         | FilterKind::HttpsRedirect(_)
         | FilterKind::MaxBodySize(_)
@@ -97,7 +99,8 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
 
 /// When a kind acts: who may come in, then where they are sent, then what is bounded, then what is edited.
 /// Preflights are answered before they could be redirected, counted or asked who they are: browsers follow no redirect of theirs, and
-/// send no credentials with them. Passwords come after the limits, as in nginx: these bound how fast they can be guessed. `headers` comes last, so that what an operator wrote out stands above the presets.
+/// send no credentials with them. Passwords come after the limits, as in nginx: these bound how fast they can be guessed. `headers` comes after the presets, so that what an operator
+/// wrote out stands above them; `compress` looks at what has come of it all.
 fn position(kind: &FilterKind) -> u8 {
     match kind {
         FilterKind::Deny(_) => 0,
@@ -111,6 +114,7 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::CacheHeaders(_) => 8,
         FilterKind::SecurityHeaders(_) => 9,
         FilterKind::Headers(_) => 10,
+        FilterKind::Compress(_) => 11,
     }
 }
 
@@ -136,6 +140,9 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, us
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
         FilterKind::CacheHeaders(CacheHeaders(rules)) => {
             chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();
+        }
+        FilterKind::Compress(compress) => {
+            chain.compress = Some(Arc::new(Compress::new(compress.clone(), metrics.compression())));
         }
         FilterKind::SecurityHeaders(preset) => chain.response_edits.extend(security_headers(preset)),
         FilterKind::Headers(HeaderEdits { request, response }) => {

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{BasicAuth, CacheHeaders, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus};
+use super::{BasicAuth, CacheHeaders, Compress, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -39,6 +39,8 @@ pub enum FilterKind {
     BasicAuth(BasicAuth),
     /// How long browsers and caches may keep an answer.
     CacheHeaders(CacheHeaders),
+    /// Which answers are made smaller on the way.
+    Compress(Compress),
     Headers(HeaderEdits),
     SecurityHeaders(SecurityHeaders),
     /// The largest request body; a larger one is answered 413.
@@ -73,6 +75,7 @@ impl FilterKind {
             | FilterKind::Cors(_)
             | FilterKind::BasicAuth(_)
             | FilterKind::CacheHeaders(_)
+            | FilterKind::Compress(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
             | FilterKind::MaxBodySize(_) => None,
@@ -90,6 +93,7 @@ impl FilterKind {
             FilterKind::RateLimit(_) => "rate-limit",
             FilterKind::BasicAuth(_) => "basic-auth",
             FilterKind::CacheHeaders(_) => "cache-headers",
+            FilterKind::Compress(_) => "compress",
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",
             FilterKind::MaxBodySize(_) => "max-body-size",

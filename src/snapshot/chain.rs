@@ -13,6 +13,7 @@ use ipnet::IpNet;
 
 use super::basic_auth::BasicAuth;
 use super::cache_headers::CacheRule;
+use super::compress::Compress;
 use super::cors::Cors;
 use super::limit::{ConcurrencyLimit, RateLimit};
 use super::request::RequestView;
@@ -32,6 +33,8 @@ pub struct FilterChain {
     pub cache_rules: Vec<CacheRule>,
     pub request_edits: Vec<Edit>,
     pub response_edits: Vec<Edit>,
+    /// Comes after the edits: what they say of the content decides.
+    pub compress: Option<Arc<Compress>>,
     /// Of the request, in bytes.
     pub max_body: Option<u64>,
     /// For `explain`: each filter in force, with where it stands.

@@ -237,6 +237,23 @@ impl Connection {
         }
     }
 
+    /// The next chunk of a chunked body: its size, and what it holds. After the last, whose size is 0, nothing is left of it.
+    #[track_caller]
+    pub fn read_chunk(&mut self) -> (usize, Vec<u8>) {
+        let mut read = || {
+            let size = self.take_line()?;
+            let digits = size.split(';').next().unwrap_or_default();
+            let size = usize::from_str_radix(digits, 16).map_err(|_| malformed("a chunk size is no number"))?;
+            let data = self.take(size)?;
+            self.take(2)?;
+            io::Result::Ok((size, data))
+        };
+        match read() {
+            Ok(chunk) => chunk,
+            Err(error) => panic!("no chunk: {error}"),
+        }
+    }
+
     /// Everything until the other side closes; a reset counts as closing.
     #[track_caller]
     pub fn read_to_end(&mut self) -> Vec<u8> {

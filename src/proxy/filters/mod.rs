@@ -8,6 +8,7 @@
 mod access;
 mod basic_auth;
 mod cache_headers;
+mod compress;
 mod concurrency_limit;
 mod cors;
 mod headers;
@@ -26,10 +27,18 @@ use crate::snapshot::chain::{Check, FilterChain};
 use crate::snapshot::request::RequestView;
 
 pub use cache_headers::keep;
+pub use compress::{Compression, EncodingFailed, Framing, negotiate};
 pub use concurrency_limit::Places;
 pub use cors::permit;
 pub use headers::apply;
 pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};
+
+/// Where in a body a piece stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Within,
+    End,
+}
 
 /// What a check or a limit says to a request it does not let pass.
 #[derive(Debug)]

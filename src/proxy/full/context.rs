@@ -12,7 +12,7 @@ use super::pooled::{Afterwards, Turn};
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
-use crate::proxy::filters::Admission;
+use crate::proxy::filters::{Admission, Compression};
 use crate::proxy::request_id::RequestId;
 use crate::snapshot::request::RequestView;
 use crate::snapshot::table::{Action, Forward, Route};
@@ -29,6 +29,8 @@ pub struct Context {
     pub admission: Admission,
     /// Who has proven to be who.
     pub user: Option<Arc<str>>,
+    /// Where the answer is compressed on its way.
+    pub compression: Option<Box<Compression>>,
     /// Present from the moment it is decided that the request goes to an upstream.
     pub forwarding: Option<Box<Forwarding>>,
 }
@@ -46,6 +48,7 @@ impl Default for Context {
             view: None,
             admission: Admission::default(),
             user: None,
+            compression: None,
             forwarding: None,
         }
     }

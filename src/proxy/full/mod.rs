@@ -12,6 +12,7 @@
 
 mod affinity;
 mod arrive;
+mod compression;
 mod context;
 mod delay;
 mod departure;
@@ -35,9 +36,9 @@ use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::Shared;
+use super::filters::Place;
 pub use affinity::Affinity;
 use context::Context;
-use departure::Place;
 use pooled::Connected;
 
 pub struct FullLane {
@@ -107,7 +108,7 @@ impl ProxyHttp for FullLane {
         end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        departure::watch_body(body.as_ref(), if end { Place::End } else { Place::Within }, ctx)
+        departure::watch_body(body.as_ref(), place(end), ctx)
     }
 
     async fn upstream_response_filter(
@@ -125,19 +126,28 @@ impl ProxyHttp for FullLane {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        reply::edit(session, response, ctx);
-        Ok(())
+        reply::edit(session, response, ctx)
     }
 
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
-        _end: bool,
+        body: &mut Option<Bytes>,
+        end: bool,
         ctx: &mut Context,
     ) -> Result<Option<std::time::Duration>> {
         reply::watch_deadline(ctx)?;
+        compression::pass(body, place(end), ctx)?;
         Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut http::HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        compression::end(ctx)
     }
 
     fn fail_to_connect(
@@ -178,4 +188,9 @@ impl ProxyHttp for FullLane {
     fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
+}
+
+/// Pingora says whether it is the last.
+fn place(end: bool) -> Place {
+    if end { Place::End } else { Place::Within }
 }

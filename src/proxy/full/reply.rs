@@ -9,6 +9,7 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::compression;
 use super::context::Context;
 use super::pooled::{self, Afterwards};
 use super::retry::{self, Sent};
@@ -50,12 +51,12 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
 }
 
 /// What the client gets of the upstream's head.
-pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) {
+pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
     if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
         converse(session, ctx);
     }
     if response.status.is_informational() {
-        return;
+        return Ok(());
     }
     if session.is_process_shutting_down() {
         session.set_keepalive(None);
@@ -75,6 +76,7 @@ pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Cont
         let _ = response.append_header(SET_COOKIE, cookie);
     }
     apply_edits(session, response, ctx);
+    compression::begin(session, response, ctx)
 }
 
 /// Another protocol takes over: its silence is bounded by the route's timeouts, not by the listener's for requests.
@@ -133,6 +135,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) -> Result<()> {
     let mut head = answer.head()?;
     apply_edits(session, &mut head, ctx);
+    let body = compression::whole(session, &mut head, answer.body, ctx)?;
     ctx.record.status = answer.status;
     match answer.status {
         // What could not be understood may have been misunderstood, and what is late may never come: nothing more is
@@ -140,7 +143,7 @@ pub async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) ->
         400 | 408 => session.set_keepalive(None),
         _ => read_past_body(session).await,
     }
-    answer::send(session, head, answer.body).await?;
+    answer::send(session, head, body).await?;
     Ok(())
 }
 

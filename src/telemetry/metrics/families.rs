@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::compression::{CodingMetrics, CompressionMetrics};
 use super::exposition::{Exposition, Label};
 use super::limit::LimitMetrics;
 use super::listener::ListenerMetrics;
@@ -17,7 +18,7 @@ use super::process::ProcessFacts;
 use super::route::RouteMetrics;
 use super::upstream::UpstreamMetrics;
 use super::{Metrics, Named, Orders, Reload, Reloads};
-use crate::model::{LimitName, ListenerName, UpstreamName};
+use crate::model::{Coding, LimitName, ListenerName, UpstreamName};
 use crate::snapshot::upstream::{EndpointStatus, Health, UpstreamStatus};
 use crate::tls::Validity;
 
@@ -30,6 +31,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     endpoints(&mut out, statuses);
     health_changes(&mut out, &named.upstreams, statuses);
     limits(&mut out, &named);
+    compression(&mut out, &metrics.compression);
     connections(&mut out, &named.listeners);
     out.counter(
         "weir_access_log_dropped_total",
@@ -116,6 +118,18 @@ fn limits(out: &mut Exposition, named: &Named) {
         "Requests that a concurrency limit was asked about, and what became of them there.",
         &named.concurrency_limits,
     );
+}
+
+fn compression(out: &mut Exposition, metrics: &CompressionMetrics) {
+    let each = |value: fn(&CodingMetrics) -> u64| {
+        let of = |coding: Coding| ([("coding", coding.name())], value(metrics.of(coding)) as f64);
+        Coding::BY_PREFERENCE.map(of).to_vec()
+    };
+    out.counter("weir_compressed_responses_total", "Answers that Weir has compressed.", each(|c| c.answers.value()));
+    let before = "Body bytes of answers before Weir compressed them.";
+    out.counter("weir_compression_input_bytes_total", before, each(|c| c.bytes_in.value()));
+    let after = "Body bytes of answers after Weir compressed them.";
+    out.counter("weir_compression_output_bytes_total", after, each(|c| c.bytes_out.value()));
 }
 
 type Upstreams = BTreeMap<UpstreamName, Arc<UpstreamMetrics>>;

@@ -9,6 +9,7 @@
 //! after it ([`Metrics::retain`]). Labels are therefore bounded by the configuration.
 
 mod cells;
+mod compression;
 mod exposition;
 mod families;
 mod limit;
@@ -21,6 +22,7 @@ mod upstream;
 mod tests;
 
 pub use cells::{Counter, Histogram};
+pub use compression::CompressionMetrics;
 pub use limit::LimitMetrics;
 pub use listener::{ListenerMetrics, OpenConnection, Rejection};
 pub use route::RouteMetrics;
@@ -39,6 +41,7 @@ use crate::tls::Validity;
 pub struct Metrics {
     started: SystemTime,
     access_log_dropped: Arc<Counter>,
+    compression: Arc<CompressionMetrics>,
     named: Mutex<Named>,
 }
 
@@ -95,7 +98,7 @@ pub enum Reload {
 
 impl Metrics {
     pub fn new(started: SystemTime) -> Self {
-        Self { started, access_log_dropped: Arc::default(), named: Mutex::default() }
+        Self { started, access_log_dropped: Arc::default(), compression: Arc::default(), named: Mutex::default() }
     }
 
     /// The route's numbers: carried over if it was there before, else zero.
@@ -117,6 +120,11 @@ impl Metrics {
 
     pub fn concurrency_limit(&self, name: &LimitName) -> Arc<LimitMetrics> {
         self.named().concurrency_limits.entry(name.clone()).or_default().clone()
+    }
+
+    /// By coding.
+    pub fn compression(&self) -> Arc<CompressionMetrics> {
+        self.compression.clone()
     }
 
     /// Counts access log lines that could not be written.

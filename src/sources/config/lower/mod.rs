@@ -14,6 +14,7 @@ mod basic_auth;
 mod cache_headers;
 mod certificate;
 mod client_auth;
+mod compress;
 mod cors;
 mod filter;
 mod headers;

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{BasicAuth, CacheRule, ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
+use super::{BasicAuth, CacheRule, Compress, ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
 use crate::defaults;
 
 /// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
@@ -31,6 +31,8 @@ pub enum Filter {
     BasicAuth(BasicAuth),
     /// How long browsers and caches may keep answers: the first rule that fits decides.
     CacheHeaders(List<CacheRule>),
+    /// Makes answers smaller on the way to clients that can read them so.
+    Compress(Compress),
     /// Edits of header fields.
     Headers(HeaderEdits),
     /// Fields that tell browsers to be careful; set where the upstream did not send its own.
@@ -42,7 +44,7 @@ pub enum Filter {
 /// `https-redirect` alone means `https-redirect: {}`.
 fn allow_bare_words(schema: &mut Schema) {
     if let Some(kinds) = schema.get_mut("oneOf").and_then(|kinds| kinds.as_array_mut()) {
-        kinds.push(json!({ "enum": ["https-redirect", "security-headers"] }));
+        kinds.push(json!({ "enum": ["compress", "https-redirect", "security-headers"] }));
     }
 }
 
@@ -128,6 +130,7 @@ impl fmt::Display for Filter {
             Filter::ConcurrencyLimit(_) => "concurrency-limit",
             Filter::BasicAuth(_) => "basic-auth",
             Filter::CacheHeaders(_) => "cache-headers",
+            Filter::Compress(_) => "compress",
             Filter::Headers(_) => "headers",
             Filter::SecurityHeaders(_) => "security-headers",
             Filter::MaxBodySize(_) => "max-body-size",

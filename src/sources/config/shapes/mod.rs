@@ -11,6 +11,7 @@
 mod basic_auth;
 mod cache_headers;
 mod certificate;
+mod compress;
 mod cors;
 mod filter;
 mod health;
@@ -28,6 +29,7 @@ use super::decode::{Either, Field, List, OneOrList, Table};
 pub use basic_auth::*;
 pub use cache_headers::*;
 pub use certificate::*;
+pub use compress::*;
 pub use cors::*;
 pub use filter::*;
 pub use health::*;

@@ -351,8 +351,14 @@ fn the_other_actions_arrive() {
     let respond = json!({ "status": 418, "headers": [["Content-Type", "text/plain"]], "body": "short" });
     assert_eq!(shown(&routes[4].action), json!({ "respond": respond }));
     let names: Vec<_> = routes.iter().map(|route| route.name.as_str()).collect();
-    let expected =
-        ["everything", "example.org=/old", "example.org/moved", "example.org~^/user/(.*)$", "example.org=/status"];
+    let expected = [
+        "everything",
+        "example.org=/old",
+        "example.org/moved",
+        "example.org~^/user/(.*)$",
+        "example.org=/status",
+        "example.org=/compressed",
+    ];
     assert_eq!(names, expected);
 }
 
@@ -457,6 +463,21 @@ fn cache_headers_arrive() {
             { "path": null, "extensions": [], "types": ["text/html"], "effect": "untouched" },
         ] })
     );
+}
+
+#[test]
+fn compress_arrives() {
+    assert_eq!(
+        shown(&model(FULL).hosts[0].routes[5].filters[0].kind),
+        json!({ "compress": {
+            "gzip": 6, "brotli": null, "zstd": 7, "types": ["text/*", "application/json"], "min_size": "2KiB",
+        } })
+    );
+    let text = "listeners: { http: { address: ':80' } }\n\
+                hosts: [{ names: ['*'], filters: [compress], routes: [{ path: /, respond: {} }] }]\n";
+    let FilterKind::Compress(compress) = model(text).hosts.remove(0).filters.remove(0).kind else { panic!() };
+    assert_eq!((compress.gzip, compress.brotli, compress.zstd), (Some(5), Some(4), Some(3)));
+    assert_eq!((compress.types.len(), compress.min_size), (defaults::COMPRESSED_TYPES.len(), ByteSize::kib(1)));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod acme;
 mod address;
+mod compression;
 mod http;
 mod path;
 mod quantity;
@@ -19,6 +20,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use crate::sources::config::tree::abridged;
 pub use acme::*;
 pub use address::*;
+pub use compression::*;
 pub use http::*;
 pub use path::*;
 pub use quantity::*;
