@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use crate::model::{
     AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires, ForwardCertificate,
-    ForwardCredentials, ForwardedField, Http2, KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate,
-    RedirectStatus, RetryOn, SameSite, StatusRange, TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamProtocol,
-    Verify, WhenAllUnhealthy,
+    ForwardCredentials, ForwardedField, HiddenFiles, Http2, KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling,
+    Percent, Rate, RedirectStatus, RetryOn, RoutePrefix, SameSite, StatusRange, TlsVersion, TsigAlgorithm,
+    UpstreamCaching, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -258,6 +258,15 @@ pub const EXPIRES: Expires = Expires::Off;
 
 /// A rule that is written is meant.
 pub const UPSTREAM_CACHING: UpstreamCaching = UpstreamCaching::Replace;
+
+/// nginx's own.
+pub const FILES_INDEX: &str = "index.html";
+
+/// nginx serves them. What begins with a dot is seldom meant for others (`.git`, `.env`), and is what scanners ask for first.
+pub const HIDDEN_FILES: HiddenFiles = HiddenFiles::Deny;
+
+/// A path reads as it stands on the disk.
+pub const ROUTE_PREFIX: RoutePrefix = RoutePrefix::Keep;
 
 /// Half-way: nginx's 1 leaves a page a quarter larger, 9 makes it a hundredth smaller for three times the time.
 pub const GZIP_LEVEL: u8 = 5;

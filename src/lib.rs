@@ -17,6 +17,7 @@ pub mod defaults;
 pub mod diagnostics;
 pub mod discovery;
 pub mod explain;
+pub mod files;
 pub mod health;
 pub mod http_client;
 pub mod model;

@@ -24,23 +24,25 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tls", &["diagnostics", "model", "timestamp"]),
     // Files of users. What is asked on the request path is what was read.
     ("passwords", &["diagnostics", "model"]),
+    // Folders of files that are answered with. The one room that the request path asks about a disk, on threads that may wait for it.
+    ("files", &["diagnostics", "model"]),
     // `tls`: whose certificates are asked about, and where the answers go.
     ("ocsp", &["http_client", "tls"]),
     // `tls`: what a handshake agreed on is logged. `snapshot`: endpoints' statuses are shown as metrics.
     ("telemetry", &["model", "snapshot", "timestamp", "tls"]),
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
-    ("snapshot", &["diagnostics", "model", "passwords", "telemetry", "tls"]),
+    ("snapshot", &["diagnostics", "files", "model", "passwords", "telemetry", "tls"]),
     // `telemetry`, `tls`: handed through into the snapshot.
-    ("compile", &["diagnostics", "model", "passwords", "snapshot", "telemetry", "tls"]),
+    ("compile", &["diagnostics", "files", "model", "passwords", "snapshot", "telemetry", "tls"]),
     ("http_client", &["tls"]),
     // `tls`: what is ordered is shown there. It knows no file of Weir's: its storage is the authority's business.
     ("acme", &["diagnostics", "http_client", "model", "timestamp", "tls"]),
     ("discovery", &["snapshot"]),
     ("health", &["model", "snapshot"]),
-    // Serves what it is given: it knows no file, no control plane and nobody who looks at it.
-    ("proxy", &["model", "passwords", "snapshot", "telemetry", "tls"]),
+    // Serves what it is given: it knows no file but those that `files` opens, no control plane and nobody who looks at it.
+    ("proxy", &["files", "model", "passwords", "snapshot", "telemetry", "tls"]),
     // `proxy`: the very checks and keys that serve.
-    ("explain", &["diagnostics", "model", "proxy", "snapshot"]),
+    ("explain", &["diagnostics", "files", "model", "proxy", "snapshot"]),
     // Sees the program through its own trait `Inspect`, which `app` implements.
     ("admin", &["diagnostics", "model", "timestamp"]),
     // Assembles the rooms.
@@ -53,6 +55,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "diagnostics",
             "discovery",
             "explain",
+            "files",
             "health",
             "model",
             "ocsp",

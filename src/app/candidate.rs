@@ -16,6 +16,7 @@ use std::time::{Instant, SystemTime};
 use crate::acme;
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
+use crate::files;
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::passwords::{self, UserFiles};
 use crate::snapshot::Snapshot;
@@ -84,6 +85,7 @@ impl Candidate {
         self.diagnostics.extend(found);
         let (users, found) = passwords::load_users(model);
         self.diagnostics.extend(found);
+        self.diagnostics.extend(files::check_roots(model));
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();

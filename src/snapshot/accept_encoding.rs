@@ -45,15 +45,15 @@ impl AcceptEncoding {
     /// The one that the client likes best; of those it likes alike the first of `there`. None: the bare content, because it takes
     /// nothing else or says that it likes that better.
     pub fn choose(&self, there: impl IntoIterator<Item = Coding>) -> Option<Coding> {
-        let mut best = None;
-        for coding in there {
-            let weight = self.weight(coding);
-            if weight > best.map_or(0, |(weight, _)| weight) {
-                best = Some((weight, coding));
-            }
-        }
-        let (weight, coding) = best?;
-        (self.identity.unwrap_or(0) <= weight).then_some(coding)
+        self.ranked(there).first().copied()
+    }
+
+    /// All that it takes and likes no less than the bare content, the best first.
+    pub fn ranked(&self, there: impl IntoIterator<Item = Coding>) -> Vec<Coding> {
+        let least = self.identity.unwrap_or(0).max(1);
+        let mut ranked: Vec<Coding> = there.into_iter().filter(|coding| self.weight(*coding) >= least).collect();
+        ranked.sort_by_key(|coding| std::cmp::Reverse(self.weight(*coding)));
+        ranked
     }
 
     fn weight(&self, coding: Coding) -> u16 {
@@ -141,6 +141,9 @@ mod tests {
         ] {
             assert_eq!(choose(&[field]), expected, "{field}");
         }
+        let mut headers = http::HeaderMap::new();
+        headers.insert("accept-encoding", "zstd;q=0.4, gzip, br;q=0.5, identity;q=0.5".parse().unwrap());
+        assert_eq!(AcceptEncoding::of(&headers).ranked(Coding::BY_PREFERENCE), [Gzip, Brotli]);
         assert_eq!(choose(&[]), None);
         assert_eq!(choose(&["gzip;q=0", "br"]), Some(Brotli));
     }

@@ -11,6 +11,7 @@ use super::request::RequestView;
 use super::router::{Explanation, Found, Router};
 use super::upstream::Upstream;
 use crate::diagnostics::Origin;
+use crate::files::Folder;
 use crate::model::{PathMatch, PathRewrite, Redirect, Retry, RouteName};
 use crate::telemetry::metrics::{RouteMetrics, UpstreamMetrics};
 use crate::tls::Terms;
@@ -108,6 +109,7 @@ pub enum Action {
     Forward(Box<Forward>),
     Redirect(Redirect),
     Respond(Respond),
+    Files(Arc<Folder>),
 }
 
 pub struct Forward {

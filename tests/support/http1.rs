@@ -266,6 +266,19 @@ impl Connection {
         }
     }
 
+    /// Reads some of a body, at most so many bytes, and throws them away. Says how many.
+    #[track_caller]
+    pub fn read_some(&mut self, most: usize) -> usize {
+        if self.ahead.is_empty()
+            && let Err(error) = self.read_more()
+        {
+            panic!("the body broke off: {error}");
+        }
+        let length = self.ahead.len().min(most);
+        self.ahead.drain(..length);
+        length
+    }
+
     /// Asserts that the other side closes, having sent nothing more.
     #[track_caller]
     pub fn assert_closed(&mut self) {

@@ -30,7 +30,7 @@ pub use cache_headers::keep;
 pub use compress::{Compression, EncodingFailed, Framing, negotiate};
 pub use concurrency_limit::Places;
 pub use cors::permit;
-pub use headers::apply;
+pub use headers::{apply, vary_by};
 pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};
 
 /// Where in a body a piece stands.

@@ -15,6 +15,7 @@ use pingora_proxy::Session;
 
 use super::affinity::Affinity;
 use super::context::{Attempts, Context, Forwarding, KeptView};
+use super::files::Wanted;
 use crate::model::{ForwardedField, Redirect};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
@@ -28,12 +29,20 @@ use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
 use crate::snapshot::request::RequestView;
 use crate::snapshot::rewrite::{self, BadRewrite};
-use crate::snapshot::table::{Action, Forward, Lookup, Route};
+use crate::snapshot::table::{Action, Forward, Lookup, Respond, Route};
 use crate::telemetry::record::{Ended, RequestRecord};
 use crate::tls::{Agreement, Unmet};
 
-/// `None`: the request goes on to an upstream.
-pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {
+/// What becomes of a request.
+pub enum Decision {
+    /// It goes on to an upstream.
+    Forward,
+    Answer(Answer),
+    /// From a folder.
+    Serve(Wanted),
+}
+
+pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Decision> {
     tidy(session)?;
     let Some(connection) = Connection::of(session.digest()) else {
         return Err(Error::explain(ErrorType::InternalError, "a session without its connection"));
@@ -41,13 +50,13 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     let snapshot = connection.listener.snapshot(shared);
     introduce(&snapshot, session, connection, ctx);
     if let Some(answer) = challenge_answer(shared, session.req_header()) {
-        return Ok(Some(answer));
+        return Ok(Decision::Answer(answer));
     }
     let refused = match admit(shared, &snapshot, session, connection, ctx) {
         Ok(outcome) => return Ok(outcome),
         Err(refused) => refused,
     };
-    Ok(Some(page(refused, session, ctx)))
+    Ok(Decision::Answer(page(refused, session, ctx)))
 }
 
 /// What a filter that was asked later says.
@@ -106,7 +115,7 @@ fn admit(
     session: &Session,
     connection: &Connection,
     ctx: &mut Context,
-) -> Result<Option<Answer>, Refused> {
+) -> Result<Decision, Refused> {
     let header = session.req_header();
     let client = ctx.client.ok_or_else(|| refused(500, "the request has no client"))?;
     // HTTP/1 heads were inspected before they came here; HTTP/2 ones come straight.
@@ -119,7 +128,7 @@ fn admit(
     let target = match Target::parse(header.raw_path()).map_err(|reason| refused(400, reason.to_string()))? {
         Target::Resource(target) => target,
         // A question for the server as a whole (RFC 9110 §9.3.7): that it answers is the answer.
-        Target::Server if header.method == http::Method::OPTIONS => return Ok(Some(Answer::empty(204))),
+        Target::Server if header.method == http::Method::OPTIONS => return Ok(Decision::Answer(Answer::empty(204))),
         Target::Server => return Err(refused(400, "only OPTIONS may ask for the server as a whole")),
     };
     if misdirected(shared, session, connection, &host) {
@@ -142,7 +151,7 @@ fn admit(
     }
     ctx.admission = match filters::admit(&route.chain, &view, &target.raw, ctx.record.started) {
         Ok(admission) => admission,
-        Err((filter, verdict)) => return judged(filter, verdict, &mut ctx.record).map(Some),
+        Err((filter, verdict)) => return judged(filter, verdict, &mut ctx.record).map(Decision::Answer),
     };
     if route.needs.view {
         ctx.view = Some(KeptView::of(&view));
@@ -187,12 +196,12 @@ fn on_its_terms(
     view: &RequestView<'_>,
     raw: &str,
     record: &mut RequestRecord,
-) -> Option<Result<Option<Answer>, Refused>> {
+) -> Option<Result<Decision, Refused>> {
     let reason = route.terms.judge(agreement(connection)).err()?;
     match filters::run(&route.chain.checks, view, raw) {
         Some((filter, Verdict::Redirect { status, location })) if reason == Unmet::Plain => {
             record.ended = Ended::Refused(filter);
-            Some(Ok(Some(Answer::redirect(status, location))))
+            Some(Ok(Decision::Answer(Answer::redirect(status, location))))
         }
         Some(_) | None => Some(Err(unmet(reason))),
     }
@@ -262,7 +271,7 @@ struct Arrival<'a> {
     forwarded: ForwardedField,
 }
 
-fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<Option<Answer>, Refused> {
+fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<Decision, Refused> {
     match &route.action {
         Action::Forward(forward) => {
             if let (Some(max), Some(length)) = (route.chain.max_body, content_length(arrival.header))
@@ -273,12 +282,18 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<O
             }
             let forwarding = plan(route, forward, arrival).map_err(|reason| refused(400, reason.to_string()))?;
             ctx.forwarding = Some(Box::new(forwarding));
-            Ok(None)
+            Ok(Decision::Forward)
         }
-        Action::Redirect(redirect) => redirect_answer(route, redirect, arrival).map(Some),
+        Action::Redirect(redirect) => redirect_answer(route, redirect, arrival).map(Decision::Answer),
         Action::Respond(respond) => {
-            Ok(Some(Answer { status: respond.status, headers: respond.headers.clone(), body: respond.body.clone() }))
+            let Respond { status, headers, body } = respond;
+            Ok(Decision::Answer(Answer { status: *status, headers: headers.clone(), body: body.clone() }))
         }
+        Action::Files(folder) => Ok(Decision::Serve(Wanted {
+            folder: folder.clone(),
+            path: arrival.view.path.into(),
+            query: arrival.view.query.map(Into::into),
+        })),
     }
 }
 

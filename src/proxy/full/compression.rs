@@ -14,6 +14,8 @@ use crate::telemetry::record::Protocol;
 
 /// The upstream's head is edited; where its body will be compressed, the stage for it is set.
 pub fn begin(session: &Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+    // Of an attempt that failed, there may be one.
+    ctx.compression = None;
     let length = length(response);
     let Some(coding) = negotiate(session, response, ctx) else { return Ok(()) };
     if session.req_header().method == Method::HEAD {
@@ -32,7 +34,8 @@ fn length(response: &ResponseHeader) -> Option<u64> {
     response.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn negotiate(session: &Session, response: &mut ResponseHeader, ctx: &Context) -> Option<Coding> {
+/// Edits the head for what will be done to the body: a coding, or nothing.
+pub fn negotiate(session: &Session, response: &mut ResponseHeader, ctx: &Context) -> Option<Coding> {
     let compress = ctx.route.as_ref()?.chain.compress.as_ref()?;
     let framing = match ctx.record.protocol {
         Protocol::Http10 => Framing::NeedsLength,
@@ -71,6 +74,6 @@ pub fn whole(session: &Session, head: &mut ResponseHeader, body: Bytes, ctx: &Co
     Ok(out)
 }
 
-fn failed(error: filters::EncodingFailed) -> Box<Error> {
+pub fn failed(error: filters::EncodingFailed) -> Box<Error> {
     Error::explain(ErrorType::InternalError, error.to_string())
 }

@@ -100,7 +100,9 @@ impl Forwarding {
     pub fn forward(&self) -> &Forward {
         match &self.route.action {
             Action::Forward(forward) => forward,
-            Action::Redirect(_) | Action::Respond(_) => unreachable!("only a forwarding route makes a Forwarding"),
+            Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => {
+                unreachable!("only a forwarding route makes a Forwarding")
+            }
         }
     }
 }

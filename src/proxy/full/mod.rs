@@ -17,6 +17,7 @@ mod context;
 mod delay;
 mod departure;
 mod failure;
+mod files;
 mod forward;
 mod pooled;
 mod reply;
@@ -38,6 +39,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use super::Shared;
 use super::filters::Place;
 pub use affinity::Affinity;
+use arrive::Decision;
 use context::Context;
 use pooled::Connected;
 
@@ -67,9 +69,13 @@ impl ProxyHttp for FullLane {
         delay::wait(session, ctx).await?;
         let decision = sign_in::ask(&self.shared, session, ctx, decision).await;
         match decision {
-            None => Ok(false),
-            Some(answer) => {
+            Decision::Forward => Ok(false),
+            Decision::Answer(answer) => {
                 reply::answer(session, ctx, answer).await?;
+                Ok(true)
+            }
+            Decision::Serve(wanted) => {
+                files::answer(session, ctx, wanted).await?;
                 Ok(true)
             }
         }

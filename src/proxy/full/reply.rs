@@ -88,7 +88,7 @@ fn converse(session: &mut Session, ctx: &Context) {
     }
 }
 
-fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
+pub fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
     let Some(route) = &ctx.route else { return };
     if let Some(cors) = &route.chain.cors {
         filters::permit(cors, response, &session.req_header().headers);
@@ -148,7 +148,7 @@ pub async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) ->
 }
 
 /// A small body that nobody wants is read, so that the connection can be used again; a larger one ends it.
-async fn read_past_body(session: &mut Session) {
+pub async fn read_past_body(session: &mut Session) {
     const SMALL: u64 = 64 << 10;
     let headers = &session.req_header().headers;
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -1,19 +1,18 @@
 //! A request that is let pass may have to say who it is from: that takes as long as a password is dear.
 //!
 //! ```text
-//! decision (forward, or an answer) ──basic-auth──► the same decision, and the user · 401
+//! decision (forward, answer, serve) ──basic-auth──► the same decision, and the user · 401
 //! ```
 
 use pingora_proxy::Session;
 
-use super::arrive;
+use super::arrive::{self, Decision};
 use super::context::Context;
 use crate::proxy::Shared;
-use crate::proxy::answer::Answer;
 use crate::proxy::filters;
 
 /// What was decided stands for whoever is known; nobody else learns what it was.
-pub async fn ask(shared: &Shared, session: &Session, ctx: &mut Context, decision: Option<Answer>) -> Option<Answer> {
+pub async fn ask(shared: &Shared, session: &Session, ctx: &mut Context, decision: Decision) -> Decision {
     let Some(auth) = ctx.admission.auth.take() else { return decision };
     match filters::sign_in(&auth, &shared.passwords, &session.req_header().headers).await {
         Ok(user) => {
@@ -23,7 +22,7 @@ pub async fn ask(shared: &Shared, session: &Session, ctx: &mut Context, decision
         Err((filter, verdict)) => {
             // It goes to no upstream, and none counts it.
             ctx.forwarding = None;
-            Some(arrive::answer_of(filter, verdict, session, ctx))
+            Decision::Answer(arrive::answer_of(filter, verdict, session, ctx))
         }
     }
 }

@@ -227,7 +227,7 @@ pub const ON_DEMAND: &str = "on-demand";
 fn key_of(route: &Route) -> (RouteName, Option<UpstreamName>) {
     let upstream = match &route.action {
         Action::Forward(forward) => Some(forward.upstream.clone()),
-        Action::Redirect(_) | Action::Respond(_) => None,
+        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => None,
     };
     (route.name.clone(), upstream)
 }

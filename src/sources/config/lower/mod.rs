@@ -16,6 +16,7 @@ mod certificate;
 mod client_auth;
 mod compress;
 mod cors;
+mod files;
 mod filter;
 mod headers;
 mod health;

@@ -358,6 +358,7 @@ fn the_other_actions_arrive() {
         "example.org~^/user/(.*)$",
         "example.org=/status",
         "example.org=/compressed",
+        "example.org/static",
     ];
     assert_eq!(names, expected);
 }
@@ -478,6 +479,42 @@ fn compress_arrives() {
     let FilterKind::Compress(compress) = model(text).hosts.remove(0).filters.remove(0).kind else { panic!() };
     assert_eq!((compress.gzip, compress.brotli, compress.zstd), (Some(5), Some(4), Some(3)));
     assert_eq!((compress.types.len(), compress.min_size), (defaults::COMPRESSED_TYPES.len(), ByteSize::kib(1)));
+}
+
+#[test]
+fn files_arrive() {
+    assert_eq!(
+        shown(&model(FULL).hosts[0].routes[6].action),
+        json!({ "files": {
+            "root": "/etc/weir/www",
+            "index": ["default.html", "index.htm"],
+            "fallback": "app/index.html",
+            "precompressed": ["brotli", "gzip"],
+            "prefix": "strip",
+            "hidden_files": "serve",
+            "types": [["wgsl", "text/wgsl; charset=utf-8"]],
+        } })
+    );
+    let files = |keys: &str| {
+        let text = format!(
+            "listeners: {{ http: {{ address: ':80' }} }}\n\
+             hosts: [{{ names: ['*'], routes: [{{ path: /, files: {{ root: /srv{keys} }} }}] }}]\n"
+        );
+        let Action::Files(files) = model(&text).hosts.remove(0).routes.remove(0).action else { panic!() };
+        files
+    };
+    let written = Files {
+        root: "/srv".into(),
+        index: vec!["index.html".into()],
+        fallback: None,
+        precompressed: Vec::new(),
+        prefix: RoutePrefix::Keep,
+        hidden_files: HiddenFiles::Deny,
+        types: Vec::new(),
+    };
+    assert_eq!(files(""), written);
+    assert_eq!(files(", precompressed: false, strip-prefix: false, hidden-files: deny, index: index.html"), written);
+    assert_eq!(files(", precompressed: true").precompressed, Coding::BY_PREFERENCE);
 }
 
 #[test]
