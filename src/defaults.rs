@@ -268,20 +268,21 @@ pub const HIDDEN_FILES: HiddenFiles = HiddenFiles::Deny;
 /// A path reads as it stands on the disk.
 pub const ROUTE_PREFIX: RoutePrefix = RoutePrefix::Keep;
 
-/// Half-way: nginx's 1 leaves a page a quarter larger, 9 makes it a hundredth smaller for three times the time.
+/// What zlib-ng makes of it is as small as nginx's 5, in 0.6 of the time. 1 leaves a page a third larger; 9 makes it a hundredth
+/// smaller for twice the time.
 pub const GZIP_LEVEL: u8 = 5;
 
-/// From 5 on the time doubles with each level.
+/// 5 makes a page 7 % smaller for half as much time again, 9 hardly smaller for ten times as much.
 pub const BROTLI_LEVEL: u8 = 4;
 
 /// From here on levels are for what is compressed once and served often.
-pub const BROTLI_LEVEL_FOR_FILES: u8 = 10;
+pub const BROTLI_LEVEL_FOR_FILES: u8 = 8;
 
 /// zstd's own.
 pub const ZSTD_LEVEL: u8 = 3;
 
 /// As brotli's.
-pub const ZSTD_LEVEL_FOR_FILES: u8 = 16;
+pub const ZSTD_LEVEL_FOR_FILES: u8 = 13;
 
 /// Text, and what is text in disguise. What is compressed in itself (images, video, archives, WOFF) only costs time.
 pub const COMPRESSED_TYPES: [&str; 18] = [

@@ -4,7 +4,7 @@ mod support;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use support::{Connection, H2Client, Response, Weir, decoded, eventually, request, weir_command};
 use tempfile::TempDir;
@@ -373,8 +373,37 @@ fn a_file_that_changes_under_way_does_not_pass_for_whole() {
     std::fs::File::options().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
     let rest = client.read_to_end();
     assert!(rest.len() < 256 << 20, "{} bytes came", rest.len());
-    eventually("it is logged as broken off", || weir.log().contains("/shrinks.bin").then_some(()));
+    eventually("it is logged as broken off", || weir.log().contains("\"ended\":\"file-failed\"").then_some(()));
     assert_answers(&weir, &[("/none", 404, "")]);
+}
+
+#[test]
+fn who_leaves_in_the_middle_of_a_file_is_known_to_have_left() {
+    let site = Site::new(&[("a.txt", b"a")]);
+    std::fs::File::create(site.root().join("large.bin")).unwrap().set_len(256 << 20).unwrap();
+    let weir = site.served("");
+    let mut client = weir.connect();
+    client.write("GET /large.bin HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    client.read_some(1000);
+    drop(client);
+    eventually("it is logged so", || weir.log().contains("\"ended\":\"client-closed\"").then_some(()));
+    assert_answers(&weir, &[("/a.txt", 200, "a")]);
+}
+
+#[test]
+fn times_that_no_date_can_tell_are_no_misfortune() {
+    let site = Site::new(&[("old", b"old"), ("late", b"late")]);
+    let touch = |name: &str, time: SystemTime| {
+        let file = std::fs::File::options().write(true).open(site.root().join(name)).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    touch("old", UNIX_EPOCH - Duration::from_secs(1000));
+    touch("late", UNIX_EPOCH + Duration::from_secs(300_000_000_000));
+    let weir = site.served("");
+    assert_answers(&weir, &[("/old", 200, "old"), ("/late", 200, "late")]);
+    assert_eq!(weir.get("/old").header("last-modified"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
+    let known = weir.request("GET", "/old").header("If-Modified-Since", "Thu, 01 Jan 1970 00:00:00 GMT").send();
+    assert_eq!(known.status, 304);
 }
 
 #[test]

@@ -43,8 +43,8 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// Of codings that a client likes alike the first is taken: at the default levels zstd costs half of brotli's time for the
-    /// same size, and brotli makes a page a tenth smaller than gzip.
+    /// Of codings that a client likes alike the first is taken: at the default levels zstd takes a third of gzip's time and a sixth of
+    /// brotli's for about the same size. Brotli comes before gzip for whoever turns it up: from 5 on it is the smallest.
     pub const BY_PREFERENCE: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
 
     /// As in `Accept-Encoding` and `Content-Encoding`.

@@ -167,6 +167,8 @@ pub enum Ended {
     UpstreamProtocol,
     /// The time for the whole request passed.
     RequestTimeout,
+    /// A file could not be read, or not to the end that had been promised.
+    FileFailed,
 }
 
 impl Ended {
@@ -187,6 +189,7 @@ impl Ended {
             Ended::UpstreamTimeout => "upstream-timeout",
             Ended::UpstreamProtocol => "upstream-protocol",
             Ended::RequestTimeout => "request-timeout",
+            Ended::FileFailed => "file-failed",
         }
     }
 
@@ -206,7 +209,8 @@ impl Ended {
             | Ended::UpstreamReset
             | Ended::UpstreamTimeout
             | Ended::UpstreamProtocol
-            | Ended::RequestTimeout => None,
+            | Ended::RequestTimeout
+            | Ended::FileFailed => None,
         }
     }
 }

@@ -7,5 +7,5 @@
 mod precondition;
 mod range;
 
-pub use precondition::{Preconditions, Standing};
+pub use precondition::{Preconditions, Standing, expressible};
 pub use range::{Part, range};

@@ -4,7 +4,7 @@
 //! If-Match, else If-Unmodified-Since ──► 412      If-None-Match, else If-Modified-Since ──► 304
 //! ```
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -38,7 +38,7 @@ impl Preconditions {
 
     /// In the order of RFC 9110 §13.2.2. `etag` is strong.
     pub fn judge(&self, etag: &HeaderValue, modified: SystemTime) -> Standing {
-        let modified = whole_seconds(modified);
+        let modified = expressible(modified);
         let fails = match (&self.if_match, self.if_unmodified_since) {
             (Some(list), _) => !names(list, etag, Comparison::Strong),
             (None, Some(date)) => modified > date,
@@ -73,10 +73,11 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }
 
-/// Dates of HTTP have no finer ones.
-pub fn whole_seconds(time: SystemTime) -> SystemTime {
+/// As a date of HTTP can say it: whole seconds, from 1970 to 9999. Disks may hold others.
+pub fn expressible(time: SystemTime) -> SystemTime {
+    const LAST: u64 = 253_402_300_799;
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    UNIX_EPOCH + std::time::Duration::from_secs(since.as_secs())
+    UNIX_EPOCH + Duration::from_secs(since.as_secs().min(LAST))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -113,8 +114,6 @@ fn names(list: &HeaderValue, etag: &HeaderValue, comparison: Comparison) -> bool
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const CHANGED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue};
 
-use super::precondition::whole_seconds;
+use super::precondition::expressible;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -46,7 +46,7 @@ fn is_same(condition: &HeaderValue, etag: &HeaderValue, modified: SystemTime) ->
         return condition == etag;
     }
     let date = condition.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok());
-    date == Some(whole_seconds(modified))
+    date == Some(expressible(modified))
 }
 
 /// What is no range is refused, as in nginx: who asks for a part has no use for the whole.

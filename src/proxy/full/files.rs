@@ -24,10 +24,11 @@ use super::{compression, reply};
 use crate::files::{Content, Folder, Found, FoundFile};
 use crate::model::Coding;
 use crate::proxy::answer::{self, Answer};
-use crate::proxy::files::{Part, Preconditions, Standing, range};
+use crate::proxy::files::{Part, Preconditions, Standing, expressible, range};
 use crate::proxy::filters::{self, Compression, Place};
 use crate::snapshot::accept_encoding::AcceptEncoding;
 use crate::snapshot::path;
+use crate::telemetry::record::Ended;
 
 /// What a request wants of a folder.
 pub struct Wanted {
@@ -37,8 +38,9 @@ pub struct Wanted {
     pub query: Option<Box<str>>,
 }
 
-/// Of a body: large enough that the way to the blocking thread and back costs little beside it.
-const PIECE: u64 = 128 << 10;
+/// Of a body: large enough that the way to the blocking thread and back costs little beside it, small enough for thousands of clients
+/// that read slowly.
+const PIECE: u64 = 64 << 10;
 
 pub async fn answer(session: &mut Session, ctx: &mut Context, wanted: Wanted) -> Result<()> {
     if !matches!(session.req_header().method, Method::GET | Method::HEAD) {
@@ -53,6 +55,7 @@ pub async fn answer(session: &mut Session, ctx: &mut Context, wanted: Wanted) ->
         Ok((Found::Unreadable, _)) => error_page(session, ctx, 403, "this file is not for everybody"),
         Err(error) => {
             tracing::warn!(route = route_name(ctx), path = &*wanted.path, %error, "a file cannot be read");
+            ctx.record.ended = Ended::FileFailed;
             error_page(session, ctx, 500, "the file could not be read")
         }
     };
@@ -166,7 +169,7 @@ fn head_of(file: &FoundFile) -> Result<ResponseHeader> {
         head.insert_header(CONTENT_TYPE, media_type.clone())?;
     }
     head.insert_header(CONTENT_LENGTH, file.content.length)?;
-    head.insert_header(LAST_MODIFIED, httpdate::fmt_http_date(file.modified))?;
+    head.insert_header(LAST_MODIFIED, httpdate::fmt_http_date(expressible(file.modified)))?;
     head.insert_header(ETAG, file.etag.clone())?;
     head.insert_header(ACCEPT_RANGES, HeaderValue::from_static("bytes"))?;
     if let Some(coding) = file.coding {
@@ -198,7 +201,13 @@ async fn finish(session: &mut Session, ctx: &mut Context, mut head: ResponseHead
     }
     session.write_response_header(Box::new(head), body.is_none()).await?;
     match body {
-        Some(body) => pour(session, body).await,
+        Some(body) => {
+            let poured = pour(session, body).await;
+            if poured.as_ref().is_err_and(|error| *error.etype() == ErrorType::FileReadError) {
+                ctx.record.ended = Ended::FileFailed;
+            }
+            poured
+        }
         None => Ok(()),
     }
 }

@@ -39,7 +39,7 @@ fn level<S: Scalar<Value = Option<u8>>>(
         cx.warning(
             at.value(),
             message,
-            format!("write {default}, or compress files once and let them be found beside the plain ones"),
+            format!("write {default}, or compress files once and serve them with \"precompressed\""),
         );
     }
     level
