@@ -199,7 +199,7 @@ async fn finish(session: &mut Session, ctx: &mut Context, mut head: ResponseHead
         // HTTP/2 sessions take the field out again.
         head.insert_header(TRANSFER_ENCODING, "chunked")?;
     }
-    session.write_response_header(Box::new(head), body.is_none()).await?;
+    session.write_response_header(Box::new(head), body.is_none()).await.map_err(|error| error.into_down())?;
     match body {
         Some(body) => {
             let poured = pour(session, body).await;
@@ -228,7 +228,7 @@ async fn pour(session: &mut Session, body: Body) -> Result<()> {
             Some(compression) => compression.push(&piece, place).map_err(compression::failed)?,
             None => piece,
         };
-        session.write_response_body(Some(out), place == Place::End).await?;
+        session.write_response_body(Some(out), place == Place::End).await.map_err(|error| error.into_down())?;
         next = match reading {
             Some(reading) => reading.await.map_err(unreadable)?.map_err(unreadable)?,
             None => Bytes::new(),
