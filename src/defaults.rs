@@ -11,10 +11,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, Burst, ByteSize, ChallengeType, ClientAuthMode, Credentials, Delay, Expires, ForwardCertificate,
-    ForwardCredentials, ForwardedField, HiddenFiles, Http2, KeyType, LbPolicy, LimitKey, LimitMode, OcspStapling,
-    Percent, Rate, RedirectStatus, RetryOn, RoutePrefix, SameSite, StatusRange, TlsVersion, TsigAlgorithm,
-    UpstreamCaching, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    AccessLogFormat, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode, ClientCaching, Credentials, Delay,
+    Expires, ForwardCertificate, ForwardCredentials, ForwardedField, HiddenFiles, Http2, KeyType, LbPolicy, LimitKey,
+    LimitMode, OcspStapling, Percent, Rate, RedirectStatus, RetryOn, RoutePrefix, SameSite, StatusFields, StatusRange,
+    TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamLifetimes, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -355,3 +355,35 @@ pub const LIMIT_STATUS: u16 = 429;
 
 /// A limit that is written is meant.
 pub const LIMIT_MODE: LimitMode = LimitMode::Enforce;
+
+// The cache.
+
+/// What a filter means that names no store.
+pub const CACHE_STORE: &str = "default";
+
+/// Enough for the small answers of an API, and nothing on a machine that runs a proxy.
+pub const CACHE_MEMORY: ByteSize = ByteSize(64 << 20);
+
+/// nginx's `$scheme$proxy_host$request_uri`, and the host besides: upstreams serve several.
+pub const CACHE_KEY: [CacheKeyPart; 3] = [CacheKeyPart::Scheme, CacheKeyPart::Host, CacheKeyPart::Target];
+
+/// The upstream knows its answers.
+pub const UPSTREAM_LIFETIMES: UpstreamLifetimes = UpstreamLifetimes::Follow;
+
+/// A day bridges a night's outage; nginx has no such bound but its `inactive`.
+pub const CACHE_STALE_FOR: Duration = Duration::from_secs(86_400);
+
+/// nginx's `proxy_cache_lock_timeout`; it is off there unless asked for, and thundering herds are what a cache is against.
+pub const CACHE_LOCK: Duration = Duration::from_secs(5);
+
+/// nginx's `proxy_cache_min_uses`.
+pub const CACHE_MIN_USES: NonZeroU32 = NonZeroU32::MIN;
+
+/// A quarter of the default memory, which is the most that it gives to one.
+pub const CACHE_MAX_OBJECT: ByteSize = ByteSize(16 << 20);
+
+/// As nginx: a reload key is no reason to make the upstream work.
+pub const CLIENT_CACHING: ClientCaching = ClientCaching::Ignore;
+
+/// Who runs a cache wants to see it work.
+pub const CACHE_STATUS_FIELDS: StatusFields = StatusFields::Send;

@@ -372,6 +372,28 @@ fn what_weir_says_itself_is_compressed_with_its_length() {
 }
 
 #[test]
+fn what_the_cache_keeps_is_compressed_for_each_client_anew() {
+    let origin = origin(|_| "Content-Type: text/plain\nETag: \"s\"\nCache-Control: max-age=60");
+    let weir = Weir::start(&file(&origin, "cache: {}, compress"));
+    for (accepted, expected) in
+        [("gzip", Some("gzip")), ("", None), ("br", Some("br")), ("zstd", Some("zstd")), ("gzip", Some("gzip"))]
+    {
+        for target in ["/x/5000", "/x/900000"] {
+            let answer = ask(&weir, target, accepted);
+            let size = target.rsplit('/').next().and_then(|size| size.parse().ok()).expect("a size");
+            assert_eq!(coding(&answer, size).as_deref(), expected, "{target} {accepted}");
+            assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{target} {accepted}");
+            let etag = answer.header("etag").expect("a validator").to_owned();
+            assert_eq!(etag, if expected.is_some() { "W/\"s\"" } else { "\"s\"" }, "{target} {accepted}");
+            let known = weir.request("GET", target).header("Accept-Encoding", accepted).header("If-None-Match", &etag);
+            let known = known.send();
+            assert_eq!((known.status, known.header("etag")), (304, Some(&*etag)), "{target} {accepted}");
+        }
+    }
+    assert_eq!(origin.request_count(), 2);
+}
+
+#[test]
 fn websockets_pass_through() {
     let origin = WebSocketOrigin::start();
     let yaml =

@@ -19,6 +19,8 @@ const DOORS: &[(&str, &[&str])] = &[
     // What is said with, and what is said in: no room that works.
     ("model", &["diagnostics"]),
     ("defaults", &["model"]),
+    // What is kept of answers, and their files. It knows no rule.
+    ("cache", &["model"]),
     // A door to the outside each. Nobody but `app` and `cli` may know of files.
     ("sources", &["defaults", "diagnostics", "model"]),
     ("tls", &["diagnostics", "model", "timestamp"]),
@@ -29,18 +31,18 @@ const DOORS: &[(&str, &[&str])] = &[
     // `tls`: whose certificates are asked about, and where the answers go.
     ("ocsp", &["http_client", "tls"]),
     // `tls`: what a handshake agreed on is logged. `snapshot`: endpoints' statuses are shown as metrics.
-    ("telemetry", &["model", "snapshot", "timestamp", "tls"]),
+    ("telemetry", &["cache", "model", "snapshot", "timestamp", "tls"]),
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
-    ("snapshot", &["diagnostics", "files", "model", "passwords", "telemetry", "tls"]),
+    ("snapshot", &["cache", "diagnostics", "files", "model", "passwords", "telemetry", "tls"]),
     // `telemetry`, `tls`: handed through into the snapshot.
-    ("compile", &["diagnostics", "files", "model", "passwords", "snapshot", "telemetry", "tls"]),
+    ("compile", &["cache", "diagnostics", "files", "model", "passwords", "snapshot", "telemetry", "tls"]),
     ("http_client", &["tls"]),
     // `tls`: what is ordered is shown there. It knows no file of Weir's: its storage is the authority's business.
     ("acme", &["diagnostics", "http_client", "model", "timestamp", "tls"]),
     ("discovery", &["snapshot"]),
     ("health", &["model", "snapshot"]),
     // Serves what it is given: it knows no file but those that `files` opens, no control plane and nobody who looks at it.
-    ("proxy", &["files", "model", "passwords", "snapshot", "telemetry", "tls"]),
+    ("proxy", &["cache", "files", "model", "passwords", "snapshot", "telemetry", "tls"]),
     // `proxy`: the very checks and keys that serve.
     ("explain", &["diagnostics", "files", "model", "proxy", "snapshot"]),
     // Sees the program through its own trait `Inspect`, which `app` implements.
@@ -51,6 +53,7 @@ const DOORS: &[(&str, &[&str])] = &[
         &[
             "acme",
             "admin",
+            "cache",
             "compile",
             "diagnostics",
             "discovery",

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::query::{ExplainQuery, Parameters};
 use super::redact::redact;
 use super::{Inspect, Operation, Readiness};
-use crate::model::RevocationReason;
+use crate::model::{Purge, RevocationReason};
 
 pub(super) struct Answer {
     pub status: StatusCode,
@@ -28,7 +28,7 @@ struct Endpoint {
     answer: fn(&dyn Inspect, &str) -> Answer,
 }
 
-const ENDPOINTS: [Endpoint; 8] = [
+const ENDPOINTS: [Endpoint; 9] = [
     Endpoint {
         path: "/healthz",
         shows: "200 while the process runs",
@@ -57,6 +57,11 @@ const ENDPOINTS: [Endpoint; 8] = [
         answer: |inspect, _| Answer::json(StatusCode::OK, &inspect.certificates()),
     },
     Endpoint {
+        path: "/cache",
+        shows: "stores of answers, how full they are, what they evicted and what their disks refused",
+        answer: |inspect, _| Answer::json(StatusCode::OK, &inspect.caches()),
+    },
+    Endpoint {
         path: "/explain",
         shows: "where a request would go and why: ?method=&url=&from=&header=",
         answer: explain,
@@ -70,7 +75,7 @@ struct OperationAt {
     read: fn(&Parameters) -> Result<Operation, String>,
 }
 
-const OPERATIONS: [OperationAt; 2] = [
+const OPERATIONS: [OperationAt; 3] = [
     OperationAt {
         path: "/certificates/renew",
         does: "begins to order a certificate anew: ?name=",
@@ -85,7 +90,32 @@ const OPERATIONS: [OperationAt; 2] = [
             Ok(Operation::RevokeCertificate { name: asked.needed("name")?, reason })
         },
     },
+    OperationAt {
+        path: "/cache/purge",
+        does: "takes answers out of the cache: ?url=, ?prefix= (both as a.test/path), ?tag= or ?all=true, and &store=",
+        read: |asked| Ok(Operation::PurgeCache { store: asked.get("store").map(str::to_owned), purge: purge(asked)? }),
+    },
 ];
+
+fn purge(asked: &Parameters) -> Result<Purge, String> {
+    let given = ["url", "prefix", "tag", "all"].map(|name| asked.get(name).filter(|value| !value.is_empty()));
+    match given {
+        [Some(url), None, None, None] => Ok(Purge::Url(without_scheme(url))),
+        [None, Some(prefix), None, None] => Ok(Purge::Prefix(without_scheme(prefix))),
+        [None, None, Some(tag), None] => Ok(Purge::Tag(tag.into())),
+        [None, None, None, Some("true")] => Ok(Purge::Everything),
+        _ => Err("write one of ?url=a.test/path, ?prefix=a.test/path, ?tag=… and ?all=true".into()),
+    }
+}
+
+/// As URLs are kept: whatever the scheme; the host in lowercase, and at least a slash after it.
+fn without_scheme(url: &str) -> String {
+    let url = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or(url);
+    match url.find('/') {
+        Some(at) => format!("{}{}", url[..at].to_ascii_lowercase(), &url[at..]),
+        None => format!("{}/", url.to_ascii_lowercase()),
+    }
+}
 
 /// What was asked, and by whom.
 pub(super) struct Asked<'a> {

@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::diagnostics::Diagnostics;
-use crate::model::{Model, RevocationReason};
+use crate::model::{Model, Purge, RevocationReason};
 use crate::timestamp;
 
 /// What the running program shows of itself. Called on the control plane; must not block for long.
@@ -44,6 +44,9 @@ pub trait Inspect: Send + Sync + 'static {
     fn upstreams(&self) -> Value;
 
     fn certificates(&self) -> Value;
+
+    /// What is kept of answers, by store.
+    fn caches(&self) -> Value;
 
     /// Where a request would go and why; the error says what is wrong with the question.
     fn explain(&self, query: &ExplainQuery) -> Result<Value, String>;
@@ -65,6 +68,11 @@ pub enum Operation {
     RevokeCertificate {
         name: String,
         reason: RevocationReason,
+    },
+    /// Takes answers out of a cache before their time. None: of every store.
+    PurgeCache {
+        store: Option<String>,
+        purge: Purge,
     },
 }
 

@@ -46,6 +46,10 @@ impl Inspect for App {
         json!([{ "names": ["a.test"] }])
     }
 
+    fn caches(&self) -> Value {
+        json!([{ "store": "default", "memory_bytes": 7 }])
+    }
+
     fn explain(&self, query: &ExplainQuery) -> Result<Value, String> {
         match query.url.starts_with("https://") {
             true => Ok(json!({ "method": query.method, "url": query.url, "headers": query.headers })),
@@ -61,6 +65,7 @@ impl Inspect for App {
         match operation {
             Operation::RenewCertificate { name } if name == "a.test" => Ok(format!("renewing {name}")),
             Operation::RenewCertificate { name } => Err(format!("there is no {name}")),
+            Operation::PurgeCache { store, purge } => Ok(format!("purged {purge:?} of {store:?}")),
             Operation::RevokeCertificate { name, reason } => Ok(format!("revoked {name}: {reason:?}")),
         }
     }
@@ -97,6 +102,7 @@ fn model() -> Model {
             routes: Vec::new(),
         }],
         upstreams: Vec::new(),
+        cache_stores: Vec::new(),
     }
 }
 
@@ -186,6 +192,14 @@ async fn operations_want_a_post_and_their_parameters() {
     let post = |target: &'static str| ask(server.address(), "POST", target);
     for (target, expected) in [
         ("/certificates/renew?name=a.test", "202 Accepted|renewing a.test\n"),
+        ("/cache/purge?url=https://A.test/x%3Fy", "202 Accepted|purged Url(\"a.test/x?y\") of None\n"),
+        ("/cache/purge?prefix=a.test&store=s", "202 Accepted|purged Prefix(\"a.test/\") of Some(\"s\")\n"),
+        ("/cache/purge?tag=t", "202 Accepted|purged Tag(\"t\") of None\n"),
+        ("/cache/purge?all=true", "202 Accepted|purged Everything of None\n"),
+        (
+            "/cache/purge?all=yes",
+            "400 Bad Request|write one of ?url=a.test/path, ?prefix=a.test/path, ?tag=… and ?all=true\n",
+        ),
         ("/certificates/renew?name=b.test", "409 Conflict|there is no b.test\n"),
         ("/certificates/renew", "400 Bad Request|the parameter \"name\" is missing; write ?name=…\n"),
         ("/certificates/revoke?name=a.test&reason=key-compromise", "202 Accepted|revoked a.test: KeyCompromise\n"),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::acme;
+use crate::cache::Stores;
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::files;
@@ -105,7 +106,12 @@ impl Candidate {
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
-    pub fn compile(&self, previous: Option<&Snapshot>, metrics: &Metrics) -> Result<Snapshot, Diagnostics> {
+    pub fn compile(
+        &self,
+        previous: Option<&Snapshot>,
+        metrics: &Metrics,
+        stores: &Stores,
+    ) -> Result<Snapshot, Diagnostics> {
         let Some(model) = self.understood.as_ref().filter(|_| !self.diagnostics.has_errors()) else {
             return Err(self.diagnostics.clone());
         };
@@ -114,6 +120,7 @@ impl Candidate {
             upstream_tls: &self.upstream_tls,
             client_roots: &self.client_roots,
             users: &self.users,
+            stores,
             metrics,
             now: Instant::now(),
         };
@@ -153,7 +160,7 @@ impl Candidate {
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.
     pub fn compile_alone(&self) -> Result<Snapshot, Diagnostics> {
-        self.compile(None, &Metrics::new(SystemTime::now()))
+        self.compile(None, &Metrics::new(SystemTime::now()), &Stores::default())
     }
 }
 

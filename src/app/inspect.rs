@@ -78,6 +78,13 @@ impl Inspect for Inspector {
         json!(listed)
     }
 
+    fn caches(&self) -> Value {
+        let stores = self.app().stores.all();
+        let listed: Vec<Value> =
+            stores.iter().map(|store| merged(json!({ "store": store.name() }), json!(store.standing()))).collect();
+        json!(listed)
+    }
+
     fn explain(&self, query: &ExplainQuery) -> Result<Value, String> {
         let question = Question {
             method: query.method.clone(),
@@ -91,7 +98,8 @@ impl Inspect for Inspector {
 
     fn metrics(&self) -> String {
         let app = self.app();
-        app.metrics.render(&app.upstream_statuses())
+        let stores: Vec<_> = app.stores.all().iter().map(|store| (store.name().clone(), store.standing())).collect();
+        app.metrics.render(&app.upstream_statuses(), &stores)
     }
 
     async fn operate(&self, operation: Operation) -> Result<String, String> {
@@ -100,6 +108,18 @@ impl Inspect for Inspector {
             Operation::RenewCertificate { name } => {
                 app.acme.renew(&name).await?;
                 Ok(format!("the certificate \"{name}\" is being ordered"))
+            }
+            Operation::PurgeCache { store, purge } => {
+                let stores = app.stores.all();
+                let is_asked = |name: &str| store.as_deref().is_none_or(|asked| asked == name);
+                let asked: Vec<_> = stores.into_iter().filter(|store| is_asked(&store.name().0)).collect();
+                if asked.is_empty() {
+                    return Err(format!("there is no cache store \"{}\"", store.unwrap_or_default()));
+                }
+                let purge = move || asked.iter().map(|store| store.purge(&purge)).sum::<u64>();
+                let purged = tokio::task::spawn_blocking(purge).await.map_err(|error| error.to_string())?;
+                tracing::info!(objects = purged, "purged from the cache");
+                Ok(format!("purged {purged}"))
             }
             Operation::RevokeCertificate { name, reason } => {
                 let revoked = name.clone();

@@ -26,6 +26,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::acme::{self, Acme};
 use crate::admin::{AdminServer, ReloadStatus};
+use crate::cache::Stores;
 use crate::discovery::Discovery;
 use crate::health::{HealthChecks, Prober};
 use crate::model::{ListenerName, Model, Threads};
@@ -92,6 +93,8 @@ struct App {
     program: PathBuf,
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
+    /// Where answers are kept.
+    stores: Stores,
     acme: Acme,
     /// One change at a time.
     parts: Mutex<Parts>,
@@ -136,8 +139,9 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let watch = Watch::start(vec![options.file.clone()]).context("cannot watch the configuration")?;
     let candidate = Candidate::load(&options.file);
     let metrics = Arc::new(Metrics::new(SystemTime::now()));
+    let stores = Stores::default();
     let snapshot = candidate
-        .compile(None, &metrics)
+        .compile(None, &metrics, &stores)
         .map_err(|found| StartError::Refused(report::text(&found, &candidate.source)))?;
 
     let resolver = CertificateResolver::new(candidate.certificates.clone())
@@ -161,6 +165,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         program: upgrade::program(),
         shared,
         metrics,
+        stores,
         acme,
         parts: Mutex::new(Parts {
             plane,

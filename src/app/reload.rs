@@ -16,11 +16,12 @@ use super::candidate::{Candidate, InForce, cannot_listen, unbound};
 use super::inspect::Inspector;
 use super::{App, Part, Parts, StartError, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
+use crate::cache::Stores;
 use crate::compile::hosts_of;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver};
 use crate::health::{HealthChecks, Observer};
-use crate::model::{AccessLog, Listener, ListenerTls, Model, OcspStapling, VirtualHost};
+use crate::model::{AccessLog, CacheStore, DiskTier, Listener, ListenerTls, Model, OcspStapling, VirtualHost};
 use crate::ocsp::Stapler;
 use crate::proxy::Settings;
 use crate::snapshot::Snapshot;
@@ -73,6 +74,11 @@ impl App {
             return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
         self.staple(&mut parts, &snapshot.model);
+        let found = self.check_stores(&snapshot.model).await;
+        if found.has_errors() {
+            return Err(StartError::Refused(report::text(&found, &candidate.source)));
+        }
+        self.follow_stores(&snapshot.model).await;
         // Before anybody can ask.
         self.note_applied(&snapshot, candidate);
         if let Some(admin) = &snapshot.model.process.admin {
@@ -134,7 +140,7 @@ impl App {
         candidate: &Candidate,
         previous: &Arc<Snapshot>,
     ) -> Result<(), Diagnostics> {
-        let snapshot = Arc::new(candidate.compile(Some(previous), &self.metrics)?);
+        let snapshot = Arc::new(candidate.compile(Some(previous), &self.metrics, &self.stores)?);
         let watchers = self.watch_upstreams(&snapshot);
         settle(&snapshot).await;
         let beside = |found: Diagnostics| {
@@ -175,11 +181,36 @@ impl App {
             let message = cannot_listen(admin.address, &error);
             found.push(Diagnostic::error(admin.origin.clone(), "admin.address", message));
         }
+        found.extend(self.check_stores(model).await);
         if found.has_errors() {
             parts.plane.release();
             return Err(found);
         }
         Ok(access_log)
+    }
+
+    /// That answers can be kept where the model says.
+    pub(super) async fn check_stores(&self, model: &Model) -> Diagnostics {
+        let definitions = model.cache_stores.clone();
+        let check = move || {
+            let unusable = Stores::unusable(&definitions).into_iter();
+            let finding = |(store, disk, error): (&CacheStore, &DiskTier, std::io::Error)| {
+                let path = format!("cache-stores.{}.disk.path", store.name);
+                let message = format!("answers cannot be kept in {}: {error}", disk.path.display());
+                Diagnostic::error(disk.origin.clone(), path, message)
+                    .help("name a folder that Weir may make and write to; in a container, on a volume")
+            };
+            let mut found = Diagnostics::default();
+            unusable.for_each(|unusable| found.push(finding(unusable)));
+            found
+        };
+        tokio::task::spawn_blocking(check).await.unwrap_or_default()
+    }
+
+    async fn follow_stores(self: &Arc<Self>, model: &Model) {
+        let (app, definitions) = (self.clone(), model.cache_stores.clone());
+        // It ends early only where it panics: then the stores keep what they had.
+        let _ = tokio::task::spawn_blocking(move || app.stores.follow(&definitions)).await;
     }
 
     fn open_changed_access_log(&self, model: &Model, previous: &Model) -> Result<AccessLogChange, Diagnostic> {
@@ -197,7 +228,7 @@ impl App {
 
     /// From here on nothing can be refused any more; a part that cannot follow is reported and stays as it was.
     async fn apply(
-        &self,
+        self: &Arc<Self>,
         parts: &mut Parts,
         snapshot: &Arc<Snapshot>,
         previous: &Arc<Snapshot>,
@@ -222,6 +253,7 @@ impl App {
             parts.access_log = writer;
         }
         self.staple(parts, model);
+        self.follow_stores(model).await;
         if model.process.threads != previous.model.process.threads {
             tracing::warn!("`threads` is fixed while the process lives; restart to change it");
         }

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::cache::Stores;
 use crate::model::{
     CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart,
 };
 use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
+use crate::snapshot::cache::CachePolicy;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
 use crate::snapshot::compress::Compress;
@@ -30,6 +32,8 @@ pub struct Outside<'a> {
     pub metrics: &'a Metrics,
     /// Who may come in by password.
     pub users: &'a UserFiles,
+    /// Where answers are kept.
+    pub stores: &'a Stores,
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
@@ -87,6 +91,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
         FilterKind::BasicAuth(_)
+        | FilterKind::Cache(_)
         | FilterKind::CacheHeaders(_)
         | FilterKind::Compress(_)
         | FilterKind::Cors(_)
@@ -111,14 +116,15 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::RateLimit(_) => 5,
         FilterKind::BasicAuth(_) => 6,
         FilterKind::MaxBodySize(_) => 7,
-        FilterKind::CacheHeaders(_) => 8,
-        FilterKind::SecurityHeaders(_) => 9,
-        FilterKind::Headers(_) => 10,
-        FilterKind::Compress(_) => 11,
+        FilterKind::Cache(_) => 8,
+        FilterKind::CacheHeaders(_) => 9,
+        FilterKind::SecurityHeaders(_) => 10,
+        FilterKind::Headers(_) => 11,
+        FilterKind::Compress(_) => 12,
     }
 }
 
-fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, users }: Outside<'_>) {
+fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, users, stores }: Outside<'_>) {
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -138,6 +144,10 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, us
         }
         FilterKind::BasicAuth(auth) => chain.basic_auth = Some(Arc::new(BasicAuth::new(auth, users))),
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
+        FilterKind::Cache(cache) => {
+            let policy = CachePolicy { definition: cache.clone(), store: stores.named(&cache.store) };
+            chain.cache = Some(Arc::new(policy));
+        }
         FilterKind::CacheHeaders(CacheHeaders(rules)) => {
             chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();
         }
@@ -223,7 +233,12 @@ mod tests {
 
     fn chain_of(listener: &[Filter], host: &[Filter], route: &[Filter]) -> FilterChain {
         let metrics = Metrics::new(SystemTime::UNIX_EPOCH);
-        let outside = Outside { states: &States::default(), metrics: &metrics, users: &UserFiles::new() };
+        let outside = Outside {
+            states: &States::default(),
+            metrics: &metrics,
+            users: &UserFiles::new(),
+            stores: &Stores::default(),
+        };
         chain(Levels { listener, host, route }, outside)
     }
 

@@ -19,6 +19,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use crate::cache::Stores;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::files::Folder;
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
@@ -43,6 +44,8 @@ pub struct Surroundings<'a> {
     pub client_roots: &'a ClientRootFiles,
     /// Who may come in by password, by file.
     pub users: &'a UserFiles,
+    /// Where answers are kept, whatever is reloaded.
+    pub stores: &'a Stores,
     /// Hands out counters, the same for the same name.
     pub metrics: &'a Metrics,
     pub now: Instant,
@@ -52,7 +55,12 @@ pub struct Surroundings<'a> {
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
-    let outside = Outside { states: &limits, metrics: surroundings.metrics, users: surroundings.users };
+    let outside = Outside {
+        states: &limits,
+        metrics: surroundings.metrics,
+        users: surroundings.users,
+        stores: surroundings.stores,
+    };
     let running = Running { upstreams: &upstreams, outside };
     let tables = model
         .listeners

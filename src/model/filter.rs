@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::ByteSize;
-use super::{BasicAuth, CacheHeaders, Compress, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus};
+use super::{BasicAuth, Cache, CacheHeaders, Compress, ConcurrencyLimit, Cors, LimitName, RateLimit, RedirectStatus};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -37,6 +37,8 @@ pub enum FilterKind {
     RateLimit(RateLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// Answers are kept for others.
+    Cache(Cache),
     /// How long browsers and caches may keep an answer.
     CacheHeaders(CacheHeaders),
     /// Which answers are made smaller on the way.
@@ -74,6 +76,7 @@ impl FilterKind {
             | FilterKind::Deny(_)
             | FilterKind::Cors(_)
             | FilterKind::BasicAuth(_)
+            | FilterKind::Cache(_)
             | FilterKind::CacheHeaders(_)
             | FilterKind::Compress(_)
             | FilterKind::Headers(_)
@@ -92,6 +95,7 @@ impl FilterKind {
             FilterKind::ConcurrencyLimit(_) => "concurrency-limit",
             FilterKind::RateLimit(_) => "rate-limit",
             FilterKind::BasicAuth(_) => "basic-auth",
+            FilterKind::Cache(_) => "cache",
             FilterKind::CacheHeaders(_) => "cache-headers",
             FilterKind::Compress(_) => "compress",
             FilterKind::Headers(_) => "headers",

@@ -10,6 +10,7 @@
 
 mod acme;
 mod basic_auth;
+mod cache;
 mod cache_headers;
 mod certificate;
 mod client_auth;
@@ -29,6 +30,7 @@ mod upstream;
 
 pub use acme::*;
 pub use basic_auth::*;
+pub use cache::*;
 pub use cache_headers::*;
 pub use certificate::*;
 pub use client_auth::*;
@@ -58,6 +60,7 @@ pub struct Model {
     pub acme: Option<Acme>,
     pub hosts: Vec<VirtualHost>,
     pub upstreams: Vec<Upstream>,
+    pub cache_stores: Vec<CacheStore>,
 }
 
 impl Model {

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::basic_auth::BasicAuth;
+use super::cache::CachePolicy;
 use super::cache_headers::CacheRule;
 use super::compress::Compress;
 use super::cors::Cors;
@@ -30,6 +31,8 @@ pub struct FilterChain {
     pub basic_auth: Option<Arc<BasicAuth>>,
     /// What answers say to browsers; preflights are answered among the checks.
     pub cors: Option<Arc<Cors>>,
+    /// What of the upstream's answers is kept.
+    pub cache: Option<Arc<CachePolicy>>,
     pub cache_rules: Vec<CacheRule>,
     pub request_edits: Vec<Edit>,
     pub response_edits: Vec<Edit>,

@@ -11,6 +11,7 @@
 
 pub mod accept_encoding;
 pub mod basic_auth;
+pub mod cache;
 pub mod cache_headers;
 pub mod chain;
 pub mod compress;

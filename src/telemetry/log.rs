@@ -84,6 +84,9 @@ impl LogSettings {
     }
 }
 
+/// Whose warnings are about one request each, shown stale or cut short by its client: the access log has them.
+const OF_SINGLE_REQUESTS: [&str; 2] = ["pingora_proxy::proxy_cache", "pingora_cache"];
+
 /// Hands the `log` crate's records over. Their target is a field, because tracing's targets are fixed.
 struct Bridge;
 
@@ -94,6 +97,9 @@ impl ::log::Log for Bridge {
 
     fn log(&self, record: &::log::Record<'_>) {
         let (module, message) = (record.target(), record.args());
+        if OF_SINGLE_REQUESTS.iter().any(|known| module.starts_with(known)) {
+            return;
+        }
         match record.level() {
             ::log::Level::Error => tracing::error!(target: "library", module, "{message}"),
             ::log::Level::Warn => tracing::warn!(target: "library", module, "{message}"),

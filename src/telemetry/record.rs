@@ -36,6 +36,8 @@ pub struct RequestRecord {
     pub upstream_time: Option<Duration>,
     /// Attempts after the first.
     pub retries: u32,
+    /// What the route's cache made of it; none where none had to do with it.
+    pub cache: Option<CacheOutcome>,
     pub ended: Ended,
     /// From when the request's head was whole to the last byte of the answer.
     pub duration: Duration,
@@ -56,6 +58,7 @@ impl RequestRecord {
             first_byte: None,
             upstream_time: None,
             retries: 0,
+            cache: None,
             ended: Ended::Completed,
             duration: Duration::ZERO,
         }
@@ -136,6 +139,63 @@ impl UpstreamConnection {
         match self {
             UpstreamConnection::New { .. } => "new",
             UpstreamConnection::Reused => "reused",
+        }
+    }
+}
+
+/// nginx's `$upstream_cache_status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheOutcome {
+    /// It was kept, and fresh.
+    Hit,
+    /// It was not kept.
+    Miss,
+    /// It was past its time; the upstream sent another.
+    Expired,
+    /// It was past its time; the upstream said that it is the same still.
+    Revalidated,
+    /// It was past its time, and shown for want of something better.
+    Stale,
+    /// It was past its time, and shown while it is fetched anew.
+    Updating,
+    /// It was not looked for.
+    Bypass,
+}
+
+impl CacheOutcome {
+    pub const ALL: [CacheOutcome; 7] = [
+        CacheOutcome::Hit,
+        CacheOutcome::Miss,
+        CacheOutcome::Expired,
+        CacheOutcome::Revalidated,
+        CacheOutcome::Stale,
+        CacheOutcome::Updating,
+        CacheOutcome::Bypass,
+    ];
+
+    /// For logs and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CacheOutcome::Hit => "hit",
+            CacheOutcome::Miss => "miss",
+            CacheOutcome::Expired => "expired",
+            CacheOutcome::Revalidated => "revalidated",
+            CacheOutcome::Stale => "stale",
+            CacheOutcome::Updating => "updating",
+            CacheOutcome::Bypass => "bypass",
+        }
+    }
+
+    /// As nginx users know it from `X-Cache-Status`.
+    pub fn as_upper_str(self) -> &'static str {
+        match self {
+            CacheOutcome::Hit => "HIT",
+            CacheOutcome::Miss => "MISS",
+            CacheOutcome::Expired => "EXPIRED",
+            CacheOutcome::Revalidated => "REVALIDATED",
+            CacheOutcome::Stale => "STALE",
+            CacheOutcome::Updating => "UPDATING",
+            CacheOutcome::Bypass => "BYPASS",
         }
     }
 }

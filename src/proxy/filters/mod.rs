@@ -7,6 +7,7 @@
 
 mod access;
 mod basic_auth;
+mod cache;
 mod cache_headers;
 mod compress;
 mod concurrency_limit;

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    BASIC_AUTH, CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, basic_auth, cache_headers, compress, concurrency_limit, cors,
-    rate_limit, run,
+    BASIC_AUTH, CONCURRENCY_LIMIT, RATE_LIMIT, Verdict, basic_auth, cache, cache_headers, compress, concurrency_limit,
+    cors, rate_limit, run,
 };
 use crate::model::{LimitMode, LimitName, format_duration};
 use crate::snapshot::chain::FilterChain;
@@ -87,9 +87,10 @@ pub fn notes_in_words(chain: &FilterChain, request: &RequestView<'_>) -> Vec<Not
     let caching = rules
         .into_iter()
         .map(|rules| Note { filter: "cache-headers", words: cache_headers::in_words(rules, request.path) });
+    let cache = chain.cache.iter().map(|policy| Note { filter: "cache", words: cache::in_words(policy, request) });
     let compress = chain.compress.iter();
     let compress = compress.map(|compress| Note { filter: "compress", words: compress::in_words(compress, request) });
-    cors.chain(auth).chain(caching).chain(compress).collect()
+    cors.chain(auth).chain(cache).chain(caching).chain(compress).collect()
 }
 
 fn named(name: &LimitName, mode: LimitMode) -> String {

@@ -14,7 +14,8 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::affinity::Affinity;
-use super::context::{Attempts, Context, Forwarding, KeptView};
+use super::cache;
+use super::context::{Attempts, Context, Forwarding, KeptView, Purpose};
 use super::files::Wanted;
 use crate::model::{ForwardedField, Redirect};
 use crate::proxy::Shared;
@@ -47,6 +48,9 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     let Some(connection) = Connection::of(session.digest()) else {
         return Err(Error::explain(ErrorType::InternalError, "a session without its connection"));
     };
+    if session.subrequest_ctx.is_some() {
+        ctx.purpose = Purpose::Refresh;
+    }
     let snapshot = connection.listener.snapshot(shared);
     introduce(&snapshot, session, connection, ctx);
     if let Some(answer) = challenge_answer(shared, session.req_header()) {
@@ -144,15 +148,19 @@ fn admit(
         scheme: client.scheme,
     };
     let route = locate(snapshot, connection, &view)?;
-    route.metrics.begin();
+    if ctx.purpose == Purpose::Client {
+        route.metrics.begin();
+    }
     ctx.route = Some(route.clone());
     if let Some(outcome) = on_its_terms(route, connection, &view, &target.raw, &mut ctx.record) {
         return outcome;
     }
-    ctx.admission = match filters::admit(&route.chain, &view, &target.raw, ctx.record.started) {
-        Ok(admission) => admission,
-        Err((filter, verdict)) => return judged(filter, verdict, &mut ctx.record).map(Decision::Answer),
-    };
+    if ctx.purpose == Purpose::Client {
+        ctx.admission = match filters::admit(&route.chain, &view, &target.raw, ctx.record.started) {
+            Ok(admission) => admission,
+            Err((filter, verdict)) => return judged(filter, verdict, &mut ctx.record).map(Decision::Answer),
+        };
+    }
     if route.needs.view {
         ctx.view = Some(KeptView::of(&view));
     }
@@ -282,6 +290,8 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<D
             }
             let forwarding = plan(route, forward, arrival).map_err(|reason| refused(400, reason.to_string()))?;
             ctx.forwarding = Some(Box::new(forwarding));
+            let upstream = forward.upstream.definition().name.as_str();
+            ctx.caching = cache::consider(route, upstream, arrival.header, arrival.view, &arrival.target.raw);
             Ok(Decision::Forward)
         }
         Action::Redirect(redirect) => redirect_answer(route, redirect, arrival).map(Decision::Answer),

@@ -7,13 +7,16 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::context::Context;
+use super::context::{Context, Purpose};
 use crate::model::Coding;
 use crate::proxy::filters::{self, Compression, Framing, Place};
 use crate::telemetry::record::Protocol;
 
 /// The upstream's head is edited; where its body will be compressed, the stage for it is set.
 pub fn begin(session: &Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+    if response.status.is_informational() {
+        return Ok(());
+    }
     // Of an attempt that failed, there may be one.
     ctx.compression = None;
     let length = length(response);
@@ -37,6 +40,10 @@ fn length(response: &ResponseHeader) -> Option<u64> {
 /// Edits the head for what will be done to the body: a coding, or nothing.
 pub fn negotiate(session: &Session, response: &mut ResponseHeader, ctx: &Context) -> Option<Coding> {
     let compress = ctx.route.as_ref()?.chain.compress.as_ref()?;
+    if ctx.purpose == Purpose::Refresh {
+        // The cache keeps what the upstream sent, and nobody else is there.
+        return None;
+    }
     let framing = match ctx.record.protocol {
         Protocol::Http10 => Framing::NeedsLength,
         Protocol::Http11 | Protocol::Http2 => Framing::Free,

@@ -8,6 +8,7 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue};
 
 use super::affinity::Affinity;
+use super::cache::Caching;
 use super::pooled::{Afterwards, Turn};
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
@@ -33,6 +34,17 @@ pub struct Context {
     pub compression: Option<Box<Compression>>,
     /// Present from the moment it is decided that the request goes to an upstream.
     pub forwarding: Option<Box<Forwarding>>,
+    /// Present where the route's cache has to do with the request.
+    pub caching: Option<Box<Caching>>,
+    pub purpose: Purpose,
+}
+
+/// Whom a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Client,
+    /// For the cache, behind a client that was shown something stale: that one was let pass, counted and logged.
+    Refresh,
 }
 
 /// Until the request has arrived.
@@ -50,6 +62,8 @@ impl Default for Context {
             user: None,
             compression: None,
             forwarding: None,
+            caching: None,
+            purpose: Purpose::Client,
         }
     }
 }

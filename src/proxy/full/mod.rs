@@ -12,6 +12,7 @@
 
 mod affinity;
 mod arrive;
+mod cache;
 mod compression;
 mod context;
 mod delay;
@@ -34,10 +35,13 @@ use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
+use pingora_cache::key::HashBinary;
+use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::Shared;
 use super::filters::Place;
+use crate::snapshot::cache::variance;
 pub use affinity::Affinity;
 use arrive::Decision;
 use context::Context;
@@ -69,7 +73,7 @@ impl ProxyHttp for FullLane {
         delay::wait(session, ctx).await?;
         let decision = sign_in::ask(&self.shared, session, ctx, decision).await;
         match decision {
-            Decision::Forward => Ok(false),
+            Decision::Forward => cache::at_hand(session, ctx).await,
             Decision::Answer(answer) => {
                 reply::answer(session, ctx, answer).await?;
                 Ok(true)
@@ -79,6 +83,49 @@ impl ProxyHttp for FullLane {
                 Ok(true)
             }
         }
+    }
+
+    fn request_cache_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        cache::enable(session, ctx);
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, _session: &Session, ctx: &mut Context) -> Result<CacheKey> {
+        cache::key(ctx)
+    }
+
+    fn cache_vary_filter(&self, meta: &CacheMeta, _: &mut Context, request: &RequestHeader) -> Option<HashBinary> {
+        variance(meta.headers(), &request.headers)
+    }
+
+    async fn cache_hit_filter(
+        &self,
+        _session: &mut Session,
+        meta: &CacheMeta,
+        _hit: &mut HitHandler,
+        _is_fresh: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<ForcedFreshness>> {
+        Ok(cache::found(meta, ctx))
+    }
+
+    async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        let Some(answer) = cache::only_if_cached(session, ctx) else { return Ok(true) };
+        reply::answer(session, ctx, answer).await?;
+        Ok(false)
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<RespCacheable> {
+        Ok(cache::judge(session, response, ctx))
+    }
+
+    fn should_serve_stale(&self, session: &mut Session, ctx: &mut Context, error: Option<&Error>) -> bool {
+        cache::shows_stale(session, ctx, error)
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
@@ -132,7 +179,8 @@ impl ProxyHttp for FullLane {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        reply::edit(session, response, ctx)
+        reply::edit(session, response, ctx);
+        compression::begin(session, response, ctx)
     }
 
     fn response_body_filter(

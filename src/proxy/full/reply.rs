@@ -9,8 +9,9 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::cache;
 use super::compression;
-use super::context::Context;
+use super::context::{Context, Purpose};
 use super::pooled::{self, Afterwards};
 use super::retry::{self, Sent};
 use crate::model::{RetryOn, Scheme};
@@ -28,18 +29,19 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     if response.status.is_informational() && status != 101 {
         return Ok(());
     }
-    let now = Instant::now();
+    let now = note_answer(status, ctx);
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
-    let latency = forwarding.attempt.sent.map(|sent| now - sent);
-    if let Some(lease) = &forwarding.attempt.lease {
-        lease.report(Outcome::Answered { status, latency }, now);
-    }
     if forwarding.forward().retry.on.contains(&RetryOn::Status(status))
         && retry::may_try_again(session, forwarding, RetryOn::Status(status), Sent::Something)
     {
         return Err(Error::explain(ErrorType::HTTPStatus(status), "the upstream answered with this").into_up());
     }
+    if status >= 400 && cache::gives_way(session, status, ctx) {
+        return Err(Error::explain(ErrorType::HTTPStatus(status), "something that is kept is shown instead").into_up());
+    }
+    cache::invalidate(response, ctx);
     ctx.record.first_byte = Some(now - ctx.record.started);
+    let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
     if status == 101 || response.version == http::Version::HTTP_2 {
         forwarding.attempt.afterwards = Afterwards::NotCounted;
     }
@@ -50,18 +52,31 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     Ok(())
 }
 
+/// The endpoint is told how it did. Returns the present.
+pub fn note_answer(status: u16, ctx: &Context) -> Instant {
+    let now = Instant::now();
+    if let Some(forwarding) = ctx.forwarding.as_deref()
+        && let Some(lease) = &forwarding.attempt.lease
+    {
+        let latency = forwarding.attempt.sent.map(|sent| now - sent);
+        lease.report(Outcome::Answered { status, latency }, now);
+    }
+    now
+}
+
 /// What the client gets of the upstream's head.
-pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) {
     if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
         converse(session, ctx);
     }
     if response.status.is_informational() {
-        return Ok(());
+        return;
     }
     if session.is_process_shutting_down() {
         session.set_keepalive(None);
     }
     strip_hop_by_hop(response);
+    cache::account(session, response, ctx);
     if let Some(forwarding) = ctx.forwarding.as_deref()
         && let Some(lease) = &forwarding.attempt.lease
         && let Some(cookie) = forwarding.affinity.cookie(
@@ -76,7 +91,6 @@ pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Cont
         let _ = response.append_header(SET_COOKIE, cookie);
     }
     apply_edits(session, response, ctx);
-    compression::begin(session, response, ctx)
 }
 
 /// Another protocol takes over: its silence is bounded by the route's timeouts, not by the listener's for requests.
@@ -201,6 +215,12 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
     record.bytes_out = session.body_bytes_sent() as u64;
     record.bytes_in = session.body_bytes_read() as u64;
     record.finish(now);
+    if let Some(forwarding) = &ctx.forwarding {
+        forwarding.forward().metrics.end(record);
+    }
+    if ctx.purpose == Purpose::Refresh {
+        return;
+    }
     let method = session.req_header().method.as_str();
     match &ctx.route {
         Some(route) => route.metrics.end(method, record),
@@ -211,9 +231,6 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
                 unrouted.end(method, record);
             }
         }
-    }
-    if let Some(forwarding) = &ctx.forwarding {
-        forwarding.forward().metrics.end(record);
     }
     if let Some(log) = &*shared.access_log.load()
         && let Some(connection) = Connection::of(session.digest())

@@ -13,6 +13,7 @@ use pingora::ErrorType::{
 use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
 
+use super::cache;
 use super::context::{Context, Forwarding};
 use super::pooled::{Connected, USED_UP};
 use crate::model::RetryOn;
@@ -40,6 +41,7 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
     if *error.esource() != ErrorSource::Upstream {
         return error;
     }
+    let gave_way = cache::has_given_way(ctx);
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
     // What has ended the request already has nothing to do with the endpoint: `reply::watch_deadline`.
     if ctx.record.ended != Ended::Completed {
@@ -57,9 +59,9 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
             error.set_retry(forwarding.attempt.stale < STALE_ATTEMPTS);
             return error;
         }
-        // `reply::received` has reported it, and been told that it may be tried again.
+        // `reply::received` has reported it, and been told that it may be tried again, or that something is kept.
         HTTPStatus(_) => {
-            error.set_retry(true);
+            error.set_retry(!gave_way);
             return error;
         }
         ReadTimedout | WriteTimedout if forwarding.attempt.is_over_time(Instant::now()) => {
@@ -97,22 +99,32 @@ pub enum Sent {
 pub fn may_try_again(session: &Session, forwarding: &mut Forwarding, condition: RetryOn, sent: Sent) -> bool {
     let now = Instant::now();
     let forward = forwarding.forward();
-    let retry = &forward.retry;
-    let begun = forwarding.attempt.first.unwrap_or(now);
-    let in_time = |limit: Option<std::time::Duration>| limit.is_none_or(|limit| now - begun < limit);
-    let allowed = retry.on.contains(&condition)
-        && forwarding.attempt.begun - forwarding.attempt.stale < retry.attempts.get()
-        && in_time(retry.timeout)
-        && !forwarding.attempt.is_over_time(now)
+    let allowed = is_in_bounds(forwarding, condition, now)
         && match sent {
             // It cost the upstream nothing, so it costs the budget nothing.
             Sent::Nothing => true,
-            Sent::Something => is_replayable(session, forwarding) && forward.upstream.may_retry(now, retry.budget),
+            Sent::Something => {
+                is_replayable(session, forwarding) && forward.upstream.may_retry(now, forward.retry.budget)
+            }
         };
     if allowed {
         leave_endpoint(forwarding);
     }
     allowed
+}
+
+/// Whether there may be another attempt if the budget allows it. Nothing is spent.
+pub fn is_left(session: &Session, forwarding: &Forwarding, condition: RetryOn) -> bool {
+    is_in_bounds(forwarding, condition, Instant::now()) && is_replayable(session, forwarding)
+}
+
+fn is_in_bounds(forwarding: &Forwarding, condition: RetryOn, now: Instant) -> bool {
+    let retry = &forwarding.forward().retry;
+    let begun = forwarding.attempt.first.unwrap_or(now);
+    retry.on.contains(&condition)
+        && forwarding.attempt.begun - forwarding.attempt.stale < retry.attempts.get()
+        && retry.timeout.is_none_or(|limit| now - begun < limit)
+        && !forwarding.attempt.is_over_time(now)
 }
 
 /// RFC 9110 §9.2.2, and a body that was kept whole.

@@ -15,6 +15,7 @@
 //! | `first_byte_ms` | from the request's start to the first byte of the upstream's answer |
 //! | `upstream_ms` | from the first attempt to the end of the upstream's answer |
 //! | `retries` | attempts after the first |
+//! | `cache` | what the cache made of it: `hit`, `miss`, `expired`, `revalidated`, `stale`, `updating`, `bypass` |
 //! | `tls_version`, `tls_cipher`, `sni` | of the client's connection |
 //! | `user_agent`, `referer` | as the client sent them |
 //! | `ended`, `refused_by` | why it ended ([`Ended`](crate::telemetry::record::Ended)); which check or filter refused it |
@@ -80,6 +81,7 @@ fn append_upstream(line: &mut Line<'_>, record: &RequestRecord, text: &RequestTe
         line.milliseconds("upstream_ms", upstream_time);
     }
     line.number("retries", u64::from(record.retries));
+    line.optional("cache", record.cache.map(|outcome| outcome.as_str().as_bytes()));
 }
 
 /// An object that has one field already.

@@ -18,11 +18,12 @@ use super::process::ProcessFacts;
 use super::route::RouteMetrics;
 use super::upstream::UpstreamMetrics;
 use super::{Metrics, Named, Orders, Reload, Reloads};
-use crate::model::{Coding, LimitName, ListenerName, UpstreamName};
+use crate::cache::Standing;
+use crate::model::{CacheStoreName, Coding, LimitName, ListenerName, UpstreamName};
 use crate::snapshot::upstream::{EndpointStatus, Health, UpstreamStatus};
 use crate::tls::Validity;
 
-pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
+pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus], stores: &[Store]) -> Exposition {
     // Copied, so that a slow scrape never holds up a reload.
     let named = metrics.named().clone();
     let mut out = Exposition::default();
@@ -32,6 +33,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus]) -> Exposition {
     health_changes(&mut out, &named.upstreams, statuses);
     limits(&mut out, &named);
     compression(&mut out, &metrics.compression);
+    caches(&mut out, &used_routes(&named), stores);
     connections(&mut out, &named.listeners);
     out.counter(
         "weir_access_log_dropped_total",
@@ -131,6 +133,37 @@ fn compression(out: &mut Exposition, metrics: &CompressionMetrics) {
     let after = "Body bytes of answers after Weir compressed them.";
     out.counter("weir_compression_output_bytes_total", after, each(|c| c.bytes_out.value()));
 }
+
+fn caches(out: &mut Exposition, routes: &[LabelledRoute<'_>], stores: &[Store]) {
+    let mut outcomes = Vec::new();
+    for ([route, upstream, _], metrics) in routes {
+        for (outcome, count) in metrics.cached().filter(|(_, count)| *count > 0) {
+            outcomes.push(([*route, *upstream, ("outcome", outcome.as_str())], count as f64));
+        }
+    }
+    out.counter("weir_cache_requests_total", "Requests of routes with a cache, by what it made of them.", outcomes);
+    tier_gauge(out, "weir_cache_bytes", "What is kept takes.", stores, |s| [s.memory_bytes, s.disk_bytes]);
+    tier_gauge(out, "weir_cache_objects", "Answers that are kept.", stores, |s| [s.memory_objects, s.disk_objects]);
+    let mut counter = |name, help, value: fn(&Standing) -> u64| {
+        let samples = stores.iter().map(|(store, standing)| ([("store", &*store.0)], value(standing) as f64));
+        out.counter(name, help, samples.collect());
+    };
+    counter("weir_cache_evicted_total", "Answers that had to go for want of room.", |s| s.evicted);
+    counter("weir_cache_purged_total", "Answers that were purged.", |s| s.purged);
+    counter("weir_cache_disk_errors_total", "Reads and writes that the disk refused.", |s| s.disk_failed);
+    counter("weir_cache_corrupt_total", "Files that were not as they had been written.", |s| s.corrupt);
+    counter("weir_cache_skipped_total", "Answers that a slow disk did not take.", |s| s.skipped);
+}
+
+fn tier_gauge(out: &mut Exposition, name: &str, help: &str, stores: &[Store], value: fn(&Standing) -> [u64; 2]) {
+    let samples = stores.iter().flat_map(|(store, standing)| {
+        let [memory, disk] = value(standing);
+        [("memory", memory), ("disk", disk)].map(|(tier, value)| ([("store", &*store.0), ("tier", tier)], value as f64))
+    });
+    out.gauge(name, help, samples.collect());
+}
+
+type Store = (CacheStoreName, Standing);
 
 type Upstreams = BTreeMap<UpstreamName, Arc<UpstreamMetrics>>;
 

@@ -32,7 +32,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::model::{Action, CertificateSource, Limit, LimitName, ListenerName, Model, Route, RouteName, UpstreamName};
+use crate::cache::Standing;
+use crate::model::{
+    Action, CacheStoreName, CertificateSource, Limit, LimitName, ListenerName, Model, Route, RouteName, UpstreamName,
+};
 use crate::snapshot::upstream::UpstreamStatus;
 use crate::tls::Validity;
 
@@ -188,9 +191,9 @@ impl Metrics {
         }
     }
 
-    /// The Prometheus text format, version 0.0.4. `upstreams` as they stand at the scrape.
-    pub fn render(&self, upstreams: &[UpstreamStatus]) -> String {
-        families::of(self, upstreams).encode()
+    /// The Prometheus text format, version 0.0.4. `upstreams` and `stores` as they stand at the scrape.
+    pub fn render(&self, upstreams: &[UpstreamStatus], stores: &[(CacheStoreName, Standing)]) -> String {
+        families::of(self, upstreams, stores).encode()
     }
 
     fn named(&self) -> MutexGuard<'_, Named> {

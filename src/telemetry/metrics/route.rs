@@ -9,7 +9,7 @@
 use std::sync::OnceLock;
 
 use super::cells::{Counter, Histogram};
-use crate::telemetry::record::RequestRecord;
+use crate::telemetry::record::{CacheOutcome, RequestRecord};
 
 /// Aligned to two cache lines, so that threads that serve different routes do not slow each other down.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ pub struct RouteMetrics {
     bytes_in: Counter,
     bytes_out: Counter,
     pub(super) duration: Histogram,
+    cache: [Counter; CacheOutcome::ALL.len()],
     /// Allocated by the first request of a method and status class: ten thousand routes would else cost 360 MB.
     methods: [OnceLock<Box<Classes>>; METHODS.len()],
 }
@@ -44,6 +45,14 @@ impl RouteMetrics {
             self.bytes_in.add(record.bytes_in);
         }
         self.duration.observe(record.duration);
+        if let Some(outcome) = record.cache {
+            self.cache[outcome as usize].increment();
+        }
+    }
+
+    /// How many the cache made what of.
+    pub(super) fn cached(&self) -> impl Iterator<Item = (CacheOutcome, u64)> {
+        CacheOutcome::ALL.into_iter().map(|outcome| (outcome, self.cache[outcome as usize].value()))
     }
 
     fn status_counter(&self, method: &str, status: u16) -> &Counter {

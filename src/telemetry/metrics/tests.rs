@@ -48,6 +48,7 @@ fn model(routes: Vec<Route>) -> Model {
             routes,
         }],
         upstreams: Vec::new(),
+        cache_stores: Vec::new(),
     }
 }
 
@@ -115,7 +116,7 @@ fn statuses() -> Vec<UpstreamStatus> {
 
 #[test]
 fn every_family_is_exposed_with_its_labels() {
-    let text = all_families().render(&statuses());
+    let text = all_families().render(&statuses(), &[]);
     for line in [
         r#"weir_requests_total{route="api",upstream="backend",method="GET",code="200"} 1"#,
         r#"weir_requests_total{listener="https",method="POST",code="404"} 1"#,
@@ -166,7 +167,7 @@ fn every_family_is_exposed_with_its_labels() {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_process_shows_what_the_kernel_knows_of_it() {
-    let text = metrics().render(&statuses());
+    let text = metrics().render(&statuses(), &[]);
     let value = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).parse::<f64>().unwrap()
@@ -191,7 +192,7 @@ fn numbers_survive_a_reload_by_name_and_vanish_with_it() {
     metrics.retain(&reloaded);
     carried.begin();
     carried.end("GET", &record());
-    let text = metrics.render(&statuses());
+    let text = metrics.render(&statuses(), &[]);
     assert!(text.contains(r#"weir_requests_total{route="kept",method="GET",code="200"} 2"#), "{text}");
     assert!(!text.contains("removed"), "{text}");
 }
@@ -203,7 +204,7 @@ fn a_route_that_forwards_elsewhere_after_a_reload_begins_anew() {
     let reloaded = model(vec![route("api", Some("green"))]);
     metrics.route(&reloaded.hosts[0].routes[0]).begin();
     metrics.retain(&reloaded);
-    let text = metrics.render(&statuses());
+    let text = metrics.render(&statuses(), &[]);
     assert!(text.contains(r#"weir_requests_in_flight{route="api",upstream="green"} 1"#), "{text}");
     assert!(!text.contains("blue"), "{text}");
 }
@@ -212,7 +213,7 @@ fn a_route_that_forwards_elsewhere_after_a_reload_begins_anew() {
 fn a_route_that_was_never_asked_for_is_left_out() {
     let metrics = metrics();
     let _handle = metrics.route(&route("quiet", None));
-    assert!(!metrics.render(&statuses()).contains("quiet"));
+    assert!(!metrics.render(&statuses(), &[]).contains("quiet"));
 }
 
 #[test]
@@ -227,7 +228,7 @@ fn promtool_finds_nothing_to_say() {
         eprintln!("skipped: there is no promtool here");
         return;
     };
-    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), all_families().render(&statuses()).as_bytes())
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), all_families().render(&statuses(), &[]).as_bytes())
         .unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::limit::{self, LimitPlaces};
 use super::process::all;
-use super::{Lowering, basic_auth, cache_headers, compress, cors, headers};
+use super::{Lowering, basic_auth, cache, cache_headers, compress, cors, headers};
 use crate::defaults;
 use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HttpsRedirect, SecurityHeaders};
 use crate::sources::config::decode::{Field, List};
@@ -60,6 +60,7 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
         }
         shapes::Filter::Cors(shape) => FilterKind::Cors(cors::cors(cx, at, shape)),
         shapes::Filter::BasicAuth(shape) => FilterKind::BasicAuth(basic_auth::basic_auth(cx, at, shape)),
+        shapes::Filter::Cache(shape) => FilterKind::Cache(cache::cache(cx, at, shape)),
         shapes::Filter::CacheHeaders(list) => FilterKind::CacheHeaders(cache_headers::cache_headers(cx, at, list)),
         shapes::Filter::Compress(shape) => FilterKind::Compress(compress::compress(cx, at, shape)),
         shapes::Filter::RateLimit(shape) => FilterKind::RateLimit(limit::rate_limit(cx, at, shape, places)),

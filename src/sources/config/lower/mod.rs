@@ -11,6 +11,7 @@
 
 mod acme;
 mod basic_auth;
+mod cache;
 mod cache_headers;
 mod certificate;
 mod client_auth;
@@ -60,6 +61,7 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         folder,
         files: RefCell::default(),
         limits: RefCell::default(),
+        stores: Names::of("cache-store", &file.cache_stores),
         hosts: Cell::default(),
         certificates: certificate::extent(findings, &file.certificates).into(),
     };
@@ -88,9 +90,11 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
     let scope = route::Scope { upstream_names: &upstream_names, upstreams: &upstreams };
     let hosts = host::hosts(&cx, file.hosts, &listener_names, &scope);
     upstream_names.report_unused(&cx);
+    let cache_stores = cache::cache_stores(&cx, file.cache_stores);
 
     let listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
-    let model = Model { process, listeners, certificates, acme, hosts, upstreams: upstreams.into_values() };
+    let model =
+        Model { process, listeners, certificates, acme, hosts, upstreams: upstreams.into_values(), cache_stores };
     (Understood { model, hosts: cx.hosts.get(), certificates: cx.certificates.get() }, cx.files.into_inner())
 }
 
@@ -112,6 +116,7 @@ pub(super) struct Lowering<'a> {
     folder: &'a Path,
     files: RefCell<BTreeSet<PathBuf>>,
     limits: RefCell<SharedLimits>,
+    stores: Names,
     hosts: Cell<Extent>,
     certificates: Cell<Extent>,
 }

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{BasicAuth, CacheRule, Compress, ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
+use super::{BasicAuth, Cache, CacheRule, Compress, ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
 use crate::defaults;
 
 /// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
@@ -29,6 +29,8 @@ pub enum Filter {
     ConcurrencyLimit(ConcurrencyLimit),
     /// Who has neither name nor password gets 401.
     BasicAuth(BasicAuth),
+    /// Keeps answers for others.
+    Cache(Cache),
     /// How long browsers and caches may keep answers: the first rule that fits decides.
     CacheHeaders(List<CacheRule>),
     /// Makes answers smaller on the way to clients that can read them so.
@@ -129,6 +131,7 @@ impl fmt::Display for Filter {
             Filter::RateLimit(_) => "rate-limit",
             Filter::ConcurrencyLimit(_) => "concurrency-limit",
             Filter::BasicAuth(_) => "basic-auth",
+            Filter::Cache(_) => "cache",
             Filter::CacheHeaders(_) => "cache-headers",
             Filter::Compress(_) => "compress",
             Filter::Headers(_) => "headers",

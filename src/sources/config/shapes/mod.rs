@@ -9,6 +9,7 @@
 //! externally tagged. What a missing key means stands in `defaults`, what keys mean together in `lower`.
 
 mod basic_auth;
+mod cache;
 mod cache_headers;
 mod certificate;
 mod compress;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 
 use super::decode::{Either, Field, List, OneOrList, Table};
 pub use basic_auth::*;
+pub use cache::*;
 pub use cache_headers::*;
 pub use certificate::*;
 pub use compress::*;
@@ -75,6 +77,8 @@ pub struct File {
     pub certificates: Field<List<Certificate>>,
     /// The authority that certificates are ordered from.
     pub acme: Field<Acme>,
+    /// Where answers are kept, by name, for `cache`.
+    pub cache_stores: Field<Table<CacheStore>>,
     /// Where requests can be sent to, by name.
     pub upstreams: Field<Table<Upstream>>,
     /// Which names are answered to, and how.

@@ -216,7 +216,7 @@ fn what_a_host_asks_of_its_connections_arrives() {
         json!({
             "min_version": "1.2",
             "client_auth": { "own": {
-                "origin": { "file": "weir.yaml", "line": 87, "column": 30 },
+                "origin": { "file": "weir.yaml", "line": 90, "column": 30 },
                 "ca": "/abs/partners.pem",
                 "mode": "optional",
                 "forward": "send",
@@ -297,9 +297,9 @@ fn keys_of_a_host_and_its_routes_arrive() {
     let host = &model(FULL).hosts[0];
     assert_eq!(shown(&host.names), json!(["example.org", "*.example.org"]));
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
-    assert_eq!(host.origin.line, 85);
+    assert_eq!(host.origin.line, 88);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 112, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 129, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
@@ -447,6 +447,36 @@ fn what_is_not_said_of_a_limit_has_its_default_and_its_place_for_a_name() {
     assert_eq!(limit.counted.ipv6_prefix, Ipv6Prefix::new(64));
     let FilterKind::RateLimit(limit) = &model.hosts[0].routes[0].filters[1].kind else { panic!() };
     assert_eq!(limit.delay, Delay::All);
+}
+
+#[test]
+fn cache_and_stores_arrive() {
+    let model = model(FULL);
+    let cache = json!({ "cache": {
+        "store": "big",
+        "lifetimes": { "by_status": { "200": "5m", "404": "1m" }, "any": "1s" },
+        "upstream": "ignore",
+        "key": ["host", "path", "scheme", "target", { "header": "x-tenant" }, { "cookie": "Site" }, { "query": "page" }],
+        "bypass": [{ "header": "x-anew" }, { "query": "anew" }],
+        "no_store": [{ "cookie": "session" }],
+        "stale_on": ["error", "timeout", "updating", { "status": 403 }, { "status": 500 }],
+        "stale_for": "2h",
+        "lock": "7s",
+        "min_uses": 3,
+        "max_object": "1MiB",
+        "client": "heed",
+        "status_fields": "omit",
+    } });
+    assert_eq!(shown(&model.hosts[0].filters[7].kind), cache);
+    let stores = json!([
+        { "name": "big", "memory": "1MiB", "disk": { "path": "/etc/weir/cache", "size": "1953125KiB" } },
+        { "name": "default", "memory": "64MiB", "disk": null },
+    ]);
+    assert_eq!(shown(&model.cache_stores), stores);
+    let one_time = FULL.replace("ttl: { 200: 5m, 404: 1m, any: 1s }", "ttl: 5m").replace("lock: 7s", "lock: off");
+    let FilterKind::Cache(cache) = &super::model(&one_time).hosts[0].filters[7].kind else { panic!() };
+    assert_eq!(cache.lifetimes.by_status, [200, 301, 302].map(|status| (status, seconds(300))).into());
+    assert_eq!(cache.lock, None);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod acme;
 mod address;
+mod cache;
 mod compression;
 mod http;
 mod path;
@@ -20,6 +21,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use crate::sources::config::tree::abridged;
 pub use acme::*;
 pub use address::*;
+pub use cache::*;
 pub use compression::*;
 pub use http::*;
 pub use path::*;

@@ -90,7 +90,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err(format!("\"{text}\" leaves no time at all; write how long it may take, as \"5s\"")),
         duration => Ok(duration),

@@ -1,0 +1,414 @@
+//! What the cache makes of a request: Pingora's phases, steered by the route's policy.
+//!
+//! ```text
+//! arrive ──consider──► Caching ──at_hand──► fresh and in memory: answered at once
+//!                         └──enable──► Pingora: lookup ─► hit · stale · miss ─► upstream ─► kept? ─► tell
+//! ```
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, PRAGMA, RANGE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_cache::cache_control::CacheControl;
+use pingora_cache::key::hash_key;
+use pingora_cache::lock::CacheKeyLockImpl;
+use pingora_cache::{
+    CacheKey, CacheMeta, CacheOptionOverrides, CachePhase, ForcedFreshness, NoCacheReason, RespCacheable,
+};
+use pingora_proxy::Session;
+
+use super::compression;
+use super::context::Context;
+use super::reply;
+use super::retry;
+use crate::cache::{FOR_NOW, Url};
+use crate::model::{RetryOn, StaleOn, StatusFields};
+use crate::proxy::answer::{self, Answer};
+use crate::snapshot::cache::{Asked, CachePolicy, allows_stale_if_error, variance};
+use crate::snapshot::request::RequestView;
+use crate::snapshot::table::Route;
+use crate::telemetry::record::{CacheOutcome, Ended};
+
+/// Of a request whose route has a cache.
+pub struct Caching {
+    policy: std::sync::Arc<CachePolicy>,
+    key: Vec<u8>,
+    url: Box<str>,
+    way: Way,
+    wish: Wish,
+    kept: Kept,
+    /// The upstream's answer was put aside for what is kept: there is no other attempt.
+    gave_way: bool,
+}
+
+/// What the request and the cache have to do with each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Lookup,
+    /// Sent on as the configuration says; the answer is kept.
+    Bypass,
+    /// A change: what is kept of the same URL is out of date (RFC 9111 §4.4).
+    Invalidate,
+}
+
+/// What the client says by `Cache-Control`, where it is heeded.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Wish {
+    /// Nothing older than this.
+    max_age: Option<Duration>,
+    only_if_cached: bool,
+}
+
+/// What becomes of the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// It has not been looked at, or was not asked for.
+    Unknown,
+    Never,
+    Stored,
+    Not(&'static str),
+}
+
+/// None: the route keeps nothing, or the request is none that a cache could answer.
+pub fn consider(
+    route: &Route,
+    upstream: &str,
+    request: &RequestHeader,
+    view: &RequestView<'_>,
+    target: &str,
+) -> Option<Box<Caching>> {
+    let policy = route.chain.cache.as_ref()?;
+    let headers = &request.headers;
+    let mut way = match request.method {
+        Method::GET | Method::HEAD if has_body(headers) || headers.contains_key(UPGRADE) => return None,
+        Method::GET | Method::HEAD => Way::Lookup,
+        Method::OPTIONS => return None,
+        _ => Way::Invalidate,
+    };
+    if way == Way::Lookup && policy.bypasses(view, target) {
+        way = Way::Bypass;
+    }
+    let wish = if policy.heeds_clients() { Wish::of(headers) } else { (Wish::default(), Kept::Unknown) };
+    let never = policy.keeps_nothing_of(view, target) || wish.1 == Kept::Never;
+    Some(Box::new(Caching {
+        key: policy.key(upstream, view, target),
+        policy: policy.clone(),
+        url: format!("{}{target}", view.host).into(),
+        way,
+        wish: wish.0,
+        kept: if never { Kept::Never } else { Kept::Unknown },
+        gave_way: false,
+    }))
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+}
+
+impl Wish {
+    /// And whether the answer may be kept.
+    fn of(headers: &HeaderMap) -> (Self, Kept) {
+        let Some(control) = CacheControl::from_headers_named(CACHE_CONTROL.as_str(), headers) else {
+            let pragma = headers.get(PRAGMA).is_some_and(|pragma| pragma.as_bytes().eq_ignore_ascii_case(b"no-cache"));
+            return (Self { max_age: pragma.then_some(Duration::ZERO), only_if_cached: false }, Kept::Unknown);
+        };
+        let max_age = match (control.no_cache(), control.max_age()) {
+            (true, _) => Some(Duration::ZERO),
+            (false, Ok(seconds)) => seconds.map(|seconds| Duration::from_secs(seconds.into())),
+            (false, Err(_)) => None,
+        };
+        let wish = Self { max_age, only_if_cached: control.only_if_cached() };
+        (wish, if control.no_store() { Kept::Never } else { Kept::Unknown })
+    }
+}
+
+/// An object that is fresh and in memory is sent without Pingora's way through its phases: most hits are such.
+pub async fn at_hand(session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    let Some(caching) = ctx.caching.as_deref().filter(|caching| caching.way == Way::Lookup) else { return Ok(false) };
+    let headers = &session.req_header().headers;
+    if caching.wish != Wish::default() || CONDITIONS.iter().any(|name| headers.contains_key(name)) {
+        return Ok(false);
+    }
+    let Some(object) = caching.policy.store.at_hand(u128::from_be_bytes(hash_key(&caching.key))) else {
+        return Ok(false);
+    };
+    let now = SystemTime::now();
+    if object.fresh_until < now {
+        return Ok(false);
+    }
+    if object.variance.is_some() && variance(&object.head.headers, headers).map(u128::from_be_bytes) != object.variance
+    {
+        return Ok(false);
+    }
+    let mut head = object.head.clone();
+    let age = now.duration_since(object.epoch).unwrap_or_default().as_secs();
+    head.insert_header(AGE, age)?;
+    ctx.record.cache = Some(CacheOutcome::Hit);
+    // No upstream is asked.
+    ctx.forwarding = None;
+    let left = object.fresh_until.duration_since(now).unwrap_or_default().as_secs();
+    tell(&mut head, ctx, &|| format!("weir; hit; ttl={left}"));
+    reply::edit(session, &mut head, ctx);
+    let body = compression::whole(session, &mut head, object.body.clone(), ctx)?;
+    answer::send(session, head, body).await?;
+    Ok(true)
+}
+
+/// What asks for a part, or for nothing where nothing has changed.
+const CONDITIONS: [HeaderName; 6] = [RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE];
+
+/// Pingora's cache begins here.
+pub fn enable(session: &mut Session, ctx: &Context) {
+    let Some(caching) = ctx.caching.as_deref().filter(|caching| caching.way != Way::Invalidate) else { return };
+    let (store, definition) = (caching.policy.store, &caching.policy.definition);
+    let mut overrides = CacheOptionOverrides::default();
+    overrides.wait_timeout = definition.lock;
+    let lock: Option<&'static CacheKeyLockImpl> = match definition.lock {
+        Some(_) => Some(&store.lock),
+        None => None,
+    };
+    session.cache.enable(store, None, Some(&store.unkept), lock, Some(overrides));
+    session.cache.set_max_file_size_bytes(usize::try_from(definition.max_object.0).unwrap_or(usize::MAX));
+}
+
+pub fn key(ctx: &Context) -> Result<CacheKey> {
+    let Some(caching) = ctx.caching.as_deref() else {
+        return Error::e_explain(ErrorType::InternalError, "a cache without a policy");
+    };
+    let mut key = CacheKey::new(caching.key.clone(), "");
+    key.extensions.insert(Url(caching.url.clone()));
+    Ok(key)
+}
+
+/// Whether what was found is used as it is.
+pub fn found(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness> {
+    let caching = ctx.caching.as_deref()?;
+    match (caching.way, caching.wish.max_age) {
+        (Way::Bypass, _) => Some(ForcedFreshness::ForceMiss),
+        (_, Some(max_age)) if meta.age() >= max_age => Some(ForcedFreshness::ForceExpired),
+        (_, Some(_) | None) => None,
+    }
+}
+
+/// The answer where nothing is kept and the client wants nothing else (RFC 9111 §5.2.1.7).
+pub fn only_if_cached(session: &Session, ctx: &Context) -> Option<Answer> {
+    let caching = ctx.caching.as_deref()?;
+    let detail = "the request asks for what is kept alone, and nothing is";
+    (caching.wish.only_if_cached && caching.way == Way::Lookup)
+        .then(|| Answer::error(504, detail, ctx.request_id(), answer::accept(session)))
+}
+
+/// Whether the upstream's answer is kept, and for how long.
+pub fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Context) -> RespCacheable {
+    let Some(caching) = ctx.caching.as_deref_mut() else {
+        return RespCacheable::Uncacheable(NoCacheReason::NeverEnabled);
+    };
+    match caching.judge(&session.req_header().headers, response) {
+        Ok(meta) => {
+            caching.kept = Kept::Stored;
+            RespCacheable::Cacheable(meta)
+        }
+        Err(reason) => {
+            caching.kept = Kept::Not(reason.strip_prefix(FOR_NOW).unwrap_or(reason));
+            RespCacheable::Uncacheable(NoCacheReason::Custom(reason))
+        }
+    }
+}
+
+impl Caching {
+    fn judge(&self, request: &HeaderMap, response: &ResponseHeader) -> std::result::Result<CacheMeta, &'static str> {
+        if self.kept == Kept::Never {
+            return Err("for now: the request is not to be kept of");
+        }
+        let now = SystemTime::now();
+        let lifetime = self.policy.lifetime(response, Asked::by(request), now)?;
+        let uses = self.policy.definition.min_uses.get();
+        if uses > 1 && self.policy.store.used(u128::from_be_bytes(hash_key(&self.key))) < u64::from(uses) {
+            return Err("for now: it was not asked for often enough");
+        }
+        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let mut head = response.clone();
+        for name in [AGE, CONNECTION, TRANSFER_ENCODING] {
+            head.remove_header(&name);
+        }
+        let (updating, error) = (seconds(lifetime.stale_while_revalidate), seconds(lifetime.stale_if_error));
+        let mut meta = CacheMeta::new(lifetime.fresh_until, now, updating, error, head);
+        if lifetime.epoch != now {
+            meta.set_epoch_override(lifetime.epoch);
+        }
+        Ok(meta)
+    }
+}
+
+/// Whether what is past its time is shown. `error`: why the upstream has nothing better; none while it is fetched anew.
+pub fn shows_stale(session: &mut Session, ctx: &mut Context, error: Option<&Error>) -> bool {
+    // How long it may be shown for that was noted when it was kept.
+    let Some(error) = error else { return true };
+    let Some(reason) = stale_reason(error) else { return false };
+    let has_given_way = has_given_way(ctx);
+    if let StaleOn::Status(status) = reason
+        && !has_given_way
+    {
+        // Another endpoint may have something better; `reply::received` asks it.
+        if ctx
+            .forwarding
+            .as_deref()
+            .is_some_and(|forwarding| retry::is_left(session, forwarding, RetryOn::Status(status)))
+        {
+            return false;
+        }
+        reply::note_answer(status, ctx);
+    }
+    let Some(caching) = ctx.caching.as_deref() else { return false };
+    let by_its_word = || {
+        let is_outage = matches!(reason, StaleOn::Error | StaleOn::Timeout | StaleOn::Status(500 | 502 | 503 | 504));
+        is_outage && session.cache.maybe_cache_meta().is_some_and(|meta| allows_stale_if_error(meta.headers()))
+    };
+    let shown = caching.policy.is_stale_shown_on(reason) || by_its_word();
+    if shown {
+        // Whatever befell the upstream: the client is answered.
+        ctx.record.ended = Ended::Completed;
+    }
+    shown
+}
+
+fn stale_reason(error: &Error) -> Option<StaleOn> {
+    match error.etype() {
+        ErrorType::HTTPStatus(status) => Some(StaleOn::Status(*status)),
+        _ if *error.esource() == ErrorSource::Downstream => None,
+        ErrorType::ConnectTimedout
+        | ErrorType::ReadTimedout
+        | ErrorType::WriteTimedout
+        | ErrorType::TLSHandshakeTimedout => Some(StaleOn::Timeout),
+        _ => Some(StaleOn::Error),
+    }
+}
+
+/// Whether an answer of this status gives way to what is kept: Pingora asks for server errors alone, and before other endpoints
+/// were tried.
+pub fn gives_way(session: &Session, status: u16, ctx: &mut Context) -> bool {
+    let Some(caching) = ctx.caching.as_deref_mut() else { return false };
+    caching.gave_way = session.cache.enabled()
+        && session.cache.can_serve_stale_error()
+        && caching.policy.is_stale_shown_on(StaleOn::Status(status));
+    caching.gave_way
+}
+
+pub fn has_given_way(ctx: &Context) -> bool {
+    ctx.caching.as_deref().is_some_and(|caching| caching.gave_way)
+}
+
+/// Notes what became of the request, and says so where the policy does. For answers that went Pingora's way.
+pub fn account(session: &Session, response: &mut ResponseHeader, ctx: &mut Context) {
+    let Some(caching) = ctx.caching.as_deref() else { return };
+    if ctx.record.cache.is_some() || caching.way == Way::Invalidate {
+        return;
+    }
+    let phase = session.cache.phase();
+    let outcome = match phase {
+        CachePhase::Hit => CacheOutcome::Hit,
+        CachePhase::Revalidated | CachePhase::RevalidatedNoCache(_) => CacheOutcome::Revalidated,
+        CachePhase::Stale => CacheOutcome::Stale,
+        CachePhase::StaleUpdating => CacheOutcome::Updating,
+        CachePhase::Expired => CacheOutcome::Expired,
+        CachePhase::Miss | CachePhase::Bypass | CachePhase::Disabled(_) | CachePhase::Uninit | CachePhase::CacheKey => {
+            if caching.way == Way::Bypass {
+                CacheOutcome::Bypass
+            } else {
+                CacheOutcome::Miss
+            }
+        }
+    };
+    ctx.record.cache = Some(outcome);
+    let (kept, status) = (caching.kept, response.status.as_u16());
+    let waited = session.cache.lock_duration().is_some();
+    let left =
+        session.cache.maybe_cache_meta().map(|meta| match meta.fresh_until().duration_since(SystemTime::now()) {
+            Ok(left) => left.as_secs() as i64,
+            Err(past) => -(past.duration().as_secs() as i64) - 1,
+        });
+    tell(response, ctx, &|| cache_status(outcome, kept, status, waited, left));
+}
+
+/// RFC 9211.
+fn cache_status(outcome: CacheOutcome, kept: Kept, status: u16, waited: bool, left: Option<i64>) -> String {
+    let mut text = match outcome {
+        CacheOutcome::Hit => "weir; hit".to_owned(),
+        CacheOutcome::Stale | CacheOutcome::Updating => "weir; hit; fwd=stale".to_owned(),
+        CacheOutcome::Revalidated => "weir; hit; fwd=stale; fwd-status=304".to_owned(),
+        CacheOutcome::Expired => format!("weir; fwd=stale; fwd-status={status}"),
+        CacheOutcome::Miss => format!("weir; fwd=uri-miss; fwd-status={status}"),
+        CacheOutcome::Bypass => format!("weir; fwd=bypass; fwd-status={status}"),
+    };
+    let was_fetched = matches!(outcome, CacheOutcome::Expired | CacheOutcome::Miss | CacheOutcome::Bypass);
+    match (kept, left) {
+        (Kept::Stored, _) if was_fetched => text.push_str("; stored"),
+        (Kept::Not(reason), _) if was_fetched => text.push_str(&format!("; detail=\"{reason}\"")),
+        (_, Some(left)) if !was_fetched => text.push_str(&format!("; ttl={left}")),
+        _ => {}
+    }
+    if waited {
+        text.push_str("; collapsed");
+    }
+    text
+}
+
+fn tell(response: &mut ResponseHeader, ctx: &Context, words: &dyn Fn() -> String) {
+    let (Some(caching), Some(outcome)) = (ctx.caching.as_deref(), ctx.record.cache) else { return };
+    for name in X_ACCEL {
+        response.remove_header(&name);
+    }
+    if caching.policy.definition.status_fields == StatusFields::Omit {
+        return;
+    }
+    // These fail only beyond 32,768 fields.
+    let _ = response.insert_header(X_CACHE_STATUS, HeaderValue::from_static(outcome.as_upper_str()));
+    if let Ok(words) = HeaderValue::try_from(words()) {
+        // Caches behind us have said theirs (RFC 9211 §2).
+        let _ = response.append_header(CACHE_STATUS, words);
+    }
+}
+
+const X_CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Meant for us.
+const X_ACCEL: [HeaderName; 1] = [HeaderName::from_static("x-accel-expires")];
+
+/// After a change that went well what is kept of its URL, and of those that its answer names, is out of date.
+pub fn invalidate(response: &ResponseHeader, ctx: &Context) {
+    let Some(caching) = ctx.caching.as_deref().filter(|caching| caching.way == Way::Invalidate) else { return };
+    if response.status.is_client_error() || response.status.is_server_error() {
+        return;
+    }
+    let (store, key) = (caching.policy.store, u128::from_be_bytes(hash_key(&caching.key)));
+    let others =
+        [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| caching.sibling(response.headers.get(name)?));
+    let keys: Vec<u128> = std::iter::once(key).chain(others).collect();
+    // Disks are slow; the answer need not wait for them.
+    drop(tokio::task::spawn_blocking(move || {
+        keys.into_iter().for_each(|key| {
+            store.remove(key);
+        })
+    }));
+}
+
+impl Caching {
+    /// The key of a URL of the same host, which differs in the target alone.
+    fn sibling(&self, location: &HeaderValue) -> Option<u128> {
+        let uri: Uri = location.to_str().ok()?.parse().ok()?;
+        let (host, own) = self.url.split_at(self.url.find('/')?);
+        if uri.host().is_some_and(|named| !named.eq_ignore_ascii_case(host)) {
+            return None;
+        }
+        let target = uri.path_and_query()?.as_str();
+        let parts =
+            self.key.split(|b| *b == 0).map(|part| if part == own.as_bytes() { target.as_bytes() } else { part });
+        Some(u128::from_be_bytes(hash_key(parts.collect::<Vec<_>>().join(&0))))
+    }
+}

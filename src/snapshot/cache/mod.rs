@@ -1,0 +1,147 @@
+//! What a route keeps of its answers: keys, variants, conditions.
+//!
+//! ```text
+//! RequestView ──key──► Store ──variant (Vary)──► an object         answer ──lifetime──► kept until …, or not
+//! ```
+
+mod lifetime;
+
+use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, VARY};
+use pingora_cache::VarianceBuilder;
+use pingora_cache::key::HashBinary;
+
+use super::request::RequestView;
+use crate::cache::Store;
+use crate::model::{Cache, CacheCondition, CacheKeyPart, ClientCaching, StaleOn};
+pub use lifetime::{Asked, Lifetime, allows_stale_if_error};
+
+pub struct CachePolicy {
+    pub definition: Cache,
+    pub store: &'static Store,
+}
+
+impl std::fmt::Debug for CachePolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CachePolicy").field("definition", &self.definition).finish_non_exhaustive()
+    }
+}
+
+impl CachePolicy {
+    /// What is kept under one key is the same to every request that has it. Parts are told apart by a byte that none of them can hold.
+    pub fn key(&self, upstream: &str, request: &RequestView<'_>, target: &str) -> Vec<u8> {
+        let mut key = Vec::with_capacity(upstream.len() + request.host.len() + target.len() + 16);
+        key.extend_from_slice(upstream.as_bytes());
+        for part in &self.definition.key {
+            key.push(0);
+            key.extend_from_slice(match part {
+                CacheKeyPart::Scheme => request.scheme.as_str().as_bytes(),
+                CacheKeyPart::Host => request.host.as_bytes(),
+                CacheKeyPart::Target => target.as_bytes(),
+                CacheKeyPart::Path => request.path.as_bytes(),
+                CacheKeyPart::Header(name) => request.headers.first(name).unwrap_or_default(),
+                CacheKeyPart::Cookie(name) => request.cookie(name).unwrap_or_default(),
+                CacheKeyPart::Query(name) => query_parameter(target, name).unwrap_or_default().as_bytes(),
+            });
+        }
+        key
+    }
+
+    pub fn bypasses(&self, request: &RequestView<'_>, target: &str) -> bool {
+        holds_any(&self.definition.bypass, request, target)
+    }
+
+    pub fn keeps_nothing_of(&self, request: &RequestView<'_>, target: &str) -> bool {
+        holds_any(&self.definition.no_store, request, target)
+    }
+
+    pub fn heeds_clients(&self) -> bool {
+        self.definition.client == ClientCaching::Heed
+    }
+
+    pub fn is_stale_shown_on(&self, reason: StaleOn) -> bool {
+        self.definition.stale_on.contains(&reason)
+    }
+}
+
+fn holds_any(conditions: &[CacheCondition], request: &RequestView<'_>, target: &str) -> bool {
+    conditions.iter().any(|condition| {
+        let value = match condition {
+            CacheCondition::Header(name) => request.headers.first(name),
+            CacheCondition::Cookie(name) => request.cookie(name),
+            CacheCondition::Query(name) => query_parameter(target, name).map(str::as_bytes),
+        };
+        value.is_some_and(|value| !value.is_empty() && value != b"0")
+    })
+}
+
+/// As it was sent.
+fn query_parameter<'t>(target: &'t str, name: &str) -> Option<&'t str> {
+    let (_, query) = target.split_once('?')?;
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then_some(value)
+    })
+}
+
+/// Which of an answer's variants a request gets; none where it does not vary.
+pub fn variance(answer: &HeaderMap, request: &HeaderMap) -> Option<HashBinary> {
+    let fields = answer.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    let mut variance = VarianceBuilder::new();
+    for name in fields.flat_map(|field| field.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
+        let name = name.to_ascii_lowercase();
+        let mut values = request.get_all(&name).iter();
+        let mut value = values.next().map(|value| value.as_bytes().to_vec()).unwrap_or_default();
+        for further in values {
+            value.push(b',');
+            value.extend_from_slice(further.as_bytes());
+        }
+        if name == ACCEPT_ENCODING.as_str() {
+            value = encodings(&value);
+        }
+        variance.add_owned_name_value(name, value);
+    }
+    variance.finalize()
+}
+
+/// Browsers write the same wish in many ways; what they differ in would make as many variants.
+fn encodings(value: &[u8]) -> Vec<u8> {
+    let lower = value.to_ascii_lowercase();
+    let mut wishes: Vec<Vec<u8>> = lower
+        .split(|b| *b == b',')
+        .map(|wish| wish.iter().filter(|b| !b.is_ascii_whitespace()).copied().collect())
+        .filter(|wish: &Vec<u8>| !wish.is_empty())
+        .collect();
+    wishes.sort_unstable();
+    wishes.join(&b","[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn variants_differ_by_the_fields_that_the_answer_names() {
+        let answer = headers(&[("vary", "Accept-Language , accept-encoding")]);
+        let of = |fields| variance(&answer, &headers(fields));
+        assert_eq!(variance(&headers(&[]), &headers(&[("accept-language", "de")])), None);
+        assert_ne!(of(&[("accept-language", "de")]), of(&[("accept-language", "fr")]));
+        assert_eq!(of(&[("accept-language", "de"), ("x", "1")]), of(&[("accept-language", "de")]));
+        assert_eq!(of(&[("accept-encoding", "gzip, br")]), of(&[("accept-encoding", "BR,gzip")]));
+        assert_ne!(of(&[("accept-encoding", "gzip")]), of(&[("accept-encoding", "gzip;q=0")]));
+        assert_ne!(of(&[("accept-encoding", "gzip")]), of(&[]));
+    }
+
+    #[test]
+    fn query_parameters_are_found_in_the_target() {
+        assert_eq!(query_parameter("/x?a=1&b=", "a"), Some("1"));
+        assert_eq!(query_parameter("/x?a=1&b=", "b"), Some(""));
+        assert_eq!(query_parameter("/x", "a"), None);
+    }
+}
