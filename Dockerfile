@@ -17,8 +17,8 @@ FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 COPY --from=build /build/target/release/weir /usr/local/bin/weir
 WORKDIR /etc/weir
-# Where `acme.storage` is by default: a volume mounted here belongs to the user below.
-RUN mkdir -p /var/lib/weir && chown 1001:1001 /var/lib/weir
+# Where `acme.storage` is by default, and where caches may be: volumes mounted here belong to the user below.
+RUN mkdir -p /var/lib/weir /var/cache/weir && chown 1001:1001 /var/lib/weir /var/cache/weir
 # A number, so that an orchestrator can see that it is not root. Nothing is written to the root file system.
 USER 1001:1001
 EXPOSE 8080 8443

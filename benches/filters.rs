@@ -123,7 +123,7 @@ fn edits(c: &mut Criterion) {
     let headers = HeaderMap::new();
     let request = view(&headers);
     let preset = [
-        fixed("x-frame-options", "SAMEORIGIN"),
+        fixed("x-frame-options", "DENY"),
         fixed("x-content-type-options", "nosniff"),
         fixed("referrer-policy", "strict-origin-when-cross-origin"),
     ];

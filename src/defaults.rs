@@ -11,10 +11,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::model::{
-    AccessLogFormat, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode, ClientCaching, Credentials, Delay,
-    Expires, ForwardCertificate, ForwardCredentials, ForwardedField, HiddenFiles, Http2, KeyType, LbPolicy, LimitKey,
-    LimitMode, OcspStapling, Percent, Rate, RedirectStatus, RetryOn, RoutePrefix, SameSite, StatusFields, StatusRange,
-    TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamLifetimes, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    AccessLogFormat, BackgroundUpdate, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode, ClientCaching,
+    Credentials, Delay, Expires, ForwardCertificate, ForwardCredentials, ForwardedField, HiddenFiles, Http2, KeyType,
+    LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate, RedirectStatus, RetryOn, RoutePrefix, SameSite,
+    StatusFields, StatusRange, TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamLifetimes, UpstreamProtocol, Verify,
+    WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -245,8 +246,8 @@ pub const HTTPS_REDIRECT_PORT: u16 = 443;
 /// A year, as browsers' preload lists ask. Without `includeSubDomains`: it would reach hosts that this file does not know.
 pub const HSTS: &str = "max-age=31536000";
 
-/// Framing by the site itself is common, by others it is clickjacking.
-pub const FRAME_OPTIONS: &str = "SAMEORIGIN";
+/// Sites that frame themselves say so; by all others it is clickjacking.
+pub const FRAME_OPTIONS: &str = "DENY";
 
 pub const CONTENT_TYPE_OPTIONS: &str = "nosniff";
 
@@ -375,6 +376,9 @@ pub const CACHE_STALE_FOR: Duration = Duration::from_secs(86_400);
 
 /// nginx's `proxy_cache_lock_timeout`; it is off there unless asked for, and thundering herds are what a cache is against.
 pub const CACHE_LOCK: Duration = Duration::from_secs(5);
+
+/// Off in nginx; but then one client of many pays for all, each time.
+pub const BACKGROUND_UPDATE: BackgroundUpdate = BackgroundUpdate::On;
 
 /// nginx's `proxy_cache_min_uses`.
 pub const CACHE_MIN_USES: NonZeroU32 = NonZeroU32::MIN;

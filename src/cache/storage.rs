@@ -115,6 +115,25 @@ impl Storage for Store {
 }
 
 impl Store {
+    /// They are gone when it returns.
+    pub async fn remove_all(&'static self, keys: Vec<u128>) {
+        let remove = move || {
+            for key in keys {
+                self.remove(key);
+            }
+        };
+        match self.disk.load().is_some() {
+            true => drop(
+                blocking(move || {
+                    remove();
+                    Ok(())
+                })
+                .await,
+            ),
+            false => remove(),
+        }
+    }
+
     /// A file that cannot be used is taken out; that it is missing is none of its faults.
     fn unreadable(&'static self, key: u128, error: &ReadError) {
         match error {

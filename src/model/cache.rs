@@ -65,6 +65,7 @@ pub struct Cache {
     /// For so long after its time.
     #[serde(serialize_with = "serialize_duration")]
     pub stale_for: Duration,
+    pub background_update: BackgroundUpdate,
     /// Of requests for what is not there one is sent on; the others wait for its answer, so long. None: all are sent on.
     #[serde(serialize_with = "serialize_optional_duration")]
     pub lock: Option<Duration>,
@@ -103,6 +104,16 @@ pub enum UpstreamLifetimes {
     Follow,
     /// nginx's `proxy_ignore_headers`. Answers with `Set-Cookie` or `Vary: *` are not kept all the same.
     Ignore,
+}
+
+/// Who waits for what is fetched anew while the old one may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackgroundUpdate {
+    /// Nobody: it goes on behind the request that it began with.
+    On,
+    /// That request, as in nginx unless `proxy_cache_background_update` is on.
+    Off,
 }
 
 /// Whether `Cache-Control` and `Pragma` of a request are heeded (RFC 9111 §5.2.1).
@@ -152,7 +163,7 @@ pub enum StaleOn {
     /// No endpoint could be reached, or the answer broke off before its head.
     Error,
     Timeout,
-    /// Another request is fetching it anew. The first one is answered from what is there, too; the fetching goes on behind it.
+    /// It is being fetched anew.
     Updating,
     Status(u16),
 }

@@ -154,9 +154,9 @@ pub enum CacheOutcome {
     Expired,
     /// It was past its time; the upstream said that it is the same still.
     Revalidated,
-    /// It was past its time, and shown for want of something better.
+    /// It was past its time, and shown for want of something better; or this request began to fetch it anew behind it.
     Stale,
-    /// It was past its time, and shown while it is fetched anew.
+    /// It was past its time, and shown while another request fetches it anew.
     Updating,
     /// It was not looked for.
     Bypass,

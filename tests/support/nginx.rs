@@ -38,6 +38,13 @@ impl Nginx {
         Self::start_whole(free_address(), http, server)
     }
 
+    /// With further servers; in their text `LISTEN` stands for the address that they share.
+    #[track_caller]
+    pub fn start_with_servers(http: &str, servers: &str) -> Nginx {
+        let address = free_address();
+        Self::start_whole(address, &format!("{http}{}", servers.replace("LISTEN", &address.to_string())), "")
+    }
+
     #[track_caller]
     fn start_whole(address: SocketAddr, http: &str, server: &str) -> Nginx {
         let folder = tempfile::tempdir().expect("a folder for nginx");
@@ -111,7 +118,7 @@ fn configuration(folder: &Path, address: SocketAddr, http: &str, server: &str) -
           uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
           {http}
           server {{
-            listen {address} backlog=1024;
+            listen {address} backlog=1024 default_server;
             location /files/ {{ root {folder}; }}
             {server}
           }}

@@ -8,8 +8,9 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    AGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, PRAGMA, RANGE, TRANSFER_ENCODING, UPGRADE,
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, PRAGMA, RANGE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -27,7 +28,7 @@ use super::context::Context;
 use super::reply;
 use super::retry;
 use crate::cache::{FOR_NOW, Url};
-use crate::model::{RetryOn, StaleOn, StatusFields};
+use crate::model::{BackgroundUpdate, RetryOn, StaleOn, StatusFields};
 use crate::proxy::answer::{self, Answer};
 use crate::snapshot::cache::{Asked, CachePolicy, allows_stale_if_error, variance};
 use crate::snapshot::request::RequestView;
@@ -44,6 +45,10 @@ pub struct Caching {
     kept: Kept,
     /// The upstream's answer was put aside for what is kept: there is no other attempt.
     gave_way: bool,
+    /// It begins what others are shown the stale answer during.
+    is_first: bool,
+    /// What a 304 said: fields of what is kept are brought up to date by it.
+    validated: Option<HeaderMap>,
 }
 
 /// What the request and the cache have to do with each other.
@@ -103,6 +108,8 @@ pub fn consider(
         wish: wish.0,
         kept: if never { Kept::Never } else { Kept::Unknown },
         gave_way: false,
+        is_first: false,
+        validated: None,
     }))
 }
 
@@ -220,19 +227,47 @@ pub fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Context) ->
     }
 }
 
+/// The upstream says that what is kept is the same still. Pingora brings a few fields up to date; RFC 9111 §3.2 means all.
+pub fn note_validation(response: &ResponseHeader, ctx: &mut Context) {
+    if let Some(caching) = ctx.caching.as_deref_mut() {
+        caching.validated = Some(response.headers.clone());
+    }
+}
+
+/// What a 304 says of a body that it does not have.
+const OF_A_BODY: [HeaderName; 3] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE];
+
+fn bring_up_to_date(head: &mut ResponseHeader, fields: &HeaderMap) {
+    for name in fields.keys().filter(|name| !OF_A_BODY.contains(name)) {
+        head.remove_header(name);
+        for value in fields.get_all(name) {
+            // Fails only beyond 32,768 fields.
+            let _ = head.append_header(name.clone(), value.clone());
+        }
+    }
+}
+
 impl Caching {
-    fn judge(&self, request: &HeaderMap, response: &ResponseHeader) -> std::result::Result<CacheMeta, &'static str> {
+    fn judge(
+        &mut self,
+        request: &HeaderMap,
+        response: &ResponseHeader,
+    ) -> std::result::Result<CacheMeta, &'static str> {
         if self.kept == Kept::Never {
             return Err("for now: the request is not to be kept of");
         }
+        let mut head = response.clone();
+        if let Some(fields) = self.validated.take() {
+            bring_up_to_date(&mut head, &fields);
+        }
+        reply::strip_hop_by_hop(&mut head);
         let now = SystemTime::now();
-        let lifetime = self.policy.lifetime(response, Asked::by(request), now)?;
+        let lifetime = self.policy.lifetime(&head, Asked::by(request), now)?;
         let uses = self.policy.definition.min_uses.get();
         if uses > 1 && self.policy.store.used(u128::from_be_bytes(hash_key(&self.key))) < u64::from(uses) {
             return Err("for now: it was not asked for often enough");
         }
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-        let mut head = response.clone();
         for name in [AGE, CONNECTION, TRANSFER_ENCODING] {
             head.remove_header(&name);
         }
@@ -248,7 +283,7 @@ impl Caching {
 /// Whether what is past its time is shown. `error`: why the upstream has nothing better; none while it is fetched anew.
 pub fn shows_stale(session: &mut Session, ctx: &mut Context, error: Option<&Error>) -> bool {
     // How long it may be shown for that was noted when it was kept.
-    let Some(error) = error else { return true };
+    let Some(error) = error else { return shows_while_updating(session.cache.is_cache_lock_writer(), ctx) };
     let Some(reason) = stale_reason(error) else { return false };
     let has_given_way = has_given_way(ctx);
     if let StaleOn::Status(status) = reason
@@ -275,6 +310,12 @@ pub fn shows_stale(session: &mut Session, ctx: &mut Context, error: Option<&Erro
         ctx.record.ended = Ended::Completed;
     }
     shown
+}
+
+fn shows_while_updating(is_first: bool, ctx: &mut Context) -> bool {
+    let Some(caching) = ctx.caching.as_deref_mut() else { return false };
+    caching.is_first = is_first;
+    !is_first || caching.policy.definition.background_update == BackgroundUpdate::On
 }
 
 fn stale_reason(error: &Error) -> Option<StaleOn> {
@@ -314,6 +355,8 @@ pub fn account(session: &Session, response: &mut ResponseHeader, ctx: &mut Conte
         CachePhase::Hit => CacheOutcome::Hit,
         CachePhase::Revalidated | CachePhase::RevalidatedNoCache(_) => CacheOutcome::Revalidated,
         CachePhase::Stale => CacheOutcome::Stale,
+        // As nginx tells the two apart.
+        CachePhase::StaleUpdating if caching.is_first => CacheOutcome::Stale,
         CachePhase::StaleUpdating => CacheOutcome::Updating,
         CachePhase::Expired => CacheOutcome::Expired,
         CachePhase::Miss | CachePhase::Bypass | CachePhase::Disabled(_) | CachePhase::Uninit | CachePhase::CacheKey => {
@@ -380,22 +423,18 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// Meant for us.
 const X_ACCEL: [HeaderName; 1] = [HeaderName::from_static("x-accel-expires")];
 
-/// After a change that went well what is kept of its URL, and of those that its answer names, is out of date.
-pub fn invalidate(response: &ResponseHeader, ctx: &Context) {
+/// After a change that went well what is kept of its URL, and of those that its answer names, is out of date. Whoever hears of the
+/// change finds it gone.
+pub async fn invalidate(response: &ResponseHeader, ctx: &Context) {
     let Some(caching) = ctx.caching.as_deref().filter(|caching| caching.way == Way::Invalidate) else { return };
-    if response.status.is_client_error() || response.status.is_server_error() {
+    if response.status.is_informational() || response.status.is_client_error() || response.status.is_server_error() {
         return;
     }
     let (store, key) = (caching.policy.store, u128::from_be_bytes(hash_key(&caching.key)));
     let others =
         [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| caching.sibling(response.headers.get(name)?));
     let keys: Vec<u128> = std::iter::once(key).chain(others).collect();
-    // Disks are slow; the answer need not wait for them.
-    drop(tokio::task::spawn_blocking(move || {
-        keys.into_iter().for_each(|key| {
-            store.remove(key);
-        })
-    }));
+    store.remove_all(keys).await;
 }
 
 impl Caching {

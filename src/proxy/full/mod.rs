@@ -170,7 +170,9 @@ impl ProxyHttp for FullLane {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        reply::received(session, response, ctx)
+        reply::received(session, response, ctx)?;
+        cache::invalidate(response, ctx).await;
+        Ok(())
     }
 
     async fn response_filter(

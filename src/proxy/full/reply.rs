@@ -39,7 +39,9 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     if status >= 400 && cache::gives_way(session, status, ctx) {
         return Err(Error::explain(ErrorType::HTTPStatus(status), "something that is kept is shown instead").into_up());
     }
-    cache::invalidate(response, ctx);
+    if status == 304 {
+        cache::note_validation(response, ctx);
+    }
     ctx.record.first_byte = Some(now - ctx.record.started);
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
     if status == 101 || response.version == http::Version::HTTP_2 {
@@ -120,7 +122,7 @@ pub fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Conte
 }
 
 /// RFC 9110 §7.6.1. Pingora writes `Connection` anew, and keeps `Upgrade` apart.
-fn strip_hop_by_hop(response: &mut ResponseHeader) {
+pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
     if let Some(connection) = response.headers.get(CONNECTION) {
         let named: Vec<HeaderName> = connection
             .as_bytes()

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, AUTHORIZATION, CONTENT_RANGE, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY};
+use http::header::{AGE, AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName};
 use pingora::http::ResponseHeader;
 use pingora_cache::cache_control::{CacheControl, Cacheable, InterpretCacheControl};
@@ -45,7 +45,7 @@ impl CachePolicy {
     /// Why it is not kept, for the log.
     pub fn lifetime(&self, answer: &ResponseHeader, asked: Asked, now: SystemTime) -> Result<Lifetime, &'static str> {
         let (status, headers) = (answer.status.as_u16(), &answer.headers);
-        if matches!(status, 100..=199 | 206 | 304) || headers.contains_key(CONTENT_RANGE) {
+        if matches!(status, 100..=199 | 206 | 304) {
             return Err("a part of an answer");
         }
         if headers.contains_key(SET_COOKIE) {

@@ -7,7 +7,7 @@
 mod lifetime;
 
 use http::HeaderMap;
-use http::header::{ACCEPT_ENCODING, VARY};
+use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY};
 use pingora_cache::VarianceBuilder;
 use pingora_cache::key::HashBinary;
 
@@ -96,23 +96,28 @@ pub fn variance(answer: &HeaderMap, request: &HeaderMap) -> Option<HashBinary> {
             value.push(b',');
             value.extend_from_slice(further.as_bytes());
         }
-        if name == ACCEPT_ENCODING.as_str() {
-            value = encodings(&value);
-        }
+        let value = tidied(&name, &value);
         variance.add_owned_name_value(name, value);
     }
     variance.finalize()
 }
 
-/// Browsers write the same wish in many ways; what they differ in would make as many variants.
-fn encodings(value: &[u8]) -> Vec<u8> {
+/// Clients write the same wish in many ways; what they differ in would make as many variants.
+fn tidied(name: &str, value: &[u8]) -> Vec<u8> {
+    let is_of_words = [ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT].iter().any(|known| known == name);
+    if !is_of_words {
+        return value.to_vec();
+    }
     let lower = value.to_ascii_lowercase();
     let mut wishes: Vec<Vec<u8>> = lower
         .split(|b| *b == b',')
         .map(|wish| wish.iter().filter(|b| !b.is_ascii_whitespace()).copied().collect())
         .filter(|wish: &Vec<u8>| !wish.is_empty())
         .collect();
-    wishes.sort_unstable();
+    if name == ACCEPT_ENCODING {
+        // Of encodings that are wished for alike no server minds the order; of languages some do.
+        wishes.sort_unstable();
+    }
     wishes.join(&b","[..])
 }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::cache::Stores;
-use crate::model::{ByteSize, Cache, CacheStoreName, ClientCaching, Lifetimes, StatusFields};
+use crate::model::{BackgroundUpdate, ByteSize, Cache, CacheStoreName, ClientCaching, Lifetimes, StatusFields};
 
 static STORES: LazyLock<Stores> = LazyLock::new(Stores::default);
 
@@ -21,6 +21,7 @@ fn policy(change: impl FnOnce(&mut Cache)) -> CachePolicy {
         no_store: Vec::new(),
         stale_on: Vec::new(),
         stale_for: Duration::from_secs(3600),
+        background_update: BackgroundUpdate::On,
         lock: None,
         min_uses: NonZeroU32::MIN,
         max_object: ByteSize(1),

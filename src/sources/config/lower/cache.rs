@@ -9,8 +9,8 @@ use super::names::check_name;
 use crate::defaults;
 use crate::diagnostics::Origin;
 use crate::model::{
-    ByteSize, Cache, CacheCondition, CacheKeyPart, CacheStore, CacheStoreName, ClientCaching, DiskTier, Lifetimes,
-    StatusFields, UpstreamLifetimes,
+    BackgroundUpdate, ByteSize, Cache, CacheCondition, CacheKeyPart, CacheStore, CacheStoreName, ClientCaching,
+    DiskTier, Lifetimes, StatusFields, UpstreamLifetimes,
 };
 use crate::sources::config::decode::{Either, Field, List, Table};
 use crate::sources::config::shapes::{self, scalar};
@@ -72,6 +72,11 @@ pub fn cache(cx: &Lowering, at: NodeId, shape: shapes::Cache) -> Cache {
         no_store: conditions(shape.no_store),
         stale_on: shape.use_stale.value().unwrap_or_default().into_iter().filter_map(Field::scalar).collect(),
         stale_for: shape.stale_for.scalar_or(defaults::CACHE_STALE_FOR),
+        background_update: match shape.background_update.value() {
+            Some(true) => BackgroundUpdate::On,
+            Some(false) => BackgroundUpdate::Off,
+            None => defaults::BACKGROUND_UPDATE,
+        },
         lock: shape.lock.scalar_or(Some(defaults::CACHE_LOCK)),
         min_uses: shape.min_uses.scalar_or(defaults::CACHE_MIN_USES),
         max_object: max_object(cx, shape.max_object),

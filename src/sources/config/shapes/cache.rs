@@ -54,6 +54,9 @@ pub struct Cache {
     /// For so long after its time.
     #[schemars(extend("default" = format_duration(defaults::CACHE_STALE_FOR)))]
     pub stale_for: Field<scalar::Timeout>,
+    /// Whether a stale answer that may be shown is fetched anew behind the request that finds it, so that nobody waits.
+    #[schemars(extend("default" = true))]
+    pub background_update: Field<bool>,
     /// Of several requests for what is not there one is sent on, and the others wait for its answer, but no longer than this.
     #[schemars(extend("default" = format_duration(defaults::CACHE_LOCK)))]
     pub lock: Field<scalar::TimeoutOrOff>,

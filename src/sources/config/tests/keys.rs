@@ -299,7 +299,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
     assert_eq!(host.origin.line, 88);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 129, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 130, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
@@ -379,7 +379,7 @@ fn filters_arrive() {
         filters[3],
         json!({ "security-headers": {
             "hsts": "max-age=1",
-            "frame_options": "DENY",
+            "frame_options": "SAMEORIGIN",
             "content_type_options": null,
             "referrer_policy": "no-referrer",
             "permissions_policy": "camera=()",
@@ -461,6 +461,7 @@ fn cache_and_stores_arrive() {
         "no_store": [{ "cookie": "session" }],
         "stale_on": ["error", "timeout", "updating", { "status": 403 }, { "status": 500 }],
         "stale_for": "2h",
+        "background_update": "off",
         "lock": "7s",
         "min_uses": 3,
         "max_object": "1MiB",
