@@ -17,8 +17,9 @@ use weir::model::{
     RedirectStatus, Scheme,
 };
 use weir::proxy::filters;
-use weir::snapshot::chain::{Check, Edit, EditValue, FilterChain};
+use weir::snapshot::chain::{Check, Edit, EditValue, Facts, FilterChain};
 use weir::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
+use weir::snapshot::redirect::Redirecting;
 use weir::snapshot::request::RequestView;
 
 fn view(headers: &HeaderMap) -> RequestView<'_> {
@@ -27,6 +28,7 @@ fn view(headers: &HeaderMap) -> RequestView<'_> {
         path: "/api/users",
         query: None,
         host: "example.test",
+        port: None,
         headers,
         client: IpAddr::from([203, 0, 113, 7]),
         scheme: Scheme::Https,
@@ -50,7 +52,8 @@ fn checks(c: &mut Criterion) {
             b.iter(|| filters::run(black_box(&deny), &request, "/api/users").is_none());
         });
     }
-    let redirect = [Check::HttpsRedirect(HttpsRedirect { status: RedirectStatus::PermanentRedirect, port: 443 })];
+    let https = HttpsRedirect { status: RedirectStatus::PermanentRedirect, port: 443 };
+    let redirect = [Check::Redirect(Redirecting::Https(https))];
     c.bench_function("https-redirect/not needed", |b| {
         b.iter(|| filters::run(black_box(&redirect), &request, "/api/users").is_none());
     });
@@ -122,6 +125,17 @@ fn limits(c: &mut Criterion) {
 fn edits(c: &mut Criterion) {
     let headers = HeaderMap::new();
     let request = view(&headers);
+    let facts = Facts {
+        request: &request,
+        request_id: "id",
+        target: "/api/users",
+        client_port: 0,
+        route: "api",
+        upstream: "api",
+        endpoint: None,
+        tls: None,
+        user: None,
+    };
     let preset = [
         fixed("x-frame-options", "DENY"),
         fixed("x-content-type-options", "nosniff"),
@@ -130,7 +144,7 @@ fn edits(c: &mut Criterion) {
     c.bench_function("security headers on an answer", |b| {
         b.iter(|| {
             let mut head = ResponseHeader::build(200, Some(8)).expect("200 is a status");
-            filters::apply(black_box(&preset), &mut head, &request, "id");
+            filters::apply(black_box(&preset), &mut head, &facts);
             head
         });
     });
@@ -139,7 +153,7 @@ fn edits(c: &mut Criterion) {
     c.bench_function("a header with two variables on a request", |b| {
         b.iter(|| {
             let mut head = HeaderMap::new();
-            filters::apply(black_box(&variable), &mut head, &request, "id");
+            filters::apply(black_box(&variable), &mut head, &facts);
             head
         });
     });

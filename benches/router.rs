@@ -60,6 +60,7 @@ fn measure(criterion: &mut Criterion, group: &str, size: usize, site: &Site, ask
             path,
             query: None,
             host,
+            port: None,
             headers: &headers,
             client,
             scheme: Scheme::Http,

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use crate::model::{
     AccessLogFormat, BackgroundUpdate, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode, ClientCaching,
-    Credentials, Delay, Expires, ForwardCertificate, ForwardCredentials, ForwardedField, HiddenFiles, Http2, KeyType,
-    LbPolicy, LimitKey, LimitMode, OcspStapling, Percent, Rate, RedirectStatus, RetryOn, RoutePrefix, SameSite,
-    StatusFields, StatusRange, TlsVersion, TsigAlgorithm, UpstreamCaching, UpstreamLifetimes, UpstreamProtocol, Verify,
-    WhenAllUnhealthy,
+    Credentials, Delay, EditedStatuses, Expires, ForwardCertificate, ForwardCredentials, ForwardedField, HiddenFiles,
+    Http2, Intercept, KeyType, LbPolicy, LimitKey, LimitMode, LocationForm, OcspStapling, Percent, QueryRewrite, Rate,
+    RedirectStatus, RetryOn, RoutePrefix, SameSite, StatusFields, StatusRange, TlsVersion, TsigAlgorithm,
+    UpstreamCaching, UpstreamLifetimes, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -237,11 +237,35 @@ pub const REDIRECT_STATUS: RedirectStatus = RedirectStatus::Found;
 
 pub const RESPOND_STATUS: u16 = 200;
 
+/// A path that has moved has its parameters still.
+pub const QUERY_REWRITE: QueryRewrite = QueryRewrite::Keep;
+
+/// nginx's own: what an application says of its errors is its own business.
+pub const INTERCEPT: Intercept = Intercept::Own;
+
+/// ingress-nginx's own.
+pub const ERROR_PAGE_PATH: &str = "/";
+
+/// As nginx writes it; every client reads it.
+pub const LOCATION_FORM: LocationForm = LocationForm::Absolute;
+
 /// https is there to stay, and 308 keeps method and body where 301 turns a POST into a GET.
 pub const HTTPS_REDIRECT_STATUS: RedirectStatus = RedirectStatus::PermanentRedirect;
 
 /// Left out of the URL.
 pub const HTTPS_REDIRECT_PORT: u16 = 443;
+
+/// ingress-nginx's own.
+pub const WWW_REDIRECT_STATUS: RedirectStatus = RedirectStatus::PermanentRedirect;
+
+/// ingress-nginx's own: where an application begins may change.
+pub const APP_ROOT_STATUS: RedirectStatus = RedirectStatus::Found;
+
+/// nginx answers 301, with which a POST becomes a GET.
+pub const TRAILING_SLASH_STATUS: RedirectStatus = RedirectStatus::PermanentRedirect;
+
+/// nginx leaves errors out. What a field says, as that nobody may sniff the type, mostly holds for these, too.
+pub const EDITED_STATUSES: EditedStatuses = EditedStatuses::All;
 
 /// A year, as browsers' preload lists ask. Without `includeSubDomains`: it would reach hosts that this file does not know.
 pub const HSTS: &str = "max-age=31536000";

@@ -134,11 +134,12 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Explanation, 
         path: &target.path,
         query: target.query,
         host: &host,
+        port: authority.port_u16(),
         headers: &headers,
         client: client.address,
         scheme: client.scheme,
     };
-    Ok(assemble(listener, table, &view, &target, authority.port_u16()))
+    Ok(assemble(listener, table, &view, &target))
 }
 
 fn headers(fields: &[String]) -> Result<HeaderMap, String> {
@@ -167,13 +168,7 @@ fn choose_listener(snapshot: &Snapshot, scheme: Scheme, port: Option<u16>) -> Re
         .ok_or_else(|| format!("no listener speaks {}", scheme.as_str()))
 }
 
-fn assemble(
-    listener: &Listener,
-    table: &Table,
-    view: &RequestView<'_>,
-    target: &Resource<'_>,
-    port: Option<u16>,
-) -> Explanation {
+fn assemble(listener: &Listener, table: &Table, view: &RequestView<'_>, target: &Resource<'_>) -> Explanation {
     let verdicts = table.explain(view);
     let route_of = |id: RouteId| table.route(id.host, id.route);
     let won = verdicts.routes.iter().find(|candidate| candidate.verdict == Verdict::Won);
@@ -193,7 +188,7 @@ fn assemble(
         filters: won.map(|route| route.chain.applied.clone()).unwrap_or_default(),
         limits: won.map(|route| limits(route, view)).unwrap_or_default(),
         notes: won.map(|route| notes(route, view)).unwrap_or_default(),
-        action: action(won.map(|route| &**route), view, target, port),
+        action: action(won.map(|route| &**route), view, target),
         endpoints: won.map(|route| endpoints(route, view)).unwrap_or_default(),
     }
 }
@@ -216,7 +211,7 @@ fn verdict(name: String, origin: Option<Origin>, verdict: &Verdict) -> Candidate
 }
 
 /// In words, checks first: they answer before the action does.
-fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>, port: Option<u16>) -> String {
+fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>) -> String {
     let Some(route) = route else { return "answered 404: nothing is served there".into() };
     if let Some(answer) = filters::in_words(&route.chain, view, &target.raw, Instant::now()) {
         return answer;
@@ -225,9 +220,9 @@ fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>, 
         Action::Forward(forward) => forward_in_words(forward, route, view, target),
         Action::Respond(respond) => format!("answered {} by Weir", respond.status),
         Action::Files(folder) => file_in_words(folder, view),
-        Action::Redirect(redirect) => match rewrite::location(redirect, &route.path, view, &target.raw, port) {
+        Action::Redirect(redirect) => match rewrite::location(redirect, &route.path, view, &target.raw) {
             Ok(location) => format!("redirected with {} to {location}", redirect.status.code()),
-            Err(reason) => format!("answered 400: {reason}"),
+            Err(reason) => format!("answered {}: {reason}", reason.status()),
         },
     }
 }
@@ -252,12 +247,12 @@ fn forward_in_words(forward: &Forward, route: &Route, view: &RequestView<'_>, ta
     let upstream = &forward.upstream.definition().name;
     let timeouts = &forward.timeouts;
     let [connect, read, write] = [timeouts.connect, timeouts.read, timeouts.write].map(format_duration);
-    match rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, &target.raw) {
+    match rewrite::upstream_target(forward.rewrite.as_ref(), forward.query, &route.path, view, &target.raw) {
         Ok(sent) => format!(
             "forwarded to upstream {upstream} as {} {sent} (timeouts: connect {connect}, read {read}, write {write})",
             view.method
         ),
-        Err(reason) => format!("answered 400: {reason}"),
+        Err(reason) => format!("answered {}: {reason}", reason.status()),
     }
 }
 

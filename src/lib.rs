@@ -17,6 +17,7 @@ pub mod compile;
 pub mod defaults;
 pub mod diagnostics;
 pub mod discovery;
+pub mod error_pages;
 pub mod explain;
 pub mod files;
 pub mod health;

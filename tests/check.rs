@@ -373,3 +373,58 @@ fn the_version_and_the_completions_are_printed() {
     }
     assert_eq!(run(&["chekc"]).status.code(), Some(2), "a wrong command line is told apart from a wrong file");
 }
+
+#[test]
+fn redirects_that_lead_in_a_circle_are_warned_of_and_others_are_not() {
+    let file = "listeners:
+  http: { address: \":80\" }
+hosts:
+  - names: [a.test]
+    filters: [{ www-redirect: to-www }]
+    routes: [{ path: /, respond: {} }]
+  - names: [www.a.test]
+    filters: [{ www-redirect: to-apex }]
+    routes: [{ path: /, respond: {} }]
+  - names: [b.test]
+    routes:
+      - { exact: /old, redirect: { path: /new } }
+      - { exact: /new, redirect: { path: /old } }
+      - { path: /deep, redirect: { prefix: /deep/er } }
+      - { path: /all, redirect: { path: /all/index } }
+      - { path: /slash, redirect: { path: /slash/ }, filters: [{ trailing-slash: { slash: remove, relative: true } }] }
+      - { path: /once, redirect: { path: /landed } }
+      - { path: /off, redirect: { host: c.test } }
+      - { path: /secure, redirect: { scheme: https } }
+      - { exact: /there, redirect: { path: /there/ } }
+      - { path: /, respond: {}, filters: [{ app-root: /landed }] }
+";
+    let checked = Checked::new(file);
+    let mut findings = checked.findings();
+    findings.sort_by_key(|finding| finding.line);
+    let lines: Vec<_> = findings.iter().map(|finding| (finding.line, &*finding.severity)).collect();
+    assert_eq!(lines, [6, 9, 12, 13, 14, 15, 16].map(|line| (line, "warning")), "{findings:#?}");
+    for (at, words) in [
+        (0, "in a circle: http://a.test/ to http://www.a.test/ to http://a.test/"),
+        (2, "in a circle: http://b.test/old to http://b.test/new to http://b.test/old"),
+        (4, "http://b.test/deep is redirected on and on, to http://b.test/deep/er and further"),
+        (5, "in a circle: http://b.test/all to http://b.test/all/index to http://b.test/all/index"),
+        (6, "http://b.test/slash/"),
+    ] {
+        assert!(findings[at].text.contains(words), "{}", findings[at].text);
+    }
+    assert!(checked.check(&[]).status.success());
+}
+
+#[test]
+fn a_www_redirect_without_the_other_name_is_told_that_it_does_nothing() {
+    let file = |names: &str| {
+        format!(
+            "listeners:\n  http: {{ address: \":80\" }}\nhosts:\n  - names: [{names}]\n    filters: [{{ www-redirect: to-apex }}]\n    \
+             routes: [{{ path: /, respond: {{}} }}]\n"
+        )
+    };
+    let finding = Checked::new(&file("www.a.test")).finding_at(5);
+    assert_eq!(finding.severity, "warning");
+    assert!(finding.text.contains("redirects nobody"), "{}", finding.text);
+    assert!(Checked::new(&file("www.a.test, a.test")).findings().is_empty());
+}

@@ -394,6 +394,22 @@ fn what_the_cache_keeps_is_compressed_for_each_client_anew() {
 }
 
 #[test]
+fn a_page_in_the_place_of_the_upstreams_error_is_compressed_with_its_length() {
+    let origin = origin(|_| "500|Content-Type: text/plain");
+    let page = "we are sorry ".repeat(200);
+    let pages = "error-pages: { intercept: true, pages: [{ status: 5xx, text: sorry.txt }] }";
+    let weir = Weir::start_with(&file(&origin, &format!("{pages}, compress")), &[("sorry.txt", &page)]);
+    let mut connection = weir.connect();
+    for _ in 0..2 {
+        connection.write("GET /x/50000 HTTP/1.1\r\nHost: a.test\r\nAccept-Encoding: gzip\r\n\r\n");
+        let answer = connection.read_response();
+        assert_eq!((answer.status, answer.header("content-encoding")), (500, Some("gzip")));
+        assert_eq!(decoded("gzip", &answer.body), page.as_bytes());
+        assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
+    }
+}
+
+#[test]
 fn websockets_pass_through() {
     let origin = WebSocketOrigin::start();
     let yaml =

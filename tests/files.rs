@@ -334,6 +334,22 @@ fn limits_and_passwords_come_before_the_disk() {
 }
 
 #[test]
+fn own_pages_stand_in_the_place_of_what_is_missing() {
+    let site = Site::new(PAGES);
+    let page = format!("<h1>{}</h1>", "not here ".repeat(300));
+    let filters = "{ error-pages: { pages: [{ status: 404, html: missing.html }] } }, compress";
+    let weir = Weir::start_with(&site.file("", filters), &[("missing.html", &page)]);
+    let ask = |accepted: &str| {
+        weir.request("GET", "/none").header("Accept", "text/html").header("Accept-Encoding", accepted).send()
+    };
+    assert_eq!((ask("").status, ask("").text()), (404, page.clone()));
+    let zipped = ask("br");
+    assert_eq!((zipped.status, zipped.header("content-encoding")), (404, Some("br")));
+    assert_eq!(decoded("br", &zipped.body), page.as_bytes());
+    assert_eq!(told(&weir.get("/app/main.js")), (200, "code".into()));
+}
+
+#[test]
 fn a_large_file_is_sent_in_constant_memory() {
     const SIZE: u64 = 1 << 30;
     let site = Site::new(&[("a.txt", b"a")]);

@@ -24,6 +24,8 @@ const DOORS: &[(&str, &[&str])] = &[
     // A door to the outside each. Nobody but `app` and `cli` may know of files.
     ("sources", &["defaults", "diagnostics", "model"]),
     ("tls", &["diagnostics", "model", "timestamp"]),
+    // Files of pages. What is filled in on the request path is what was read.
+    ("error_pages", &["diagnostics", "model"]),
     // Files of users. What is asked on the request path is what was read.
     ("passwords", &["diagnostics", "model"]),
     // Folders of files that are answered with. The one room that the request path asks about a disk, on threads that may wait for it.
@@ -33,16 +35,19 @@ const DOORS: &[(&str, &[&str])] = &[
     // `tls`: what a handshake agreed on is logged. `snapshot`: endpoints' statuses are shown as metrics.
     ("telemetry", &["cache", "model", "snapshot", "timestamp", "tls"]),
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
-    ("snapshot", &["cache", "diagnostics", "files", "model", "passwords", "telemetry", "tls"]),
+    ("snapshot", &["cache", "diagnostics", "error_pages", "files", "model", "passwords", "telemetry", "tls"]),
     // `telemetry`, `tls`: handed through into the snapshot.
-    ("compile", &["cache", "diagnostics", "files", "model", "passwords", "snapshot", "telemetry", "tls"]),
+    (
+        "compile",
+        &["cache", "diagnostics", "error_pages", "files", "model", "passwords", "snapshot", "telemetry", "tls"],
+    ),
     ("http_client", &["tls"]),
     // `tls`: what is ordered is shown there. It knows no file of Weir's: its storage is the authority's business.
     ("acme", &["diagnostics", "http_client", "model", "timestamp", "tls"]),
     ("discovery", &["snapshot"]),
     ("health", &["model", "snapshot"]),
     // Serves what it is given: it knows no file but those that `files` opens, no control plane and nobody who looks at it.
-    ("proxy", &["cache", "files", "model", "passwords", "snapshot", "telemetry", "tls"]),
+    ("proxy", &["cache", "error_pages", "files", "model", "passwords", "snapshot", "telemetry", "tls"]),
     // `proxy`: the very checks and keys that serve.
     ("explain", &["diagnostics", "files", "model", "proxy", "snapshot"]),
     // Sees the program through its own trait `Inspect`, which `app` implements.
@@ -57,6 +62,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "compile",
             "diagnostics",
             "discovery",
+            "error_pages",
             "explain",
             "files",
             "health",

@@ -39,6 +39,70 @@ fn a_redirect_replaces_what_it_names_and_keeps_the_rest() {
 }
 
 #[test]
+fn a_redirect_can_use_the_pattern_of_its_route_drop_the_query_and_name_the_path_alone() {
+    let weir = serving(
+        r#"
+        - regex: "^/u/(?<id>[0-9]+)/(.*)$"
+          redirect: { regex: { replacement: "/user?id=${id}&tab=$2" } }
+        - path: /old
+          redirect: { prefix: /new, query: drop, relative: true }
+        - path: /part
+          redirect: { regex: { pattern: "^/part/([a-z]+)$", replacement: "/$1" } }
+        "#,
+    );
+    let answer = |target: &str| {
+        let answer = weir.request("GET", target).host("a.test:81").send();
+        (answer.status, answer.header("location").unwrap_or_default().to_owned())
+    };
+    assert_eq!(answer("/u/7/posts?q=1"), (302, "http://a.test:81/user?id=7&tab=posts&q=1".into()));
+    assert_eq!(answer("/u/7/%26admin=1"), (302, "http://a.test:81/user?id=7&tab=%26admin=1".into()));
+    assert_eq!(answer("/old/x?q=1"), (302, "/new/x".into()));
+    assert_eq!(answer("//old//evil.test"), (302, "/new/evil.test".into()));
+    assert_eq!(answer("/part/x"), (302, "http://a.test:81/x".into()));
+    assert_eq!(answer("/part/7"), (404, String::new()), "it would lead to itself");
+}
+
+#[test]
+fn filters_that_redirect_can_name_status_and_form() {
+    let weir = serving(
+        "
+        - path: /
+          respond: { status: 200, body: here }
+          filters:
+            - app-root: { path: '/app/?from=root', status: 307, relative: true }
+            - trailing-slash: { slash: add, status: 303, relative: true }
+        ",
+    );
+    let answer = |method: &str, target: &str| {
+        let answer = weir.request(method, target).send();
+        (answer.status, answer.header("location").unwrap_or_default().to_owned())
+    };
+    assert_eq!(answer("POST", "/?x=1"), (307, "/app/?from=root".into()));
+    assert_eq!(answer("GET", "/a?x=1"), (303, "/a/?x=1".into()));
+    assert_eq!(answer("GET", "//evil.test//b"), (303, "/evil.test/b/".into()), "no other host is named");
+    for target in ["/a/", "/a.css", "/.well-known/change-password"] {
+        assert_eq!(answer("GET", target).0, 200, "{target}");
+    }
+}
+
+#[test]
+fn a_redirect_by_a_filter_is_explained_and_logged() {
+    let weir = Weir::start(
+        "
+        hosts:
+          - names: [a.test, www.a.test]
+            filters: [ { www-redirect: to-apex } ]
+            routes: [ { path: /, respond: { status: 200 } } ]
+        ",
+    );
+    let url = "http%3A%2F%2Fwww.a.test%2Fx";
+    let explained = weir.admin(&format!("/explain?url={url}")).text();
+    assert!(explained.contains("redirected with 308 by www-redirect to http://a.test/x"), "{explained}");
+    assert_eq!(weir.request("GET", "/x").host("www.a.test").send().status, 308);
+    support::eventually("the line in the log", || weir.log().contains(r#""refused_by":"www-redirect""#).then_some(()));
+}
+
+#[test]
 fn https_redirect_sends_plain_requests_to_the_same_url_over_tls() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new("test");

@@ -76,7 +76,7 @@ fn model() -> Model {
     let edits = EditSet { set: vec![("authorization".into(), token)], ..EditSet::default() };
     let filter = Filter {
         origin: Origin::builtin(),
-        kind: FilterKind::Headers(HeaderEdits { request: edits, response: EditSet::default() }),
+        kind: FilterKind::Headers(HeaderEdits { request: edits, ..HeaderEdits::default() }),
     };
     Model {
         process: Process {

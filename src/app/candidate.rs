@@ -17,6 +17,7 @@ use crate::acme;
 use crate::cache::Stores;
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
+use crate::error_pages::{self, PageFiles};
 use crate::files;
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::passwords::{self, UserFiles};
@@ -34,6 +35,7 @@ pub struct Candidate {
     /// Whom an ACME authority's own certificate is verified against, beside the system's.
     acme_roots: acme::Roots,
     users: Arc<UserFiles>,
+    pages: Arc<PageFiles>,
     pub diagnostics: Diagnostics,
     pub source: SourceText,
     /// The file and every file that it names.
@@ -47,6 +49,7 @@ pub struct InForce {
     client_roots: Arc<ClientRootFiles>,
     acme_roots: acme::Roots,
     users: Arc<UserFiles>,
+    pages: Arc<PageFiles>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
     pub files: Vec<PathBuf>,
 }
@@ -62,6 +65,7 @@ impl Candidate {
             client_roots: Arc::default(),
             acme_roots: acme::Roots::new(),
             users: Arc::default(),
+            pages: Arc::default(),
             diagnostics: loaded.diagnostics,
             source: loaded.source,
             files: loaded.files,
@@ -86,6 +90,8 @@ impl Candidate {
         self.diagnostics.extend(found);
         let (users, found) = passwords::load_users(model);
         self.diagnostics.extend(found);
+        let (pages, found) = error_pages::load_pages(model);
+        self.diagnostics.extend(found);
         self.diagnostics.extend(files::check_roots(model));
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
@@ -102,7 +108,7 @@ impl Candidate {
         let complete = complete && !is_on_demand;
         self.diagnostics.extend(compile::lint(model, understood.hosts, &|name| !complete || covers(name)));
         (self.certificates, self.upstream_tls) = (certificates, Arc::new(upstream_tls));
-        (self.client_roots, self.users) = (Arc::new(client_roots), Arc::new(users));
+        (self.client_roots, self.users, self.pages) = (Arc::new(client_roots), Arc::new(users), Arc::new(pages));
     }
 
     /// The snapshot that this would be. Fails with everything that speaks against it.
@@ -120,6 +126,7 @@ impl Candidate {
             upstream_tls: &self.upstream_tls,
             client_roots: &self.client_roots,
             users: &self.users,
+            pages: &self.pages,
             stores,
             metrics,
             now: Instant::now(),
@@ -140,6 +147,7 @@ impl Candidate {
             client_roots: self.client_roots.clone(),
             acme_roots: self.acme_roots.clone(),
             users: self.users.clone(),
+            pages: self.pages.clone(),
             files: self.files.clone(),
         }
     }
@@ -156,6 +164,7 @@ impl Candidate {
             && self.client_roots == in_force.client_roots
             && self.acme_roots == in_force.acme_roots
             && self.users == in_force.users
+            && self.pages == in_force.pages
     }
 
     /// As [`compile`](Self::compile), for a question that no running Weir is asked.

@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::Upstreams;
 use crate::cache::Stores;
+use crate::error_pages::PageFiles;
 use crate::model::{
-    CacheHeaders, EditSet, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders, TemplatePart,
+    self, CacheHeaders, EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, PageFile, PageSource,
+    SecurityHeaders, TemplatePart,
 };
 use crate::passwords::UserFiles;
 use crate::snapshot::basic_auth::BasicAuth;
@@ -21,7 +24,9 @@ use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain};
 use crate::snapshot::compress::Compress;
 use crate::snapshot::cors::Cors;
+use crate::snapshot::error_pages::{ErrorPages, Rule, Source};
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, States};
+use crate::snapshot::redirect::{Redirecting, Served, WwwRedirect};
 use crate::telemetry::metrics::Metrics;
 
 /// What filters have outside of a chain.
@@ -32,6 +37,10 @@ pub struct Outside<'a> {
     pub metrics: &'a Metrics,
     /// Who may come in by password.
     pub users: &'a UserFiles,
+    pub served: &'a Served,
+    /// That error pages may come from.
+    pub upstreams: &'a Upstreams,
+    pub pages: &'a PageFiles,
     /// Where answers are kept.
     pub stores: &'a Stores,
 }
@@ -40,6 +49,16 @@ pub struct Outside<'a> {
 /// access add up: to restrict a route further must not open what its listener had closed. Limits add up within a level;
 /// a level that has any replaces those of the outer ones, as in nginx.
 pub fn chain(levels: Levels<'_>, outside: Outside<'_>) -> FilterChain {
+    let mut chain = FilterChain::default();
+    for (filter, level) in in_force(levels) {
+        add(&mut chain, &filter.kind, outside);
+        chain.applied.push(AppliedFilter { name: filter.kind.name(), level, origin: filter.origin.clone() });
+    }
+    chain
+}
+
+/// With the level that each stands at, in the order in which they act.
+pub fn in_force(levels: Levels<'_>) -> Vec<(&Filter, &'static str)> {
     let mut nearest: Vec<(&Filter, &'static str)> = Vec::new();
     for (level, filters) in levels.nearest_first() {
         for filter in filters {
@@ -57,12 +76,7 @@ pub fn chain(levels: Levels<'_>, outside: Outside<'_>) -> FilterChain {
         }
     }
     nearest.sort_by_key(|(filter, _)| position(&filter.kind));
-    let mut chain = FilterChain::default();
-    for (filter, level) in nearest {
-        add(&mut chain, &filter.kind, outside);
-        chain.applied.push(AppliedFilter { name: filter.kind.name(), level, origin: filter.origin.clone() });
-    }
-    chain
+    nearest
 }
 
 /// Where the filters of a route stand.
@@ -95,7 +109,11 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         | FilterKind::CacheHeaders(_)
         | FilterKind::Compress(_)
         | FilterKind::Cors(_)
+        | FilterKind::ErrorPages(_)
         | FilterKind::HttpsRedirect(_)
+        | FilterKind::WwwRedirect(_)
+        | FilterKind::AppRoot(_)
+        | FilterKind::TrailingSlash(_)
         | FilterKind::MaxBodySize(_)
         | FilterKind::SecurityHeaders(_)
         | FilterKind::Headers(_) => AddsUp::Never,
@@ -112,19 +130,24 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::Allow(_) => 1,
         FilterKind::Cors(_) => 2,
         FilterKind::HttpsRedirect(_) => 3,
-        FilterKind::ConcurrencyLimit(_) => 4,
-        FilterKind::RateLimit(_) => 5,
-        FilterKind::BasicAuth(_) => 6,
-        FilterKind::MaxBodySize(_) => 7,
-        FilterKind::Cache(_) => 8,
-        FilterKind::CacheHeaders(_) => 9,
-        FilterKind::SecurityHeaders(_) => 10,
-        FilterKind::Headers(_) => 11,
-        FilterKind::Compress(_) => 12,
+        FilterKind::WwwRedirect(_) => 4,
+        FilterKind::AppRoot(_) => 5,
+        FilterKind::TrailingSlash(_) => 6,
+        FilterKind::ConcurrencyLimit(_) => 7,
+        FilterKind::RateLimit(_) => 8,
+        FilterKind::BasicAuth(_) => 9,
+        FilterKind::MaxBodySize(_) => 10,
+        FilterKind::Cache(_) => 11,
+        FilterKind::CacheHeaders(_) => 12,
+        FilterKind::ErrorPages(_) => 13,
+        FilterKind::SecurityHeaders(_) => 14,
+        FilterKind::Headers(_) => 15,
+        FilterKind::Compress(_) => 16,
     }
 }
 
-fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, users, stores }: Outside<'_>) {
+fn add(chain: &mut FilterChain, kind: &FilterKind, outside: Outside<'_>) {
+    let Outside { states, metrics, users, served, stores, .. } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -133,7 +156,10 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, us
             chain.checks.push(Check::Cors(cors.clone()));
             chain.cors = Some(cors);
         }
-        FilterKind::HttpsRedirect(redirect) => chain.checks.push(Check::HttpsRedirect(redirect.clone())),
+        FilterKind::HttpsRedirect(_)
+        | FilterKind::WwwRedirect(_)
+        | FilterKind::AppRoot(_)
+        | FilterKind::TrailingSlash(_) => chain.checks.extend(redirecting(kind, served).map(Check::Redirect)),
         FilterKind::ConcurrencyLimit(limit) => {
             let (state, metrics) = (states.concurrency(limit), metrics.concurrency_limit(&limit.name));
             chain.concurrency_limits.push(ConcurrencyLimit::new(limit.clone(), state, metrics));
@@ -154,19 +180,73 @@ fn add(chain: &mut FilterChain, kind: &FilterKind, Outside { states, metrics, us
         FilterKind::Compress(compress) => {
             chain.compress = Some(Arc::new(Compress::new(compress.clone(), metrics.compression())));
         }
+        FilterKind::ErrorPages(pages) => chain.error_pages = Some(Arc::new(error_pages(pages, outside))),
         FilterKind::SecurityHeaders(preset) => chain.response_edits.extend(security_headers(preset)),
-        FilterKind::Headers(HeaderEdits { request, response }) => {
+        FilterKind::Headers(HeaderEdits { request, response, statuses }) => {
             chain.request_edits.extend(edits(request));
-            chain.response_edits.extend(edits(response));
+            match statuses {
+                EditedStatuses::All => chain.response_edits.extend(edits(response)),
+                EditedStatuses::Success => chain.success_edits.extend(edits(response)),
+            }
         }
     }
+}
+
+/// None: it is no filter that redirects.
+pub fn redirecting(kind: &FilterKind, served: &Served) -> Option<Redirecting> {
+    match kind {
+        FilterKind::HttpsRedirect(redirect) => Some(Redirecting::Https(redirect.clone())),
+        FilterKind::WwwRedirect(redirect) => {
+            Some(Redirecting::Www(WwwRedirect { to: redirect.to, status: redirect.status, served: served.clone() }))
+        }
+        FilterKind::AppRoot(redirect) => Some(Redirecting::AppRoot(redirect.clone())),
+        FilterKind::TrailingSlash(redirect) => Some(Redirecting::TrailingSlash(redirect.clone())),
+        FilterKind::Allow(_)
+        | FilterKind::Deny(_)
+        | FilterKind::Cors(_)
+        | FilterKind::ConcurrencyLimit(_)
+        | FilterKind::RateLimit(_)
+        | FilterKind::BasicAuth(_)
+        | FilterKind::Cache(_)
+        | FilterKind::CacheHeaders(_)
+        | FilterKind::Compress(_)
+        | FilterKind::ErrorPages(_)
+        | FilterKind::Headers(_)
+        | FilterKind::SecurityHeaders(_)
+        | FilterKind::MaxBodySize(_) => None,
+    }
+}
+
+/// Of those that would be shown for errors before there is a route.
+pub fn error_pages_of(levels: Levels<'_>, outside: Outside<'_>) -> Option<Arc<ErrorPages>> {
+    let definition = in_force(levels).into_iter().find_map(|(filter, _)| filter.kind.error_pages())?;
+    Some(Arc::new(error_pages(definition, outside)))
+}
+
+/// A page whose files could not be read shows nothing.
+fn error_pages(definition: &model::ErrorPages, Outside { upstreams, pages, .. }: Outside<'_>) -> ErrorPages {
+    let source = |source: &PageSource| match source {
+        PageSource::Files(files) => {
+            let page = |file: &PageFile| pages.get(&(file.file.clone(), file.format)).cloned();
+            let files: Vec<_> = files.iter().filter_map(page).collect();
+            (!files.is_empty()).then_some(Source::Files(files))
+        }
+        PageSource::Upstream { name, path } => {
+            Some(Source::Upstream { upstream: upstreams.get(name)?.clone(), path: path.clone() })
+        }
+    };
+    let rule = |page: &model::ErrorPage| {
+        Some(Rule { statuses: page.statuses.clone(), source: source(&page.source)?, answered: page.answered })
+    };
+    ErrorPages { intercept: definition.intercept, rules: definition.pages.iter().filter_map(rule).collect() }
 }
 
 fn edits(set: &EditSet) -> impl Iterator<Item = Edit> {
     let removed = set.remove.iter().filter_map(|name| Some(Edit::Remove(header(name)?)));
     let replaced = set.set.iter().filter_map(|(name, value)| Some(Edit::Set(header(name)?, edit_value(value)?)));
     let added = set.add.iter().filter_map(|(name, value)| Some(Edit::Add(header(name)?, edit_value(value)?)));
-    removed.chain(replaced).chain(added)
+    let joined = set.append.iter().filter_map(|(name, value)| Some(Edit::Append(header(name)?, edit_value(value)?)));
+    removed.chain(replaced).chain(added).chain(joined)
 }
 
 fn security_headers(preset: &SecurityHeaders) -> Vec<Edit> {
@@ -207,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::diagnostics::Origin;
-    use crate::model::{self, ByteSize, Counted, Ipv6Prefix, LimitKey, LimitMode, LimitName};
+    use crate::model::{ByteSize, Counted, Ipv6Prefix, LimitKey, LimitMode, LimitName};
 
     fn filter(kind: FilterKind) -> Filter {
         Filter { origin: Origin::builtin(), kind }
@@ -237,6 +317,9 @@ mod tests {
             states: &States::default(),
             metrics: &metrics,
             users: &UserFiles::new(),
+            served: &Served::default(),
+            upstreams: &Upstreams::new(),
+            pages: &PageFiles::new(),
             stores: &Stores::default(),
         };
         chain(Levels { listener, host, route }, outside)

@@ -1,5 +1,6 @@
 //! What can be seen of a model only when its parts are laid side by side: warnings, for `weir check` and the log.
 
+use super::circles::circles;
 use super::{entries, hosts_of};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{
@@ -23,6 +24,7 @@ pub fn lint(model: &Model, known: Extent, covers: &dyn Fn(&HostName) -> bool) ->
             found.push(Diagnostic::warning(listener.origin.clone(), format!("listeners.{}", listener.name), message));
         }
     }
+    found.extend(circles(model));
     found.sorted()
 }
 

@@ -7,6 +7,7 @@
 //! What runs already (health, connections in flight, resolved endpoints, what limits have counted, counters) is carried over by name. Nothing
 //! here reads a file, a clock or the network.
 
+mod circles;
 mod filters;
 mod lint;
 
@@ -21,6 +22,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::cache::Stores;
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::error_pages::PageFiles;
 use crate::files::Folder;
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
 use crate::passwords::UserFiles;
@@ -28,6 +30,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{Edit, EditValue, FilterChain};
 use crate::snapshot::limit::States;
+use crate::snapshot::redirect::Served;
 use crate::snapshot::router::{HostEntry, Router};
 use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Respond, Route, Table, Timeouts};
 use crate::snapshot::upstream::Upstream;
@@ -44,6 +47,8 @@ pub struct Surroundings<'a> {
     pub client_roots: &'a ClientRootFiles,
     /// Who may come in by password, by file.
     pub users: &'a UserFiles,
+    /// What is shown instead of errors, by file.
+    pub pages: &'a PageFiles,
     /// Where answers are kept, whatever is reloaded.
     pub stores: &'a Stores,
     /// Hands out counters, the same for the same name.
@@ -55,13 +60,14 @@ pub struct Surroundings<'a> {
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
     let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
-    let outside = Outside {
+    let running = Running {
+        upstreams: &upstreams,
         states: &limits,
         metrics: surroundings.metrics,
         users: surroundings.users,
+        pages: surroundings.pages,
         stores: surroundings.stores,
     };
-    let running = Running { upstreams: &upstreams, outside };
     let tables = model
         .listeners
         .iter()
@@ -94,7 +100,18 @@ type Upstreams = BTreeMap<UpstreamName, Arc<Upstream>>;
 #[derive(Clone, Copy)]
 struct Running<'a> {
     upstreams: &'a Upstreams,
-    outside: Outside<'a>,
+    states: &'a States,
+    metrics: &'a Metrics,
+    users: &'a UserFiles,
+    pages: &'a PageFiles,
+    stores: &'a Stores,
+}
+
+impl<'a> Running<'a> {
+    fn outside(self, served: &'a Served) -> Outside<'a> {
+        let Self { upstreams, states, metrics, users, pages, stores } = self;
+        Outside { states, metrics, users, served, upstreams, pages, stores }
+    }
 }
 
 /// The hosts that a listener serves, in the model's order.
@@ -105,6 +122,7 @@ pub fn hosts_of<'m>(model: &'m Model, listener: &model::Listener) -> Vec<&'m mod
 
 fn table(model: &Model, listener: &model::Listener, running: Running<'_>, roots: &ClientRootFiles) -> Table {
     let hosts = hosts_of(model, listener);
+    let served = served(model, &hosts);
     let router = Router::build(&entries(&hosts));
     let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, roots));
     let others =
@@ -115,14 +133,18 @@ fn table(model: &Model, listener: &model::Listener, running: Running<'_>, roots:
         let part = HostPart {
             listener,
             host,
+            served: &served,
             names: names.join(" ").into(),
             certificate_fields: certificate_fields(&terms, others),
             terms: terms.clone(),
         };
         let routes = host.routes.iter().map(|r| Arc::new(route(&part, r, running))).collect();
-        Host { terms, routes }
+        let levels = Levels { listener: &listener.filters, host: &host.filters, route: &[] };
+        Host { terms, routes, pages: filters::error_pages_of(levels, running.outside(&served)) }
     });
-    Table::new(router, built.collect(), terms(None))
+    let levels = Levels { listener: &listener.filters, ..Levels::default() };
+    let pages = filters::error_pages_of(levels, running.outside(&served));
+    Table::new(router, built.collect(), terms(None), pages)
 }
 
 fn asks_for_certificates(model: &Model) -> bool {
@@ -143,9 +165,21 @@ fn certificate_fields(terms: &Terms, others: CertificateFields) -> CertificateFi
 struct HostPart<'m> {
     listener: &'m model::Listener,
     host: &'m model::VirtualHost,
+    served: &'m Served,
     names: Arc<str>,
     terms: Arc<Terms>,
     certificate_fields: CertificateFields,
+}
+
+/// The names that hosts answer to, for whom asks.
+fn served(model: &Model, hosts: &[&model::VirtualHost]) -> Served {
+    let asks = model.filters().any(|filter| matches!(filter.kind, model::FilterKind::WwwRedirect(_)));
+    let names = hosts.iter().filter(|_| asks).flat_map(|host| &host.names);
+    let exact = names.filter_map(|name| match name {
+        model::HostName::Exact(name) => Some(Box::from(&**name)),
+        model::HostName::Wildcard(_) | model::HostName::CatchAll => None,
+    });
+    Arc::new(exact.collect())
 }
 
 /// Hosts as the router takes them.
@@ -159,7 +193,7 @@ pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
 
 fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Route {
     let levels = Levels { listener: &part.listener.filters, host: &part.host.filters, route: &route.filters };
-    let (chain, metrics) = (filters::chain(levels, running.outside), running.outside.metrics);
+    let chain = filters::chain(levels, running.outside(part.served));
     Route {
         name: route.name.clone(),
         origin: route.origin.clone(),
@@ -167,23 +201,27 @@ fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Rou
         path: route.matches.path.clone(),
         terms: part.terms.clone(),
         certificate_fields: part.certificate_fields,
-        action: action(route, running.upstreams, metrics),
+        action: action(route, running.upstreams, running.metrics),
         needs: needs(&chain),
         chain,
-        metrics: metrics.route(route),
+        metrics: running.metrics.route(route),
     }
 }
 
 fn needs(chain: &FilterChain) -> Needs {
     let has_variable = |edit: &Edit| match edit {
         Edit::Remove(_) => false,
-        Edit::Set(_, value) | Edit::Add(_, value) | Edit::SetDefault(_, value) | Edit::SetDefaultOnTls(_, value) => {
+        Edit::Set(_, value)
+        | Edit::Add(_, value)
+        | Edit::Append(_, value)
+        | Edit::SetDefault(_, value)
+        | Edit::SetDefaultOnTls(_, value) => {
             matches!(value, EditValue::Template(_))
         }
     };
+    let mut edits = chain.request_edits.iter().chain(&chain.response_edits).chain(&chain.success_edits);
     Needs {
-        view: chain.request_edits.iter().chain(&chain.response_edits).any(has_variable)
-            || chain.cache_rules.iter().any(CacheRule::regards_the_path),
+        view: edits.any(has_variable) || chain.cache_rules.iter().any(CacheRule::regards_the_path),
         body: chain.max_body.is_some(),
     }
 }
@@ -211,6 +249,7 @@ fn forward(forward: &model::Forward, upstream: &Arc<Upstream>, metrics: &Metrics
     Forward {
         upstream: upstream.clone(),
         rewrite: forward.rewrite.path.clone(),
+        query: forward.rewrite.query,
         host: forward.rewrite.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok()),
         timeouts: Timeouts {
             connect: own.connect.unwrap_or(inherited.connect),

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::units::serialize_optional_duration;
-use super::{Files, Filter, Pattern, Retry, RouteName, UpstreamName};
+use super::{Files, Filter, PathRewrite, Pattern, QueryRewrite, Redirect, Retry, RouteName, UpstreamName};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -93,19 +93,9 @@ pub struct Forward {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rewrite {
     pub path: Option<PathRewrite>,
+    pub query: QueryRewrite,
     /// Sent as `Host` (`:authority`) instead of the client's.
     pub host: Option<Arc<str>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PathRewrite {
-    /// The whole path; the query is kept.
-    Full(Arc<str>),
-    /// What the route's prefix matched is replaced; the rest and the query are kept.
-    Prefix(Arc<str>),
-    /// The first match in the normalized path is replaced; `$1` and `${name}` are captures.
-    Regex { pattern: Pattern, replacement: Arc<str> },
 }
 
 /// None: the upstream's own.
@@ -121,78 +111,6 @@ pub struct RouteTimeouts {
     pub read: Option<Duration>,
     #[serde(serialize_with = "serialize_optional_duration")]
     pub write: Option<Duration>,
-}
-
-/// Parts that are `None` stay as the client sent them. The query is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Redirect {
-    pub status: RedirectStatus,
-    pub scheme: Option<Scheme>,
-    pub host: Option<Arc<str>>,
-    /// Left out of the URL where it is the scheme's own.
-    pub port: Option<u16>,
-    pub path: Option<PathRewrite>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RedirectStatus {
-    MovedPermanently,
-    Found,
-    SeeOther,
-    TemporaryRedirect,
-    PermanentRedirect,
-}
-
-impl RedirectStatus {
-    pub fn from_code(code: u16) -> Option<Self> {
-        match code {
-            301 => Some(Self::MovedPermanently),
-            302 => Some(Self::Found),
-            303 => Some(Self::SeeOther),
-            307 => Some(Self::TemporaryRedirect),
-            308 => Some(Self::PermanentRedirect),
-            _ => None,
-        }
-    }
-
-    pub fn code(self) -> u16 {
-        match self {
-            Self::MovedPermanently => 301,
-            Self::Found => 302,
-            Self::SeeOther => 303,
-            Self::TemporaryRedirect => 307,
-            Self::PermanentRedirect => 308,
-        }
-    }
-}
-
-impl Serialize for RedirectStatus {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u16(self.code())
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scheme {
-    Http,
-    Https,
-}
-
-impl Scheme {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        }
-    }
-
-    pub fn default_port(self) -> u16 {
-        match self {
-            Scheme::Http => 80,
-            Scheme::Https => 443,
-        }
-    }
 }
 
 /// An answer of Weir's own.

@@ -3,6 +3,8 @@
 //! An error is a line of text, a small page, or JSON, as the client's Accept prefers; it names the request, so that
 //! the line in the log can be found.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -17,12 +19,20 @@ pub struct Answer {
     pub status: u16,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub body: Bytes,
+    /// What the client can do about an error of Weir's own: a page may stand in its place.
+    pub error: Option<Cow<'static, str>>,
 }
 
 impl Answer {
     /// An error page. `detail` is for the client: it says what the client can act on, and nothing of the inside.
-    pub fn error(status: u16, detail: &str, request_id: &str, accept: Option<&HeaderValue>) -> Self {
-        let title = title(status);
+    pub fn error(
+        status: u16,
+        detail: impl Into<Cow<'static, str>>,
+        request_id: &str,
+        accept: Option<&HeaderValue>,
+    ) -> Self {
+        let (title, error) = (title(status), detail.into());
+        let detail = &*error;
         let (kind, body) = match preferred(accept) {
             Kind::Json => (
                 "application/json",
@@ -43,15 +53,16 @@ impl Answer {
             ),
             Kind::Text => ("text/plain; charset=utf-8", format!("{status} {title}: {detail}\nrequest {request_id}\n")),
         };
-        Self { status, headers: vec![(CONTENT_TYPE, HeaderValue::from_static(kind))], body: body.into() }
+        let headers = vec![(CONTENT_TYPE, HeaderValue::from_static(kind))];
+        Self { status, headers, body: body.into(), error: Some(error) }
     }
 
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new() }
+        Self { status, headers: Vec::new(), body: Bytes::new(), error: None }
     }
 
     pub fn redirect(status: u16, location: HeaderValue) -> Self {
-        Self { status, headers: vec![(LOCATION, location)], body: Bytes::new() }
+        Self { headers: vec![(LOCATION, location)], ..Self::empty(status) }
     }
 
     /// The head, ready for edits. Informational and 204, 304 answers have no length (RFC 9110 §8.6).

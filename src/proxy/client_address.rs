@@ -25,7 +25,16 @@ pub struct Client {
 impl Client {
     /// A view for edits that have no variable of the request's own: only the client's side of it is filled in.
     pub fn bare_view<'a>(&self, headers: &'a HeaderMap) -> RequestView<'a> {
-        RequestView { method: "", path: "", query: None, host: "", headers, client: self.address, scheme: self.scheme }
+        RequestView {
+            method: "",
+            path: "",
+            query: None,
+            host: "",
+            port: None,
+            headers,
+            client: self.address,
+            scheme: self.scheme,
+        }
     }
 }
 

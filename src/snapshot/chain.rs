@@ -6,6 +6,7 @@
 //!
 //! Neither lane knows a filter by its kind: it runs checks and limits on a `RequestView` and applies the edits to a head.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
@@ -16,9 +17,12 @@ use super::cache::CachePolicy;
 use super::cache_headers::CacheRule;
 use super::compress::Compress;
 use super::cors::Cors;
+use super::error_pages::ErrorPages;
 use super::limit::{ConcurrencyLimit, RateLimit};
+use super::redirect::Redirecting;
 use super::request::RequestView;
-use crate::model::{HttpsRedirect, TemplatePart, Variable};
+use crate::model::{TemplatePart, Variable};
+use crate::tls::TlsFacts;
 
 #[derive(Debug, Default)]
 pub struct FilterChain {
@@ -34,8 +38,11 @@ pub struct FilterChain {
     /// What of the upstream's answers is kept.
     pub cache: Option<Arc<CachePolicy>>,
     pub cache_rules: Vec<CacheRule>,
+    pub error_pages: Option<Arc<ErrorPages>>,
     pub request_edits: Vec<Edit>,
     pub response_edits: Vec<Edit>,
+    /// After those, on answers whose status is among `EditedStatuses::Success`.
+    pub success_edits: Vec<Edit>,
     /// Comes after the edits: what they say of the content decides.
     pub compress: Option<Arc<Compress>>,
     /// Of the request, in bytes.
@@ -58,7 +65,7 @@ pub enum Check {
     Deny(Vec<IpNet>),
     Allow(Vec<IpNet>),
     Cors(Arc<Cors>),
-    HttpsRedirect(HttpsRedirect),
+    Redirect(Redirecting),
 }
 
 /// One change to a head.
@@ -67,6 +74,8 @@ pub enum Edit {
     Remove(HeaderName),
     Set(HeaderName, EditValue),
     Add(HeaderName, EditValue),
+    /// Joined to the values that are there, by a comma.
+    Append(HeaderName, EditValue),
     /// Set unless the field is there already.
     SetDefault(HeaderName, EditValue),
     /// As `SetDefault`, for clients on TLS.
@@ -80,9 +89,26 @@ pub enum EditValue {
     Template(Vec<TemplatePart>),
 }
 
+/// What variables stand for.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    pub request: &'a RequestView<'a>,
+    pub request_id: &'a str,
+    /// Path and query, as they came.
+    pub target: &'a str,
+    /// 0 where it is not known.
+    pub client_port: u16,
+    pub route: &'a str,
+    /// Empty where there is none.
+    pub upstream: &'a str,
+    pub endpoint: Option<SocketAddr>,
+    pub tls: Option<TlsFacts>,
+    pub user: Option<&'a str>,
+}
+
 impl EditValue {
-    /// The value for this request. A template that yields no valid value (a path with odd bytes) yields none.
-    pub fn render(&self, request: &RequestView<'_>, request_id: &str) -> Option<HeaderValue> {
+    /// The value for this request. A template that comes out empty, or not as a value (a path with odd bytes), yields none.
+    pub fn render(&self, facts: &Facts<'_>) -> Option<HeaderValue> {
         let parts = match self {
             EditValue::Static(value) => return Some(value.clone()),
             EditValue::Template(parts) => parts,
@@ -91,14 +117,35 @@ impl EditValue {
         for part in parts {
             match part {
                 TemplatePart::Text(literal) => text.push_str(literal),
-                TemplatePart::Variable(Variable::ClientIp) => text.push_str(&request.client.to_string()),
-                TemplatePart::Variable(Variable::Host) => text.push_str(request.host),
-                TemplatePart::Variable(Variable::Method) => text.push_str(request.method),
-                TemplatePart::Variable(Variable::Path) => text.push_str(request.path),
-                TemplatePart::Variable(Variable::Scheme) => text.push_str(request.scheme.as_str()),
-                TemplatePart::Variable(Variable::RequestId) => text.push_str(request_id),
+                TemplatePart::Variable(variable) => push(&mut text, variable, facts),
             }
         }
-        HeaderValue::try_from(text).ok()
+        HeaderValue::try_from(text).ok().filter(|value| !value.is_empty())
+    }
+}
+
+fn push(text: &mut String, variable: &Variable, facts: &Facts<'_>) {
+    let request = facts.request;
+    match variable {
+        Variable::ClientIp => text.push_str(&request.client.to_string()),
+        Variable::ClientPort if facts.client_port == 0 => {}
+        Variable::ClientPort => text.push_str(&facts.client_port.to_string()),
+        Variable::Host => text.push_str(request.host),
+        Variable::Method => text.push_str(request.method),
+        Variable::Path => text.push_str(request.path),
+        Variable::Query => text.push_str(facts.target.split_once('?').map_or("", |(_, query)| query)),
+        Variable::Uri => text.push_str(facts.target),
+        Variable::Scheme => text.push_str(request.scheme.as_str()),
+        Variable::RequestId => text.push_str(facts.request_id),
+        Variable::Route => text.push_str(facts.route),
+        Variable::Upstream => text.push_str(facts.upstream),
+        Variable::Endpoint => text.push_str(&facts.endpoint.map_or_else(String::new, |endpoint| endpoint.to_string())),
+        Variable::TlsVersion => text.push_str(facts.tls.map_or("", |tls| tls.version)),
+        Variable::TlsCipher => text.push_str(facts.tls.map_or("", |tls| tls.cipher)),
+        Variable::User => text.push_str(facts.user.unwrap_or_default()),
+        Variable::Header(name) => {
+            let value = request.headers.first(name).and_then(|value| std::str::from_utf8(value).ok());
+            text.push_str(value.unwrap_or_default());
+        }
     }
 }

@@ -33,6 +33,8 @@ pub struct RequestView<'a> {
     pub query: Option<&'a str>,
     /// Lowercase, without port and trailing dot; empty where the request names none.
     pub host: &'a str,
+    /// That the request names beside the host.
+    pub port: Option<u16>,
     pub headers: &'a dyn HeaderFields,
     /// As decided by the PROXY protocol and the trusted proxies.
     pub client: IpAddr,
@@ -77,6 +79,7 @@ mod tests {
             path: "/",
             query: Some("xa=1&a=2&flag"),
             host: "",
+            port: None,
             headers: &headers,
             client: IpAddr::from([127, 0, 0, 1]),
             scheme: Scheme::Http,

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::chain::FilterChain;
+use super::error_pages::ErrorPages;
 use super::request::RequestView;
 use super::router::{Explanation, Found, Router};
 use super::upstream::Upstream;
 use crate::diagnostics::Origin;
 use crate::files::Folder;
-use crate::model::{PathMatch, PathRewrite, Redirect, Retry, RouteName};
+use crate::model::{PathMatch, PathRewrite, QueryRewrite, Redirect, Retry, RouteName};
 use crate::telemetry::metrics::{RouteMetrics, UpstreamMetrics};
 use crate::tls::Terms;
 
@@ -22,31 +23,38 @@ pub struct Table {
     hosts: Vec<Host>,
     /// The listener's own: what a name without a host is spoken with on.
     terms: Arc<Terms>,
+    /// The listener's own: for names without a host.
+    pages: Option<Arc<ErrorPages>>,
 }
 
 pub struct Host {
     pub terms: Arc<Terms>,
+    /// For paths without a route.
+    pub pages: Option<Arc<ErrorPages>>,
     pub routes: Vec<Arc<Route>>,
 }
 
 pub enum Lookup<'a> {
     Route(&'a Arc<Route>),
     /// No virtual host has the request's name.
-    NoHost,
+    NoHost(Option<&'a Arc<ErrorPages>>),
     /// The host is known; none of its routes takes the request.
-    NoRoute(&'a Terms),
+    NoRoute(&'a Terms, Option<&'a Arc<ErrorPages>>),
 }
 
 impl Table {
-    pub fn new(router: Router, hosts: Vec<Host>, terms: Arc<Terms>) -> Self {
-        Self { router, hosts, terms }
+    pub fn new(router: Router, hosts: Vec<Host>, terms: Arc<Terms>, pages: Option<Arc<ErrorPages>>) -> Self {
+        Self { router, hosts, terms, pages }
     }
 
     pub fn find(&self, request: &RequestView<'_>) -> Lookup<'_> {
         match self.router.find(request) {
             Found::Route(id) => Lookup::Route(&self.hosts[id.host].routes[id.route]),
-            Found::NoHost => Lookup::NoHost,
-            Found::NoRoute { host } => Lookup::NoRoute(&self.hosts[host].terms),
+            Found::NoHost => Lookup::NoHost(self.pages.as_ref()),
+            Found::NoRoute { host } => {
+                let host = &self.hosts[host];
+                Lookup::NoRoute(&host.terms, host.pages.as_ref())
+            }
         }
     }
 
@@ -115,6 +123,7 @@ pub enum Action {
 pub struct Forward {
     pub upstream: Arc<Upstream>,
     pub rewrite: Option<PathRewrite>,
+    pub query: QueryRewrite,
     pub host: Option<HeaderValue>,
     pub timeouts: Timeouts,
     pub retry: Retry,

@@ -4,20 +4,23 @@ use http::header::VARY;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
-use crate::snapshot::chain::{Edit, EditValue};
-use crate::snapshot::request::RequestView;
+use crate::snapshot::chain::{Edit, EditValue, Facts};
 
 /// The head of either side: a plain map, or Pingora's with the spelling of names kept.
 pub trait Head {
-    fn contains(&self, name: &HeaderName) -> bool;
+    fn fields(&self) -> &HeaderMap;
     fn remove(&mut self, name: &HeaderName);
     fn set(&mut self, name: &HeaderName, value: HeaderValue);
     fn add(&mut self, name: &HeaderName, value: HeaderValue);
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        self.fields().contains_key(name)
+    }
 }
 
 impl Head for HeaderMap {
-    fn contains(&self, name: &HeaderName) -> bool {
-        self.contains_key(name)
+    fn fields(&self) -> &HeaderMap {
+        self
     }
 
     fn remove(&mut self, name: &HeaderName) {
@@ -34,8 +37,8 @@ impl Head for HeaderMap {
 }
 
 impl Head for ResponseHeader {
-    fn contains(&self, name: &HeaderName) -> bool {
-        self.headers.contains_key(name)
+    fn fields(&self) -> &HeaderMap {
+        &self.headers
     }
 
     fn remove(&mut self, name: &HeaderName) {
@@ -63,8 +66,8 @@ pub fn vary_by(head: &mut ResponseHeader, name: &'static str) {
     }
 }
 
-pub fn apply(edits: &[Edit], head: &mut impl Head, request: &RequestView<'_>, request_id: &str) {
-    let render = |value: &EditValue| value.render(request, request_id);
+pub fn apply(edits: &[Edit], head: &mut impl Head, facts: &Facts<'_>) {
+    let render = |value: &EditValue| value.render(facts);
     for edit in edits {
         match edit {
             Edit::Remove(name) => head.remove(name),
@@ -77,7 +80,13 @@ pub fn apply(edits: &[Edit], head: &mut impl Head, request: &RequestView<'_>, re
                     head.add(name, value);
                 }
             }
-            Edit::SetDefaultOnTls(..) if request.scheme == crate::model::Scheme::Http => {}
+            Edit::Append(name, value) => {
+                if let Some(value) = render(value) {
+                    let value = joined(head.fields(), name, value);
+                    head.set(name, value);
+                }
+            }
+            Edit::SetDefaultOnTls(..) if facts.request.scheme == crate::model::Scheme::Http => {}
             Edit::SetDefault(name, value) | Edit::SetDefaultOnTls(name, value) => {
                 if !head.contains(name)
                     && let Some(value) = render(value)
@@ -87,4 +96,11 @@ pub fn apply(edits: &[Edit], head: &mut impl Head, request: &RequestView<'_>, re
             }
         }
     }
+}
+
+/// One list of all (RFC 9110 §5.3).
+fn joined(fields: &HeaderMap, name: &HeaderName, value: HeaderValue) -> HeaderValue {
+    let values = fields.get_all(name).iter().filter(|value| !value.is_empty()).chain([&value]);
+    let list: Vec<&[u8]> = values.map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&list.join(&b", "[..])).unwrap_or(value)
 }

@@ -12,9 +12,10 @@ mod cache_headers;
 mod compress;
 mod concurrency_limit;
 mod cors;
+mod error_pages;
 mod headers;
-mod https_redirect;
 mod rate_limit;
+mod redirect;
 mod words;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use cache_headers::keep;
 pub use compress::{Compression, EncodingFailed, Framing, negotiate};
 pub use concurrency_limit::Places;
 pub use cors::permit;
+pub use error_pages::{choose, content_type};
 pub use headers::{apply, vary_by};
 pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};
 
@@ -74,7 +76,9 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
             Check::Deny(networks) => ("deny", access::deny(networks, request)),
             Check::Allow(networks) => ("allow", access::allow(networks, request)),
             Check::Cors(cors) => ("cors", cors::preflight(cors, request)),
-            Check::HttpsRedirect(redirect) => ("https-redirect", https_redirect::run(redirect, request, raw_target)),
+            Check::Redirect(redirecting) => {
+                (redirect::name(redirecting), redirect::run(redirecting, request, raw_target))
+            }
         };
         verdict.map(|verdict| (name, verdict))
     })

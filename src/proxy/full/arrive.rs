@@ -26,11 +26,12 @@ use crate::proxy::filters::{self, Verdict};
 use crate::proxy::head;
 use crate::proxy::request_id::RequestId;
 use crate::snapshot::Snapshot;
+use crate::snapshot::error_pages::ErrorPages;
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
 use crate::snapshot::request::RequestView;
 use crate::snapshot::rewrite::{self, BadRewrite};
-use crate::snapshot::table::{Action, Forward, Lookup, Respond, Route};
+use crate::snapshot::table::{Action, Forward, Lookup, Route};
 use crate::telemetry::record::{Ended, RequestRecord};
 use crate::tls::{Agreement, Unmet};
 
@@ -70,7 +71,7 @@ pub fn answer_of(filter: &'static str, verdict: Verdict, session: &Session, ctx:
 
 fn page(refused: Refused, session: &Session, ctx: &mut Context) -> Answer {
     ctx.record.ended = Ended::Refused(refused.by);
-    let mut answer = Answer::error(refused.status, &refused.detail, ctx.request_id(), answer::accept(session));
+    let mut answer = Answer::error(refused.status, refused.detail, ctx.request_id(), answer::accept(session));
     answer.headers.extend(refused.fields);
     answer
 }
@@ -84,7 +85,7 @@ fn challenge_answer(shared: &Shared, header: &RequestHeader) -> Option<Answer> {
     }
     let body = shared.tls.challenges().key_authorization(std::str::from_utf8(token).ok()?)?;
     let kind = (http::header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    Some(Answer { status: 200, headers: vec![kind], body })
+    Some(Answer { headers: vec![kind], body, ..Answer::empty(200) })
 }
 
 /// A request that is answered with an error before it could go anywhere.
@@ -143,11 +144,12 @@ fn admit(
         path: &target.path,
         query: target.query,
         host: &host,
+        port,
         headers: &header.headers,
         client: client.address,
         scheme: client.scheme,
     };
-    let route = locate(snapshot, connection, &view)?;
+    let route = locate(snapshot, connection, &view, &mut ctx.pages)?;
     if ctx.purpose == Purpose::Client {
         route.metrics.begin();
     }
@@ -165,7 +167,7 @@ fn admit(
         ctx.view = Some(KeptView::of(&view));
     }
     let (host, forwarded) = (host_value.as_deref(), snapshot.model.process.forwarded);
-    act(ctx, route, &Arrival { header, view: &view, target: &target, port, host, forwarded })
+    act(ctx, route, &Arrival { header, view: &view, target: &target, host, forwarded })
 }
 
 fn judged(filter: &'static str, verdict: Verdict, record: &mut RequestRecord) -> Result<Answer, Refused> {
@@ -183,11 +185,16 @@ fn locate<'s>(
     snapshot: &'s Snapshot,
     connection: &Connection,
     view: &RequestView<'_>,
+    pages: &mut Option<Arc<ErrorPages>>,
 ) -> Result<&'s Arc<Route>, Refused> {
     match connection.listener.table(snapshot).map(|table| table.find(view)) {
         Some(Lookup::Route(route)) => Ok(route),
-        Some(Lookup::NoHost) => Err(refused(404, "no such host here")),
-        Some(Lookup::NoRoute(terms)) => {
+        Some(Lookup::NoHost(shown)) => {
+            *pages = shown.cloned();
+            Err(refused(404, "no such host here"))
+        }
+        Some(Lookup::NoRoute(terms, shown)) => {
+            *pages = shown.cloned();
             // Not even that is for everybody to know.
             terms.judge(agreement(connection)).map_err(unmet)?;
             Err(refused(404, "nothing is served at this path"))
@@ -207,7 +214,9 @@ fn on_its_terms(
 ) -> Option<Result<Decision, Refused>> {
     let reason = route.terms.judge(agreement(connection)).err()?;
     match filters::run(&route.chain.checks, view, raw) {
-        Some((filter, Verdict::Redirect { status, location })) if reason == Unmet::Plain => {
+        Some((filter, Verdict::Redirect { status, location }))
+            if reason == Unmet::Plain && location.as_bytes().starts_with(b"https:") =>
+        {
             record.ended = Ended::Refused(filter);
             Some(Ok(Decision::Answer(Answer::redirect(status, location))))
         }
@@ -273,8 +282,6 @@ struct Arrival<'a> {
     header: &'a RequestHeader,
     view: &'a RequestView<'a>,
     target: &'a Resource<'a>,
-    /// Of the client's Host.
-    port: Option<u16>,
     host: Option<&'a HeaderValue>,
     forwarded: ForwardedField,
 }
@@ -288,7 +295,7 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<D
                 let detail = "the request body is larger than the limit";
                 return Err(Refused { by: "max-body-size", ..refused(413, detail) });
             }
-            let forwarding = plan(route, forward, arrival).map_err(|reason| refused(400, reason.to_string()))?;
+            let forwarding = plan(route, forward, arrival).map_err(unwritable)?;
             ctx.forwarding = Some(Box::new(forwarding));
             let upstream = forward.upstream.definition().name.as_str();
             ctx.caching = cache::consider(route, upstream, arrival.header, arrival.view, &arrival.target.raw);
@@ -296,8 +303,14 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<D
         }
         Action::Redirect(redirect) => redirect_answer(route, redirect, arrival).map(Decision::Answer),
         Action::Respond(respond) => {
-            let Respond { status, headers, body } = respond;
-            Ok(Decision::Answer(Answer { status: *status, headers: headers.clone(), body: body.clone() }))
+            // As nginx's `return` with a status alone.
+            let is_bare_error = respond.status >= 400 && respond.body.is_empty();
+            Ok(Decision::Answer(Answer {
+                status: respond.status,
+                headers: respond.headers.clone(),
+                body: respond.body.clone(),
+                error: is_bare_error.then_some(Cow::Borrowed("")),
+            }))
         }
         Action::Files(folder) => Ok(Decision::Serve(Wanted {
             folder: folder.clone(),
@@ -309,7 +322,7 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<D
 
 fn plan(route: &Arc<Route>, forward: &Forward, arrival: &Arrival<'_>) -> Result<Forwarding, BadRewrite> {
     let (view, raw) = (arrival.view, &arrival.target.raw);
-    let target = match rewrite::upstream_target(forward.rewrite.as_ref(), &route.path, view, raw)? {
+    let target = match rewrite::upstream_target(forward.rewrite.as_ref(), forward.query, &route.path, view, raw)? {
         // An absolute target goes on in origin form; whatever else stands there stands in the URI to the letter.
         Cow::Borrowed(raw) => {
             (arrival.header.uri.path_and_query().map(|path| path.as_str()) != Some(raw)).then(|| raw.into())
@@ -328,9 +341,12 @@ fn plan(route: &Arc<Route>, forward: &Forward, arrival: &Arrival<'_>) -> Result<
     })
 }
 
+fn unwritable(reason: BadRewrite) -> Refused {
+    refused(reason.status(), reason.to_string())
+}
+
 fn redirect_answer(route: &Route, redirect: &Redirect, arrival: &Arrival<'_>) -> Result<Answer, Refused> {
-    let location = rewrite::location(redirect, &route.path, arrival.view, &arrival.target.raw, arrival.port)
-        .map_err(|reason| refused(400, reason.to_string()))?;
+    let location = rewrite::location(redirect, &route.path, arrival.view, &arrival.target.raw).map_err(unwritable)?;
     let location =
         HeaderValue::try_from(location).map_err(|_| refused(400, "the request's URL cannot be written as a header"))?;
     Ok(Answer::redirect(redirect.status.code(), location))

@@ -24,7 +24,9 @@ use pingora_cache::{
 use pingora_proxy::Session;
 
 use super::compression;
-use super::context::Context;
+use super::context::{Context, Replaced};
+use super::page;
+use super::page_upstream::Fetcher;
 use super::reply;
 use super::retry;
 use crate::cache::{FOR_NOW, Url};
@@ -135,7 +137,7 @@ impl Wish {
 }
 
 /// An object that is fresh and in memory is sent without Pingora's way through its phases: most hits are such.
-pub async fn at_hand(session: &mut Session, ctx: &mut Context) -> Result<bool> {
+pub async fn at_hand(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let Some(caching) = ctx.caching.as_deref().filter(|caching| caching.way == Way::Lookup) else { return Ok(false) };
     let headers = &session.req_header().headers;
     if caching.wish != Wish::default() || CONDITIONS.iter().any(|name| headers.contains_key(name)) {
@@ -160,9 +162,11 @@ pub async fn at_hand(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     ctx.forwarding = None;
     let left = object.fresh_until.duration_since(now).unwrap_or_default().as_secs();
     tell(&mut head, ctx, &|| format!("weir; hit; ttl={left}"));
-    reply::edit(session, &mut head, ctx);
-    let body = compression::whole(session, &mut head, object.body.clone(), ctx)?;
-    answer::send(session, head, body).await?;
+    if page::intercept(fetcher, session, &mut head, ctx).await? == Replaced::Nothing {
+        reply::edit(session, &mut head, ctx);
+        let body = compression::whole(session, &mut head, object.body.clone(), ctx)?;
+        answer::send(session, head, body).await?;
+    }
     Ok(true)
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
+use pingora::http::RequestHeader;
 
 use super::affinity::Affinity;
 use super::cache::Caching;
@@ -15,6 +16,8 @@ use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
 use crate::proxy::filters::{Admission, Compression};
 use crate::proxy::request_id::RequestId;
+use crate::snapshot::chain::Facts;
+use crate::snapshot::error_pages::ErrorPages;
 use crate::snapshot::request::RequestView;
 use crate::snapshot::table::{Action, Forward, Route};
 use crate::snapshot::upstream::Lease;
@@ -28,6 +31,10 @@ pub struct Context {
     pub view: Option<KeptView>,
     /// What it was let pass with: places of its own until it is over.
     pub admission: Admission,
+    /// Of the listener or the host, where no route was found.
+    pub pages: Option<Arc<ErrorPages>>,
+    /// By a page.
+    pub replaced: Replaced,
     /// Who has proven to be who.
     pub user: Option<Arc<str>>,
     /// Where the answer is compressed on its way.
@@ -59,6 +66,8 @@ impl Default for Context {
             route: None,
             view: None,
             admission: Admission::default(),
+            pages: None,
+            replaced: Replaced::Nothing,
             user: None,
             compression: None,
             forwarding: None,
@@ -82,6 +91,34 @@ impl Context {
         };
     }
 
+    /// What variables stand for.
+    pub fn facts<'a>(&'a self, request: &'a RequestView<'a>, header: &'a RequestHeader) -> Facts<'a> {
+        let raw = std::str::from_utf8(header.raw_path()).unwrap_or_default();
+        Facts {
+            request,
+            request_id: self.request_id(),
+            // An absolute target is none that edits speak of.
+            target: match raw.starts_with('/') {
+                true => raw,
+                false => header.uri.path_and_query().map_or("", |target| target.as_str()),
+            },
+            client_port: self.record.client.port(),
+            route: self.route.as_ref().map_or("", |route| route.name.as_str()),
+            upstream: self.forwarding.as_ref().map_or("", |f| f.forward().upstream.definition().name.as_str()),
+            endpoint: self.record.endpoint,
+            tls: self.record.tls,
+            user: self.user.as_deref(),
+        }
+    }
+
+    /// What is shown instead of errors of this request.
+    pub fn error_pages(&self) -> Option<Arc<ErrorPages>> {
+        match &self.route {
+            Some(route) => route.chain.error_pages.clone(),
+            None => self.pages.clone(),
+        }
+    }
+
     pub fn request_id(&self) -> &str {
         self.request_id.as_str()
     }
@@ -94,6 +131,18 @@ impl Context {
             None => Some(self.client?.bare_view(headers)),
         }
     }
+}
+
+/// What a page stands in the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    Nothing,
+    /// An error of Weir's own.
+    Own,
+    /// The upstream's answer, of whose body so many bytes were dropped.
+    Upstream {
+        dropped: usize,
+    },
 }
 
 /// A request on its way to an upstream.
@@ -176,6 +225,7 @@ impl KeptView {
             path: &self.path,
             query: None,
             host: &self.host,
+            port: None,
             headers,
             client: self.client,
             scheme: self.scheme,

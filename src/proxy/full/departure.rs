@@ -78,7 +78,7 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) ->
     if !edits.is_empty()
         && let Some(view) = ctx.view_for_edits(&session.req_header().headers)
     {
-        filters::apply(edits, headers, &view, ctx.request_id());
+        filters::apply(edits, headers, &ctx.facts(&view, session.req_header()));
     }
     *request = RequestHeader::from(parts);
     match &forwarding.target {

@@ -14,13 +14,18 @@ use pingora::ErrorType::{
 use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, Session};
 
-use super::context::Context;
+use super::context::{Context, Replaced};
+use super::page_upstream::Fetcher;
 use super::reply;
 use crate::proxy::answer::{self, Answer};
 use crate::telemetry::record::Ended;
 
 /// Sends an error page, where nothing has been sent yet and somebody is there to read it.
-pub async fn tell_client(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+pub async fn tell_client(fetcher: &Fetcher, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+    if matches!(ctx.replaced, Replaced::Upstream { .. }) && *error.esource() != ErrorSource::Downstream {
+        // The client has its answer.
+        return FailToProxy { error_code: ctx.record.status, can_reuse_downstream: false };
+    }
     let status = status_for(error);
     match (error.etype(), error.esource()) {
         (ReadTimedout | WriteTimedout, ErrorSource::Downstream) => ctx.record.ended = Ended::ClientTimeout,
@@ -42,7 +47,7 @@ pub async fn tell_client(session: &mut Session, error: &Error, ctx: &mut Context
         // Pingora ends the connection after a failure: the client is told, or its next request breaks.
         session.set_keepalive(None);
         let page = Answer::error(status, detail(status), ctx.request_id(), answer::accept(session));
-        if let Err(error) = reply::answer(session, ctx, page).await {
+        if let Err(error) = reply::answer(fetcher, session, ctx, page).await {
             tracing::debug!(%error, "the client did not take its error page");
         }
     }

@@ -20,6 +20,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::Context;
+use super::page_upstream::Fetcher;
 use super::{compression, reply};
 use crate::files::{Content, Folder, Found, FoundFile};
 use crate::model::Coding;
@@ -42,14 +43,14 @@ pub struct Wanted {
 /// that read slowly.
 const PIECE: u64 = 64 << 10;
 
-pub async fn answer(session: &mut Session, ctx: &mut Context, wanted: Wanted) -> Result<()> {
+pub async fn answer(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context, wanted: Wanted) -> Result<()> {
     if !matches!(session.req_header().method, Method::GET | Method::HEAD) {
         let mut page = error_page(session, ctx, 405, "files are only read");
         page.headers.push((ALLOW, HeaderValue::from_static("GET, HEAD")));
-        return reply::answer(session, ctx, page).await;
+        return reply::answer(fetcher, session, ctx, page).await;
     }
     let page = match look(session, &wanted).await {
-        Ok((Found::File(file), first)) => return send(session, ctx, *file, first).await,
+        Ok((Found::File(file), first)) => return send(fetcher, session, ctx, *file, first).await,
         Ok((Found::Folder, _)) => Answer::redirect(301, with_slash(&wanted)),
         Ok((Found::Nothing, _)) => error_page(session, ctx, 404, "there is no such file"),
         Ok((Found::Unreadable, _)) => error_page(session, ctx, 403, "this file is not for everybody"),
@@ -59,14 +60,14 @@ pub async fn answer(session: &mut Session, ctx: &mut Context, wanted: Wanted) ->
             error_page(session, ctx, 500, "the file could not be read")
         }
     };
-    reply::answer(session, ctx, page).await
+    reply::answer(fetcher, session, ctx, page).await
 }
 
 fn route_name(ctx: &Context) -> Option<&str> {
     ctx.route.as_ref().map(|route| route.name.as_str())
 }
 
-fn error_page(session: &Session, ctx: &Context, status: u16, detail: &str) -> Answer {
+fn error_page(session: &Session, ctx: &Context, status: u16, detail: &'static str) -> Answer {
     Answer::error(status, detail, ctx.request_id(), answer::accept(session))
 }
 
@@ -113,7 +114,13 @@ fn read_piece(content: &Content, from: u64, to: u64) -> std::io::Result<Bytes> {
 
 /// The head is that of the whole file until it has been edited: a 304 says what the 200 would have said, and what is compressed has
 /// no parts.
-async fn send(session: &mut Session, ctx: &mut Context, file: FoundFile, first: Option<Bytes>) -> Result<()> {
+async fn send(
+    fetcher: &Fetcher,
+    session: &mut Session,
+    ctx: &mut Context,
+    file: FoundFile,
+    first: Option<Bytes>,
+) -> Result<()> {
     let mut head = head_of(&file)?;
     reply::apply_edits(session, &mut head, ctx);
     let coding = compression::negotiate(session, &mut head, ctx);
@@ -129,7 +136,7 @@ async fn send(session: &mut Session, ctx: &mut Context, file: FoundFile, first: 
         }
         Standing::Failed => {
             let page = error_page(session, ctx, 412, "the file is not the one that was meant");
-            return reply::answer(session, ctx, page).await;
+            return reply::answer(fetcher, session, ctx, page).await;
         }
     }
     let length = file.content.length;
@@ -150,7 +157,7 @@ async fn send(session: &mut Session, ctx: &mut Context, file: FoundFile, first: 
             let mut page = error_page(session, ctx, 416, "the file has no such part");
             let range = HeaderValue::try_from(format!("bytes */{length}"));
             page.headers.extend(range.ok().map(|range| (CONTENT_RANGE, range)));
-            return reply::answer(session, ctx, page).await;
+            return reply::answer(fetcher, session, ctx, page).await;
         }
     };
     let compression = coding.and_then(|coding| begin(ctx, coding, length));

@@ -20,6 +20,8 @@ mod departure;
 mod failure;
 mod files;
 mod forward;
+mod page;
+mod page_upstream;
 mod pooled;
 mod reply;
 mod retry;
@@ -44,16 +46,18 @@ use super::filters::Place;
 use crate::snapshot::cache::variance;
 pub use affinity::Affinity;
 use arrive::Decision;
-use context::Context;
+use context::{Context, Replaced};
+use page_upstream::Fetcher;
 use pooled::Connected;
 
 pub struct FullLane {
     shared: Arc<Shared>,
+    fetcher: Fetcher,
 }
 
 impl FullLane {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, fetcher: Fetcher::new() }
     }
 }
 
@@ -73,13 +77,13 @@ impl ProxyHttp for FullLane {
         delay::wait(session, ctx).await?;
         let decision = sign_in::ask(&self.shared, session, ctx, decision).await;
         match decision {
-            Decision::Forward => cache::at_hand(session, ctx).await,
+            Decision::Forward => cache::at_hand(&self.fetcher, session, ctx).await,
             Decision::Answer(answer) => {
-                reply::answer(session, ctx, answer).await?;
+                reply::answer(&self.fetcher, session, ctx, answer).await?;
                 Ok(true)
             }
             Decision::Serve(wanted) => {
-                files::answer(session, ctx, wanted).await?;
+                files::answer(&self.fetcher, session, ctx, wanted).await?;
                 Ok(true)
             }
         }
@@ -111,7 +115,7 @@ impl ProxyHttp for FullLane {
 
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let Some(answer) = cache::only_if_cached(session, ctx) else { return Ok(true) };
-        reply::answer(session, ctx, answer).await?;
+        reply::answer(&self.fetcher, session, ctx, answer).await?;
         Ok(false)
     }
 
@@ -181,17 +185,23 @@ impl ProxyHttp for FullLane {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        reply::edit(session, response, ctx);
-        compression::begin(session, response, ctx)
+        if page::intercept(&self.fetcher, session, response, ctx).await? == Replaced::Nothing {
+            reply::edit(session, response, ctx);
+            return compression::begin(session, response, ctx);
+        }
+        // What comes of the upstream's body is dropped.
+        ctx.compression = None;
+        Ok(())
     }
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Context,
     ) -> Result<Option<std::time::Duration>> {
+        page::drop_body(session, body, ctx)?;
         reply::watch_deadline(ctx)?;
         compression::pass(body, place(end), ctx)?;
         Ok(None)
@@ -229,7 +239,7 @@ impl ProxyHttp for FullLane {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        failure::tell_client(session, error, ctx).await
+        failure::tell_client(&self.fetcher, session, error, ctx).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {

@@ -11,10 +11,12 @@ use pingora_proxy::Session;
 
 use super::cache;
 use super::compression;
-use super::context::{Context, Purpose};
+use super::context::{Context, Purpose, Replaced};
+use super::page;
+use super::page_upstream::Fetcher;
 use super::pooled::{self, Afterwards};
 use super::retry::{self, Sent};
-use crate::model::{RetryOn, Scheme};
+use crate::model::{EditedStatuses, RetryOn, Scheme};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::connection::Connection;
@@ -110,14 +112,19 @@ pub fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Conte
         filters::permit(cors, response, &session.req_header().headers);
     }
     let (rules, edits) = (&route.chain.cache_rules, &route.chain.response_edits);
-    if (!rules.is_empty() || !edits.is_empty())
+    let for_success = &route.chain.success_edits;
+    if (!rules.is_empty() || !edits.is_empty() || !for_success.is_empty())
         && let Some(view) = ctx.view_for_edits(&session.req_header().headers)
     {
         // What a check or a filter answers is nothing to keep.
-        if !rules.is_empty() && ctx.record.ended == Ended::Completed {
+        if !rules.is_empty() && ctx.record.ended == Ended::Completed && ctx.replaced == Replaced::Nothing {
             filters::keep(rules, response, view.path, SystemTime::now());
         }
-        filters::apply(edits, response, &view, ctx.request_id());
+        let facts = ctx.facts(&view, session.req_header());
+        filters::apply(edits, response, &facts);
+        if EditedStatuses::Success.contain(response.status.as_u16()) {
+            filters::apply(for_success, response, &facts);
+        }
     }
 }
 
@@ -148,12 +155,14 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Weir's own answer.
-pub async fn answer(session: &mut Session, ctx: &mut Context, answer: Answer) -> Result<()> {
+pub async fn answer(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context, mut answer: Answer) -> Result<()> {
+    let error = answer.status;
+    page::dress(fetcher, session, ctx, &mut answer).await;
     let mut head = answer.head()?;
     apply_edits(session, &mut head, ctx);
     let body = compression::whole(session, &mut head, answer.body, ctx)?;
     ctx.record.status = answer.status;
-    match answer.status {
+    match error {
         // What could not be understood may have been misunderstood, and what is late may never come: nothing more is
         // read from there.
         400 | 408 => session.set_keepalive(None),
@@ -210,7 +219,7 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
         record.status = written.status.as_u16();
     }
     record.ended = match record.ended {
-        Ended::Completed if error.is_some() => Ended::ClientClosed,
+        Ended::Completed if error.is_some() && ctx.replaced == Replaced::Nothing => Ended::ClientClosed,
         Ended::Completed if record.status == 101 => Ended::Upgraded,
         ended => ended,
     };
@@ -243,7 +252,7 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
 }
 
 /// As it is routed: lowercase, without the port. Empty where there is none, or none that could be read.
-fn host_of(session: &Session) -> Cow<'_, str> {
+pub fn host_of(session: &Session) -> Cow<'_, str> {
     let request = session.req_header();
     let field = match request.headers.get(http::header::HOST) {
         Some(host) => host.as_bytes(),

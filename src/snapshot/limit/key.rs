@@ -84,6 +84,7 @@ mod tests {
             path: "/a",
             query: None,
             host: "a.test",
+            port: None,
             headers,
             client: client.parse().unwrap(),
             scheme: Scheme::Http,

@@ -128,6 +128,7 @@ mod tests {
             path: "/",
             query: None,
             host: "a.test",
+            port: None,
             headers: &headers,
             client: client.parse().unwrap(),
             scheme: Scheme::Http,

@@ -108,6 +108,7 @@ impl Sent {
             path: &self.path,
             query: self.query,
             host: &self.host,
+            port: None,
             headers: &self.headers,
             client: IpAddr::from([127, 0, 0, 1]),
             scheme: Scheme::Http,

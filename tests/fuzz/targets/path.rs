@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use weir::model::{PathMatch, PathRewrite, Pattern, Scheme};
+use weir::model::{PathMatch, PathRewrite, Pattern, QueryRewrite, Replacement, Scheme};
 use weir::snapshot::host::Authority;
 use weir::snapshot::path::{Resource, Target, encode_into};
 use weir::snapshot::request::RequestView;
@@ -63,16 +63,21 @@ fn check_rewrites(resource: &Resource<'_>, host: &str, prefix: &str) {
         path: &resource.path,
         query: resource.query,
         host,
+        port: None,
         headers: &headers,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         scheme: Scheme::Http,
     };
     let replaced = PathRewrite::Prefix(prefix.into());
-    let regex = PathRewrite::Regex { pattern: PATTERN.clone(), replacement: format!("{prefix}$2/$1").into() };
-    let full = PathRewrite::Full(prefix.into());
-    for rewritten in [replaced, regex, full] {
+    let full = PathRewrite::Full(Replacement::literal(prefix));
+    let regex = Replacement::parse(&format!("{prefix}$2/$1?x=$1"), &PATTERN).ok();
+    let regex = regex.map(|replacement| PathRewrite::Regex { pattern: PATTERN.clone(), replacement });
+    for rewritten in [replaced, full].into_iter().chain(regex) {
         let matched = PathMatch::Prefix("/".into());
-        let Ok(target) = rewrite::upstream_target(Some(&rewritten), &matched, &view, &resource.raw) else { continue };
+        let Ok(target) = rewrite::upstream_target(Some(&rewritten), QueryRewrite::Keep, &matched, &view, &resource.raw)
+        else {
+            continue;
+        };
         if target == resource.raw {
             continue;
         }

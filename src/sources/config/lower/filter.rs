@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::limit::{self, LimitPlaces};
 use super::process::all;
-use super::{Lowering, basic_auth, cache, cache_headers, compress, cors, headers};
+use super::{Lowering, basic_auth, cache, cache_headers, compress, cors, error_pages, headers, redirect};
 use crate::defaults;
-use crate::model::{EditSet, Filter, FilterKind, HeaderEdits, HttpsRedirect, SecurityHeaders};
-use crate::sources::config::decode::{Field, List};
-use crate::sources::config::shapes::{self, TextOrOff, scalar};
+use crate::model::{EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders};
+use crate::sources::config::decode::{Field, List, Table};
+use crate::sources::config::shapes::{self, StatusesWord, TextOrOff, scalar};
 use crate::sources::config::tree::NodeId;
 
 /// One of each kind at most; of limits, one of each name. `level` is where they stand, as `route:api`.
@@ -40,10 +40,10 @@ fn what_stands_once(kind: &FilterKind) -> String {
 
 fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlaces) -> FilterKind {
     match shape {
-        shapes::Filter::HttpsRedirect(shape) => FilterKind::HttpsRedirect(HttpsRedirect {
-            status: shape.status.scalar_or(defaults::HTTPS_REDIRECT_STATUS),
-            port: shape.port.scalar_or(defaults::HTTPS_REDIRECT_PORT),
-        }),
+        shapes::Filter::HttpsRedirect(shape) => FilterKind::HttpsRedirect(redirect::https(shape)),
+        shapes::Filter::WwwRedirect(shape) => FilterKind::WwwRedirect(redirect::www(cx, at, shape)),
+        shapes::Filter::AppRoot(shape) => FilterKind::AppRoot(redirect::app_root(cx, at, shape)),
+        shapes::Filter::TrailingSlash(shape) => FilterKind::TrailingSlash(redirect::trailing_slash(cx, at, shape)),
         shapes::Filter::Allow(list) => {
             if list.is_empty() {
                 let help = "write whom, as allow: [10.0.0.0/8], or deny: [0.0.0.0/0, \"::/0\"] for nobody";
@@ -67,22 +67,54 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
         shapes::Filter::ConcurrencyLimit(shape) => {
             FilterKind::ConcurrencyLimit(limit::concurrency_limit(cx, at, shape, places))
         }
+        shapes::Filter::ErrorPages(shape) => FilterKind::ErrorPages(error_pages::error_pages(cx, at, shape)),
         shapes::Filter::Headers(shape) => FilterKind::Headers(HeaderEdits {
-            request: edit_set(cx, shape.request),
-            response: edit_set(cx, shape.response),
+            request: edit_set(cx, shape.request.value().unwrap_or_default()),
+            statuses: statuses(&shape.response),
+            response: edit_set(cx, shape.response.value().unwrap_or_default().into()),
         }),
         shapes::Filter::SecurityHeaders(shape) => FilterKind::SecurityHeaders(security_headers(shape)),
         shapes::Filter::MaxBodySize(size) => FilterKind::MaxBodySize(size.0),
     }
 }
 
-fn edit_set(cx: &Lowering, written: Field<shapes::EditSet>) -> EditSet {
-    let shape = written.value().unwrap_or_default();
+impl From<shapes::ResponseEdits> for shapes::EditSet {
+    fn from(edits: shapes::ResponseEdits) -> Self {
+        Self { set: edits.set, add: edits.add, append: edits.append, remove: edits.remove }
+    }
+}
+
+fn statuses(written: &Field<shapes::ResponseEdits>) -> EditedStatuses {
+    match written {
+        Field::Given(_, shapes::ResponseEdits { statuses: Field::Given(_, word), .. }) => match word {
+            StatusesWord::All => EditedStatuses::All,
+            StatusesWord::Success => EditedStatuses::Success,
+        },
+        Field::Given(..) | Field::Wrong(_) | Field::Absent => defaults::EDITED_STATUSES,
+    }
+}
+
+fn edit_set(cx: &Lowering, shape: shapes::EditSet) -> EditSet {
     EditSet {
         set: headers::fields(cx, shape.set),
         add: headers::fields(cx, shape.add),
+        append: appended(cx, shape.append),
         remove: removed(cx, shape.remove),
     }
+}
+
+/// What is no list is not one afterwards.
+fn appended(cx: &Lowering, written: Field<Table<scalar::Template>>) -> Vec<(Arc<str>, HeaderTemplate)> {
+    if let Field::Given(_, Table(entries)) = &written {
+        for (name, field) in entries {
+            let is_list = !["set-cookie", "cookie"].contains(&&*name.to_ascii_lowercase());
+            if let (false, Some(place)) = (is_list, field.key()) {
+                let message = format!("\"{name}\" is no list that a comma could divide (RFC 9110 §5.3)");
+                cx.error_with(place, message, "write it under add");
+            }
+        }
+    }
+    headers::fields(cx, written)
 }
 
 fn removed(cx: &Lowering, written: Field<List<scalar::HeaderName>>) -> Vec<Arc<str>> {

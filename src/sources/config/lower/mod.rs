@@ -17,6 +17,7 @@ mod certificate;
 mod client_auth;
 mod compress;
 mod cors;
+mod error_pages;
 mod files;
 mod filter;
 mod headers;
@@ -26,6 +27,7 @@ mod limit;
 mod listener;
 mod names;
 mod process;
+mod redirect;
 mod retry;
 mod rewrite;
 mod route;
@@ -56,8 +58,10 @@ pub struct Understood {
 
 /// With every file that is named and read. `folder` is where relative paths begin.
 pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Understood, BTreeSet<PathBuf>) {
+    let upstream_names = Names::of("upstream", &file.upstreams);
     let cx = Lowering {
         findings,
+        upstreams: &upstream_names,
         folder,
         files: RefCell::default(),
         limits: RefCell::default(),
@@ -67,7 +71,6 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
     };
     check_top(&cx, &file);
     let listener_names = Names::of("listener", &file.listeners);
-    let upstream_names = Names::of("upstream", &file.upstreams);
 
     let process = process::process(&cx, &mut file);
     let listeners_extent = match file.listeners {
@@ -113,6 +116,8 @@ fn check_top(cx: &Lowering, file: &shapes::File) {
 /// What every part of lowering needs.
 pub(super) struct Lowering<'a> {
     findings: &'a Findings<'a>,
+    /// Filters name some, too.
+    upstreams: &'a Names,
     folder: &'a Path,
     files: RefCell<BTreeSet<PathBuf>>,
     limits: RefCell<SharedLimits>,

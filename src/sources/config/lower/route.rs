@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::names::Names;
 use super::process::every;
-use super::rewrite::{MatchedBy, PathKeys, path_rewrite};
+use super::rewrite::{MatchedBy, PathKeys, RoutePath, path_rewrite, query_rewrite};
 use super::upstream::Upstreams;
 use super::{Lowering, files, filter, headers, retry};
 use crate::defaults;
 use crate::model::{
-    Action, FieldMatch, Forward, PathMatch, Redirect, Respond, Rewrite, Route, RouteMatch, RouteName, RouteTimeouts,
-    Scheme, UpstreamName, ValueMatch,
+    Action, FieldMatch, Forward, LocationForm, PathMatch, Redirect, Respond, Rewrite, Route, RouteMatch, RouteName,
+    RouteTimeouts, Scheme, UpstreamName, ValueMatch,
 };
 use crate::sources::config::decode::{Either, Field, List, Table};
 use crate::sources::config::shapes::{self, FieldCondition, FieldWord, scalar};
@@ -55,7 +55,7 @@ pub fn route(
         files: shape.files,
         forwarding: ForwardingKeys { rewrite: shape.rewrite, timeouts: shape.timeouts, retry: shape.retry },
     };
-    let action = action(cx, at, keys, matched_by, scope);
+    let action = action(cx, at, keys, RoutePath::of(matched_by, path.as_ref()), scope);
     let (path, name) = (path?, name?);
     // Without one of its conditions it would take what others are there for.
     if matched_by == MatchedBy::Unknown || cx.is_one_misspelled(at, &["methods", "headers", "query"]) {
@@ -168,7 +168,7 @@ struct ForwardingKeys {
     retry: Field<Box<shapes::Retry>>,
 }
 
-fn action(cx: &Lowering, at: NodeId, keys: ActionKeys, matched_by: MatchedBy, scope: &Scope) -> Option<Action> {
+fn action(cx: &Lowering, at: NodeId, keys: ActionKeys, route: RoutePath<'_>, scope: &Scope) -> Option<Action> {
     let actions = [
         ("upstream", keys.upstream.key()),
         ("redirect", keys.redirect.key()),
@@ -184,7 +184,7 @@ fn action(cx: &Lowering, at: NodeId, keys: ActionKeys, matched_by: MatchedBy, sc
     match keys.upstream {
         Field::Given(at, name) => {
             scope.upstream_names.resolve(cx, at, &name);
-            Some(Action::Forward(forward(cx, name, keys.forwarding, matched_by, scope)))
+            Some(Action::Forward(forward(cx, name, keys.forwarding, route, scope)))
         }
         Field::Wrong(_) => {
             scope.upstream_names.lost_a_use();
@@ -194,10 +194,9 @@ fn action(cx: &Lowering, at: NodeId, keys: ActionKeys, matched_by: MatchedBy, sc
             if actions.iter().any(|(_, place)| place.is_some()) {
                 refuse_forwarding(cx, &keys.forwarding);
             }
-            let redirected =
-                keys.redirect.given().map(|(at, shape)| Action::Redirect(redirect(cx, at, *shape, matched_by)));
+            let redirected = keys.redirect.given().map(|(at, shape)| Action::Redirect(redirect(cx, at, *shape, route)));
             let responded = keys.respond.given().map(|(_, shape)| Action::Respond(respond(cx, *shape)));
-            let served = keys.files.given().map(|(at, shape)| Action::Files(files::files(cx, at, *shape, matched_by)));
+            let served = keys.files.given().map(|(at, shape)| Action::Files(files::files(cx, at, *shape, route.by)));
             redirected.or(responded).or(served)
         }
     }
@@ -213,14 +212,18 @@ fn refuse_forwarding(cx: &Lowering, keys: &ForwardingKeys) {
     }
 }
 
-fn forward(cx: &Lowering, name: String, keys: ForwardingKeys, matched_by: MatchedBy, scope: &Scope) -> Forward {
+fn forward(cx: &Lowering, name: String, keys: ForwardingKeys, route: RoutePath<'_>, scope: &Scope) -> Forward {
     let otherwise = || scope.upstreams.get(&name).map_or_else(retry::standard, |upstream| upstream.retry.clone());
     let retry = keys.retry.value().map(|shape| retry::retry(cx, *shape, otherwise()));
     let timeouts = keys.timeouts.value().unwrap_or_default();
     let rewrite = keys.rewrite.value().unwrap_or_default();
     let keys = PathKeys { path: rewrite.path, prefix: rewrite.prefix, regex: rewrite.regex };
     Forward {
-        rewrite: Rewrite { path: path_rewrite(cx, keys, matched_by), host: rewrite.host.scalar() },
+        rewrite: Rewrite {
+            path: path_rewrite(cx, keys, route),
+            query: query_rewrite(rewrite.query),
+            host: rewrite.host.scalar(),
+        },
         timeouts: RouteTimeouts {
             request: timeouts.request.scalar(),
             connect: timeouts.connect.scalar(),
@@ -232,12 +235,17 @@ fn forward(cx: &Lowering, name: String, keys: ForwardingKeys, matched_by: Matche
     }
 }
 
-fn redirect(cx: &Lowering, at: NodeId, shape: shapes::Redirect, matched_by: MatchedBy) -> Redirect {
+fn redirect(cx: &Lowering, at: NodeId, shape: shapes::Redirect, route: RoutePath<'_>) -> Redirect {
     let parts = [shape.scheme.key(), shape.host.key(), shape.port.key(), shape.path.key(), shape.prefix.key()];
-    if parts.iter().flatten().next().is_none() && shape.regex.key().is_none() {
-        let keys = ["scheme", "host", "port", "path", "prefix", "regex"];
-        let help = "say what of the URL changes: scheme, host, port, and path, prefix or regex";
+    if parts.iter().flatten().next().is_none() && shape.regex.key().is_none() && shape.query.key().is_none() {
+        let keys = ["scheme", "host", "port", "path", "prefix", "regex", "query"];
+        let help = "say what of the URL changes: scheme, host, port, query, and path, prefix or regex";
         cx.missing(at, &keys, "this redirects every request to itself", help);
+    }
+    let form = location_form(shape.relative);
+    if let (LocationForm::Relative, Some(place)) = (form, parts[..3].iter().flatten().next()) {
+        let message = "a relative Location has no scheme, host and port (RFC 9110 §10.2.2)";
+        cx.error_with(*place, message, "take this out, or relative: true");
     }
     let keys = PathKeys { path: shape.path, prefix: shape.prefix, regex: shape.regex };
     Redirect {
@@ -248,7 +256,17 @@ fn redirect(cx: &Lowering, at: NodeId, shape: shapes::Redirect, matched_by: Matc
         }),
         host: shape.host.scalar(),
         port: shape.port.scalar(),
-        path: path_rewrite(cx, keys, matched_by),
+        path: path_rewrite(cx, keys, route),
+        query: query_rewrite(shape.query),
+        form,
+    }
+}
+
+pub fn location_form(relative: Field<bool>) -> LocationForm {
+    match relative.value() {
+        Some(true) => LocationForm::Relative,
+        Some(false) => LocationForm::Absolute,
+        None => defaults::LOCATION_FORM,
     }
 }
 

@@ -6,7 +6,10 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{BasicAuth, Cache, CacheRule, Compress, ConcurrencyLimit, Cors, Field, List, RateLimit, Table, scalar};
+use super::{
+    AppRoot, BasicAuth, Cache, CacheRule, Compress, ConcurrencyLimit, Cors, Either, ErrorPages, Field, HttpsRedirect,
+    List, RateLimit, SlashWord, Table, TrailingSlash, WwwRedirect, WwwWord, scalar,
+};
 use crate::defaults;
 
 /// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
@@ -17,6 +20,12 @@ use crate::defaults;
 pub enum Filter {
     /// Plain requests are sent to the same URL over https.
     HttpsRedirect(HttpsRedirect),
+    /// From `www.a.test` to `a.test` or the other way, where the other is among the names of a host on the same listener.
+    WwwRedirect(Either<WwwWord, WwwRedirect>),
+    /// Leads from `/` into the application. The query is dropped.
+    AppRoot(Either<scalar::SentTarget, AppRoot>),
+    /// One spelling for each path: the other is redirected to it.
+    TrailingSlash(Either<SlashWord, TrailingSlash>),
     /// Only these clients; others get 403.
     Allow(List<scalar::Network>),
     /// Not these clients; they get 403. Asked before `allow`.
@@ -35,6 +44,8 @@ pub enum Filter {
     CacheHeaders(List<CacheRule>),
     /// Makes answers smaller on the way to clients that can read them so.
     Compress(Compress),
+    /// Own pages instead of errors.
+    ErrorPages(ErrorPages),
     /// Edits of header fields.
     Headers(HeaderEdits),
     /// Fields that tell browsers to be careful; set where the upstream did not send its own.
@@ -50,35 +61,54 @@ fn allow_bare_words(schema: &mut Schema) {
     }
 }
 
-/// The redirect of plain requests to https.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with status and port")]
-pub struct HttpsRedirect {
-    #[schemars(extend("default" = defaults::HTTPS_REDIRECT_STATUS.code()))]
-    pub status: Field<scalar::RedirectCode>,
-    /// The port of the https URL.
-    #[schemars(extend("default" = defaults::HTTPS_REDIRECT_PORT))]
-    pub port: Field<scalar::Port>,
-}
-
 /// Edits of the request on its way up and of the answer on its way down.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with request and response")]
 pub struct HeaderEdits {
     pub request: Field<EditSet>,
-    pub response: Field<EditSet>,
+    pub response: Field<ResponseEdits>,
 }
 
-/// Applied in this order: remove, set, add.
+/// Applied in this order: remove, set, add, append.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with set, add and remove")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with set, add, append and remove")]
 pub struct EditSet {
     /// Replaces every field of that name.
     pub set: Field<Table<scalar::Template>>,
     /// Adds a field beside those that are there.
     pub add: Field<Table<scalar::Template>>,
+    /// Joins a value to the list that is there, by a comma.
+    pub append: Field<Table<scalar::Template>>,
     /// Takes every field of that name out.
     pub remove: Field<List<scalar::HeaderName>>,
+}
+
+/// Applied in this order: remove, set, add, append.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map with set, add, append, remove and statuses")]
+pub struct ResponseEdits {
+    /// Replaces every field of that name.
+    pub set: Field<Table<scalar::Template>>,
+    /// Adds a field beside those that are there.
+    pub add: Field<Table<scalar::Template>>,
+    /// Joins a value to the list that is there, by a comma.
+    pub append: Field<Table<scalar::Template>>,
+    /// Takes every field of that name out.
+    pub remove: Field<List<scalar::HeaderName>>,
+    /// Which answers are edited: `all`, or `success` (200, 201, 204, 206, 301 to 304, 307 and 308), as nginx's `add_header` without
+    /// `always`.
+    #[schemars(extend("default" = "all"))]
+    pub statuses: Field<StatusesWord>,
+}
+
+/// `all` or `success`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "word for statuses", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum StatusesWord {
+    All,
+    Success,
 }
 
 /// `security-headers` alone takes the defaults.
@@ -125,6 +155,9 @@ impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Filter::HttpsRedirect(_) => "https-redirect",
+            Filter::WwwRedirect(_) => "www-redirect",
+            Filter::AppRoot(_) => "app-root",
+            Filter::TrailingSlash(_) => "trailing-slash",
             Filter::Allow(_) => "allow",
             Filter::Deny(_) => "deny",
             Filter::Cors(_) => "cors",
@@ -134,6 +167,7 @@ impl fmt::Display for Filter {
             Filter::Cache(_) => "cache",
             Filter::CacheHeaders(_) => "cache-headers",
             Filter::Compress(_) => "compress",
+            Filter::ErrorPages(_) => "error-pages",
             Filter::Headers(_) => "headers",
             Filter::SecurityHeaders(_) => "security-headers",
             Filter::MaxBodySize(_) => "max-body-size",

@@ -97,22 +97,37 @@ pub enum FieldCondition {
     Regex(scalar::Regex),
 }
 
-/// Parts that are not written stay as the client sent them. The query is kept.
+/// Parts that are not written stay as the client sent them.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[serde(expecting = "a map with status, scheme, host, port, and path, prefix or regex")]
+#[serde(expecting = "a map with status, scheme, host, port, query, and path, prefix or regex")]
 pub struct Redirect {
     #[schemars(extend("default" = defaults::REDIRECT_STATUS.code()))]
     pub status: Field<scalar::RedirectCode>,
     pub scheme: Field<Scheme>,
     pub host: Field<scalar::SingleHost>,
     pub port: Field<scalar::Port>,
-    /// The whole path.
-    pub path: Field<scalar::SentPath>,
+    /// The whole path. A query may follow it; the client's comes after that.
+    pub path: Field<scalar::SentTarget>,
     /// What the route's `path` matched is replaced by this.
     pub prefix: Field<scalar::SentPath>,
-    /// The first match in the path is replaced.
+    /// The first match in the path is replaced. Where there is none, and nothing else changes, the answer is 404.
     pub regex: Field<RegexRewrite>,
+    /// What becomes of the client's query.
+    #[schemars(extend("default" = "keep"))]
+    pub query: Field<QueryWord>,
+    /// Whether `Location` names the path alone, without scheme and host (RFC 9110 §10.2.2).
+    #[schemars(extend("default" = false))]
+    pub relative: Field<bool>,
+}
+
+/// `keep` or `drop`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "word for the query", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum QueryWord {
+    Keep,
+    Drop,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -136,14 +151,17 @@ pub struct Respond {
 /// At most one of `path`, `prefix` and `regex`. Without any the path goes upstream as it came.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[serde(expecting = "a map with path, prefix or regex, and host")]
+#[serde(expecting = "a map with path, prefix or regex, query and host")]
 pub struct Rewrite {
-    /// The whole path; the query is kept.
-    pub path: Field<scalar::SentPath>,
-    /// What the route's `path` matched is replaced by this; the rest and the query are kept.
+    /// The whole path. A query may follow it; the client's comes after that.
+    pub path: Field<scalar::SentTarget>,
+    /// What the route's `path` matched is replaced by this; the rest is kept.
     pub prefix: Field<scalar::SentPath>,
     /// The first match in the path is replaced.
     pub regex: Field<RegexRewrite>,
+    /// What becomes of the client's query.
+    #[schemars(extend("default" = "keep"))]
+    pub query: Field<QueryWord>,
     /// Sent as `Host` instead of the client's.
     pub host: Field<scalar::Authority>,
 }
@@ -151,8 +169,9 @@ pub struct Rewrite {
 /// The first match of `pattern` is replaced.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with pattern and replacement")]
-#[schemars(extend("required" = ["pattern", "replacement"]))]
+#[schemars(extend("required" = ["replacement"]))]
 pub struct RegexRewrite {
+    /// By default the route's own `regex`.
     pub pattern: Field<scalar::Regex>,
     pub replacement: Field<scalar::Replacement>,
 }

@@ -319,7 +319,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
         shown(&route.action),
         json!({ "forward": {
             "upstream": "full",
-            "rewrite": { "path": { "prefix": "/v2" }, "host": "inner.test:82" },
+            "rewrite": { "path": { "prefix": "/v2" }, "query": "drop", "host": "inner.test:82" },
             "timeouts": { "request": "44s", "connect": "41s", "read": "42s", "write": "43s" },
             // What the route does not say is the upstream's.
             "retry": {
@@ -336,7 +336,9 @@ fn keys_of_a_host_and_its_routes_arrive() {
 #[test]
 fn the_other_actions_arrive() {
     let routes = &model(FULL).hosts[0].routes;
-    let nothing = json!({ "status": 302, "scheme": null, "host": null, "port": null, "path": null });
+    let nothing = json!({
+        "status": 302, "scheme": null, "host": null, "port": null, "path": null, "query": "keep", "form": "absolute",
+    });
     let redirect = |changes: Value| {
         let mut redirect = nothing.clone();
         redirect.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -348,6 +350,10 @@ fn the_other_actions_arrive() {
     assert_eq!(shown(&routes[2].action), redirect(json!({ "path": { "prefix": "/to" } })));
     let regex = json!({ "path": { "regex": { "pattern": "^/user/(.*)$", "replacement": "/u/$1" } } });
     assert_eq!(shown(&routes[3].action), redirect(regex));
+    let bare = json!({ "path": { "full": "/bare/?from=bare" }, "query": "drop", "form": "relative" });
+    assert_eq!(shown(&routes[5].action), redirect(bare));
+    let own = json!({ "path": { "regex": { "pattern": "^/u/(?<id>[0-9]+)$", "replacement": "/user?id=${id}" } } });
+    assert_eq!(shown(&routes[6].action), redirect(own), "the pattern is the route's");
     let respond = json!({ "status": 418, "headers": [["Content-Type", "text/plain"]], "body": "short" });
     assert_eq!(shown(&routes[4].action), json!({ "respond": respond }));
     let names: Vec<_> = routes.iter().map(|route| route.name.as_str()).collect();
@@ -357,10 +363,80 @@ fn the_other_actions_arrive() {
         "example.org/moved",
         "example.org~^/user/(.*)$",
         "example.org=/status",
+        "example.org=/bare",
+        "example.org~^/u/(?<id>[0-9]+)$",
         "example.org=/compressed",
         "example.org/static",
     ];
     assert_eq!(names, expected);
+}
+
+#[test]
+fn redirecting_filters_arrive() {
+    let filters = |text: &str| -> Vec<Value> {
+        let model = model(text);
+        let all = model.hosts[0].routes.iter().flat_map(|route| &route.filters);
+        all.filter(|f| ["www-redirect", "app-root", "trailing-slash"].contains(&f.kind.name()))
+            .map(|f| shown(&f.kind))
+            .collect()
+    };
+    let text = "listeners: { http: { address: ':80' } }\n\
+                hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, \
+                filters: [{ www-redirect: to-apex }, { app-root: /app }, { trailing-slash: remove }] }] }]\n";
+    assert_eq!(
+        [filters(FULL), filters(text)],
+        [
+            [
+                json!({ "www-redirect": { "to": "www", "status": 301 } }),
+                json!({ "app-root": { "path": "/app?first", "status": 307, "form": "relative" } }),
+                json!({ "trailing-slash": { "spelling": "with", "status": 303, "form": "relative" } }),
+            ],
+            [
+                json!({ "www-redirect": { "to": "apex", "status": 308 } }),
+                json!({ "app-root": { "path": "/app", "status": 302, "form": "absolute" } }),
+                json!({ "trailing-slash": { "spelling": "without", "status": 308, "form": "absolute" } }),
+            ],
+        ]
+    );
+}
+
+#[test]
+fn error_pages_arrive() {
+    let text = "listeners: { http: { address: ':80' } }\nupstreams: { p: { endpoints: ['p:1'] } }\n\
+                hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, \
+                filters: [{ error-pages: { pages: [{ status: 4xx, upstream: p }] } }] }] }]\n";
+    let pages = |text: &str| {
+        let model = model(text);
+        let mut filters = model.hosts[0].routes.iter().flat_map(|route| &route.filters);
+        shown(&filters.find(|filter| filter.kind.name() == "error-pages").unwrap().kind)
+    };
+    let file = |format: &str, file: &str| json!({ "format": format, "file": file });
+    assert_eq!(
+        [pages(FULL), pages(text)],
+        [
+            json!({ "error-pages": { "intercept": "all", "pages": [
+                {
+                    "statuses": [{ "from": 404, "to": 404 }, { "from": 500, "to": 599 }],
+                    "source": { "files": [
+                        file("html", "/etc/weir/errors/e.html"),
+                        file("json", "/e.json"),
+                        file("text", "/etc/weir/errors/e.txt"),
+                    ] },
+                    "answered": { "replaced": 200 },
+                },
+                {
+                    "statuses": [{ "from": 401, "to": 403 }],
+                    "source": { "upstream": { "name": "full", "path": "/errors?x" } },
+                    "answered": "of-the-page",
+                },
+            ] } }),
+            json!({ "error-pages": { "intercept": "own", "pages": [{
+                "statuses": [{ "from": 400, "to": 499 }],
+                "source": { "upstream": { "name": "p", "path": "/" } },
+                "answered": "kept",
+            }] } }),
+        ]
+    );
 }
 
 #[test]
@@ -392,9 +468,16 @@ fn filters_arrive() {
             "request": {
                 "set": [["X-Client", [{ "variable": "client-ip" }]]],
                 "add": [["Via", [{ "text": "weir" }]]],
+                "append": [["Accept", [{ "text": "text/x" }]]],
                 "remove": ["Cookie"],
             },
-            "response": { "set": [], "add": [], "remove": ["Server"] },
+            "response": {
+                "set": [],
+                "add": [],
+                "append": [["Vary", [{ "variable": { "header": "x-in" } }]]],
+                "remove": ["Server"],
+            },
+            "statuses": "success",
         } })
     );
 }
@@ -500,7 +583,7 @@ fn cache_headers_arrive() {
 #[test]
 fn compress_arrives() {
     assert_eq!(
-        shown(&model(FULL).hosts[0].routes[5].filters[0].kind),
+        shown(&model(FULL).hosts[0].routes[7].filters[0].kind),
         json!({ "compress": {
             "gzip": 6, "brotli": null, "zstd": 7, "types": ["text/*", "application/json"], "min_size": "2KiB",
         } })
@@ -515,7 +598,7 @@ fn compress_arrives() {
 #[test]
 fn files_arrive() {
     assert_eq!(
-        shown(&model(FULL).hosts[0].routes[6].action),
+        shown(&model(FULL).hosts[0].routes[8].action),
         json!({ "files": {
             "root": "/etc/weir/www",
             "index": ["default.html", "index.htm"],

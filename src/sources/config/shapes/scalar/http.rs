@@ -20,8 +20,9 @@ scalar! {
 }
 
 scalar! {
-    /// The value of a header field; `${client-ip}`, `${host}`, `${method}`, `${path}`, `${scheme}` and `${request-id}` stand
-    /// for those of the request, `$$` for a dollar sign.
+    /// The value of a header field; `${client-ip}`, `${client-port}`, `${host}`, `${method}`, `${path}`, `${query}`, `${uri}`, `${scheme}`,
+    /// `${request-id}`, `${tls-version}`, `${tls-cipher}`, `${user}` and `${header:NAME}` stand for those of the request, `${route}`,
+    /// `${upstream}` and `${endpoint}` for where it went, `$$` for a dollar sign. A value that comes out empty is not sent.
     Template(HeaderTemplate), "the value of a header field", HeaderTemplate::parse,
     { "type": "string" }
 }
@@ -99,6 +100,21 @@ scalar! {
         { "type": "integer", "minimum": 100, "maximum": 599 },
         { "type": "string", "pattern": "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$" }
     ] }
+}
+
+scalar! {
+    /// The status of an error, or several, as `404`, `500-504` or `5xx`.
+    ErrorStatusRange(model::StatusRange), "the status of an error, as 404, 5xx or 500-504", error_status_range,
+    { "anyOf": [
+        { "type": "integer", "minimum": 400, "maximum": 599 },
+        { "type": "string", "pattern": "^[45](xx|[0-9]{2}(-[45][0-9]{2})?)$" }
+    ] }
+}
+
+scalar! {
+    /// A status from 200 to 599, or `upstream`.
+    PageStatus(model::PageStatus), "a status from 200 to 599, or upstream", page_status,
+    { "anyOf": [{ "const": "upstream" }, { "type": "integer", "minimum": 200, "maximum": 599 }] }
 }
 
 scalar! {
@@ -236,6 +252,26 @@ fn status_range(text: &str) -> Result<model::StatusRange, String> {
     match from <= to {
         true => Ok(model::StatusRange { from, to }),
         false => Err(format!("the range \"{text}\" is empty; write \"{to}-{from}\"")),
+    }
+}
+
+fn error_status_range(text: &str) -> Result<model::StatusRange, String> {
+    match text {
+        "4xx" => Ok(model::StatusRange { from: 400, to: 499 }),
+        "5xx" => Ok(model::StatusRange { from: 500, to: 599 }),
+        _ => match status_range(text) {
+            Ok(range) if range.from >= 400 => Ok(range),
+            _ => Err(format!("\"{text}\" is not the status of an error; write it as 404, 5xx or 500-504")),
+        },
+    }
+}
+
+fn page_status(text: &str) -> Result<model::PageStatus, String> {
+    match (text, whole(text)) {
+        ("upstream", _) => Ok(model::PageStatus::OfThePage),
+        (_, Some(204 | 304)) => Err(format!("an answer of status {text} has no body (RFC 9110 §6.4.1)")),
+        (_, Some(status)) if (200..=599).contains(&status) => Ok(model::PageStatus::Replaced(status)),
+        _ => Err(format!("\"{text}\" is not the status of an answer; write a number from 200 to 599, or upstream")),
     }
 }
 

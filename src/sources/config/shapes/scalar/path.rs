@@ -20,13 +20,19 @@ scalar! {
 }
 
 scalar! {
+    /// A path to send, as above; a query may follow it.
+    SentTarget(Arc<str>), "a path that begins with \"/\"", sent_target,
+    { "type": "string", "pattern": "^/[!-~]*$" }
+}
+
+scalar! {
     /// The path of a health check; a query may follow it.
     ProbePath(Arc<str>), "a path that begins with \"/\"", probe_path,
     { "type": "string", "pattern": "^/[!-~]*$" }
 }
 
 scalar! {
-    /// What a match is replaced by; `$1` and `${name}` are captures.
+    /// What a match is replaced by; `$1` and `${name}` are captures, `$$` is a dollar sign. A query may follow the path.
     Replacement(Arc<str>), "a replacement", replacement,
     { "type": "string" }
 }
@@ -91,7 +97,31 @@ fn probe_path(text: &str) -> Result<Arc<str>, String> {
     }
 }
 
+fn sent_target(text: &str) -> Result<Arc<str>, String> {
+    if text.starts_with("//") {
+        return Err(format!("\"{text}\" would name a host; write \"/{}\"", text.trim_start_matches('/')));
+    }
+    refuse_question_mark_at_the_end(text)?;
+    probe_path(text)
+}
+
+/// Nobody who has not read nginx's manual would know what it does.
+fn refuse_question_mark_at_the_end(text: &str) -> Result<(), String> {
+    match text.strip_suffix('?') {
+        None => Ok(()),
+        Some(before) => Err(format!("to drop the client's query, write \"{before}\" and query: drop beside it")),
+    }
+}
+
 fn replacement(text: &str) -> Result<Arc<str>, String> {
+    refuse_question_mark_at_the_end(text)?;
+    if let Some((scheme @ ("http" | "https"), rest)) = text.split_once("://") {
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        return Err(format!(
+            "\"{text}\" is more than a path; write \"{}\", and in a redirect scheme: {scheme} and host: {host}",
+            if path.is_empty() { "/" } else { path }
+        ));
+    }
     match text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
         None => Ok(text.into()),
         Some(bad) => {
