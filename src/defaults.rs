@@ -13,10 +13,10 @@ use std::time::Duration;
 use crate::model::{
     AccessLogFormat, AuthRefusal, BackgroundUpdate, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode,
     ClientCaching, Credentials, Delay, EditedStatuses, Expires, ForwardCertificate, ForwardCredentials, ForwardedField,
-    Http2, Intercept, JwtAlgorithm, KeyType, LbPolicy, LimitKey, LimitMode, LimitScope, LocationForm, OcspStapling,
-    OnRedisFailure, Percent, QueryRewrite, Rate, RedirectStatus, RetryOn, SameSite, SetCookie, StatusFields,
-    StatusRange, TlsVersion, TokenPresence, TsigAlgorithm, UpstreamCaching, UpstreamLifetimes, UpstreamProtocol,
-    Verify, WhenAllUnhealthy,
+    HiddenFiles, Http2, Intercept, JwtAlgorithm, KeyType, LbPolicy, LimitKey, LimitMode, LimitScope, LocationForm,
+    OcspStapling, OnRedisFailure, Percent, QueryRewrite, Rate, RedirectStatus, RetryOn, RoutePrefix, SameSite,
+    SetCookie, StatusFields, StatusRange, TlsVersion, TokenPresence, TsigAlgorithm, UpstreamCaching, UpstreamLifetimes,
+    UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -287,6 +287,56 @@ pub const EXPIRES: Expires = Expires::Off;
 
 /// A rule that is written is meant.
 pub const UPSTREAM_CACHING: UpstreamCaching = UpstreamCaching::Replace;
+
+/// nginx's own.
+pub const FILES_INDEX: &str = "index.html";
+
+/// nginx serves them. What begins with a dot is seldom meant for others (`.git`, `.env`), and is what scanners ask for first.
+pub const HIDDEN_FILES: HiddenFiles = HiddenFiles::Deny;
+
+/// A path reads as it stands on the disk.
+pub const ROUTE_PREFIX: RoutePrefix = RoutePrefix::Keep;
+
+/// What zlib-ng makes of it is as small as nginx's 5, in 0.6 of the time. 1 leaves a page a third larger; 9 makes it a hundredth
+/// smaller for twice the time.
+pub const GZIP_LEVEL: u8 = 5;
+
+/// 5 makes a page 7 % smaller for half as much time again, 9 hardly smaller for ten times as much.
+pub const BROTLI_LEVEL: u8 = 4;
+
+/// From here on levels are for what is compressed once and served often.
+pub const BROTLI_LEVEL_FOR_FILES: u8 = 8;
+
+/// zstd's own.
+pub const ZSTD_LEVEL: u8 = 3;
+
+/// As brotli's.
+pub const ZSTD_LEVEL_FOR_FILES: u8 = 13;
+
+/// Text, and what is text in disguise. What is compressed in itself (images, video, archives, WOFF) only costs time.
+pub const COMPRESSED_TYPES: [&str; 18] = [
+    "text/*",
+    "application/json",
+    "application/ld+json",
+    "application/problem+json",
+    "application/manifest+json",
+    "application/geo+json",
+    "application/graphql-response+json",
+    "application/javascript",
+    "application/x-javascript",
+    "application/xml",
+    "application/xhtml+xml",
+    "application/rss+xml",
+    "application/atom+xml",
+    "application/wasm",
+    "image/svg+xml",
+    "image/x-icon",
+    "font/ttf",
+    "font/otf",
+];
+
+/// What is smaller goes out in one packet either way.
+pub const COMPRESS_MIN_SIZE: ByteSize = ByteSize::kib(1);
 
 /// Says nothing to whom it is shown.
 pub const BASIC_AUTH_REALM: &str = "Restricted";

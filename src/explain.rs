@@ -14,9 +14,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::Serialize;
 
 use crate::diagnostics::Origin;
+use crate::files::{Folder, Found};
 use crate::model::{EndpointAddress, Listener, Scheme, format_duration};
 use crate::proxy::{Affinity, client_address, filters};
 use crate::snapshot::Snapshot;
+use crate::snapshot::accept_encoding::AcceptEncoding;
 use crate::snapshot::chain::AppliedFilter;
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
@@ -217,10 +219,27 @@ fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>) 
     match &route.action {
         Action::Forward(forward) => forward_in_words(forward, route, view, target),
         Action::Respond(respond) => format!("answered {} by Weir", respond.status),
+        Action::Files(folder) => file_in_words(folder, view),
         Action::Redirect(redirect) => match rewrite::location(redirect, &route.path, view, &target.raw) {
             Ok(location) => format!("redirected with {} to {location}", redirect.status.code()),
             Err(reason) => format!("answered {}: {reason}", reason.status()),
         },
+    }
+}
+
+/// As the disk is now.
+fn file_in_words(folder: &Folder, view: &RequestView<'_>) -> String {
+    let root = &folder.definition().root;
+    if !matches!(view.method, "GET" | "HEAD") {
+        return "answered 405: files are only read".into();
+    }
+    let accepted = AcceptEncoding::of(view.headers).ranked(folder.definition().precompressed.iter().copied());
+    match folder.find(view.path, &accepted) {
+        Ok(Found::File(file)) => format!("answered with the file {}", root.join(&file.name).display()),
+        Ok(Found::Folder) => format!("redirected with 301 to {}/", view.path),
+        Ok(Found::Nothing) => format!("answered 404: there is no such file below {}", root.display()),
+        Ok(Found::Unreadable) => "answered 403: Weir may not read the file".into(),
+        Err(error) => format!("answered 500: {error}"),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod diagnostics;
 pub mod discovery;
 pub mod error_pages;
 pub mod explain;
+pub mod files;
 pub mod health;
 pub mod http_client;
 pub mod jwks;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A copy of the examples with the certificates and secrets they name.
+/// A copy of the examples with the certificates, secrets and folders they name.
 struct Examples {
     folder: TempDir,
 }
@@ -28,6 +28,7 @@ impl Examples {
             .expect("bash is there");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         std::fs::write(certificates.join("tsig.key"), "c2VjcmV0").expect("the file can be written");
+        std::fs::create_dir_all(folder.path().join("config/site/files")).expect("a folder");
         Examples { folder }
     }
 

@@ -32,6 +32,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("jwks", &["diagnostics", "http_client", "model", "telemetry", "tokens"]),
     // Files of users. What is asked on the request path is what was read.
     ("passwords", &["diagnostics", "model"]),
+    // Folders of files that are answered with. The one room that the request path asks about a disk, on threads that may wait for it.
+    ("files", &["diagnostics", "model"]),
     // `tls`: whose certificates are asked about, and where the answers go.
     ("ocsp", &["http_client", "tls"]),
     // Limits that processes count together. What a limit is, is not known there.
@@ -41,7 +43,18 @@ const DOORS: &[(&str, &[&str])] = &[
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
     (
         "snapshot",
-        &["cache", "diagnostics", "error_pages", "model", "passwords", "shared_counts", "telemetry", "tls", "tokens"],
+        &[
+            "cache",
+            "diagnostics",
+            "error_pages",
+            "files",
+            "model",
+            "passwords",
+            "shared_counts",
+            "telemetry",
+            "tls",
+            "tokens",
+        ],
     ),
     // `telemetry`, `tls`: handed through into the snapshot.
     (
@@ -50,6 +63,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "cache",
             "diagnostics",
             "error_pages",
+            "files",
             "model",
             "passwords",
             "shared_counts",
@@ -64,13 +78,24 @@ const DOORS: &[(&str, &[&str])] = &[
     ("acme", &["diagnostics", "http_client", "model", "timestamp", "tls"]),
     ("discovery", &["snapshot"]),
     ("health", &["model", "snapshot"]),
-    // Serves what it is given: it knows no file, no control plane and nobody who looks at it.
+    // Serves what it is given: it knows no file but those that `files` opens, no control plane and nobody who looks at it.
     (
         "proxy",
-        &["cache", "error_pages", "model", "passwords", "shared_counts", "snapshot", "telemetry", "tls", "tokens"],
+        &[
+            "cache",
+            "error_pages",
+            "files",
+            "model",
+            "passwords",
+            "shared_counts",
+            "snapshot",
+            "telemetry",
+            "tls",
+            "tokens",
+        ],
     ),
     // `proxy`: the very checks and keys that serve.
-    ("explain", &["diagnostics", "model", "proxy", "snapshot"]),
+    ("explain", &["diagnostics", "files", "model", "proxy", "snapshot"]),
     // Sees the program through its own trait `Inspect`, which `app` implements.
     ("admin", &["diagnostics", "model", "timestamp"]),
     // Assembles the rooms.
@@ -85,6 +110,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "discovery",
             "error_pages",
             "explain",
+            "files",
             "health",
             "jwks",
             "model",

@@ -18,6 +18,7 @@ use crate::cache::Stores;
 use crate::compile::{self, Surroundings};
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::error_pages::{self, PageFiles};
+use crate::files;
 use crate::jwks;
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::passwords::{self, UserFiles};
@@ -107,6 +108,7 @@ impl Candidate {
         let (redis, found) = shared_counts::load(model);
         self.diagnostics.extend(found);
         self.redis = redis.map(Arc::new);
+        self.diagnostics.extend(files::check_roots(model));
         let store = tls::CertificateStore::new(certificates.clone());
         // A certificate that could not be read has been reported; that its names lack one follows from it.
         let files = model.certificates.iter().filter(|certificate| is_file(certificate)).count();

@@ -23,6 +23,7 @@ use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::cache::CachePolicy;
 use crate::snapshot::cache_headers::CacheRule;
 use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain, SignIn};
+use crate::snapshot::compress::Compress;
 use crate::snapshot::cors::Cors;
 use crate::snapshot::error_pages::{ErrorPages, Rule, Source};
 use crate::snapshot::forward_auth::ForwardAuths;
@@ -120,6 +121,7 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         | FilterKind::RequestBuffering(_)
         | FilterKind::Cache(_)
         | FilterKind::CacheHeaders(_)
+        | FilterKind::Compress(_)
         | FilterKind::Cors(_)
         | FilterKind::ErrorPages(_)
         | FilterKind::HttpsRedirect(_)
@@ -135,7 +137,8 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
 /// When a kind acts: who may come in, then where they are sent, then what is bounded, then what is edited.
 /// Preflights are answered before they could be redirected, counted or asked who they are: browsers follow no redirect of theirs, and
 /// send no credentials with them. Who it is comes after the limits, as in nginx: these bound how fast passwords can be guessed; what
-/// costs a question to somebody else comes last of that. `headers` comes last, so that what an operator wrote out stands above the presets.
+/// costs a question to somebody else comes last of that. `headers` comes after the presets, so that what an operator wrote out
+/// stands above them; `compress` looks at what has come of it all.
 fn position(kind: &FilterKind) -> u8 {
     match kind {
         FilterKind::Deny(_) => 0,
@@ -156,8 +159,9 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::ErrorPages(_) => 15,
         FilterKind::SecurityHeaders(_) => 16,
         FilterKind::Headers(_) => 17,
-        FilterKind::Bandwidth(_) => 18,
-        FilterKind::RequestBuffering(_) => 19,
+        FilterKind::Compress(_) => 18,
+        FilterKind::Bandwidth(_) => 19,
+        FilterKind::RequestBuffering(_) => 20,
     }
 }
 
@@ -223,6 +227,9 @@ fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside
         FilterKind::CacheHeaders(CacheHeaders(rules)) => {
             chain.cache_rules = rules.iter().cloned().filter_map(CacheRule::new).collect();
         }
+        FilterKind::Compress(compress) => {
+            chain.compress = Some(Arc::new(Compress::new(compress.clone(), metrics.compression())));
+        }
         FilterKind::ErrorPages(pages) => chain.error_pages = Some(Arc::new(error_pages(pages, outside))),
         FilterKind::SecurityHeaders(preset) => chain.response_edits.extend(security_headers(preset)),
         FilterKind::Headers(HeaderEdits { request, response, statuses }) => {
@@ -254,6 +261,7 @@ pub fn redirecting(kind: &FilterKind, served: &Served) -> Option<Redirecting> {
         | FilterKind::ForwardAuth(_)
         | FilterKind::Cache(_)
         | FilterKind::CacheHeaders(_)
+        | FilterKind::Compress(_)
         | FilterKind::ErrorPages(_)
         | FilterKind::Headers(_)
         | FilterKind::SecurityHeaders(_)

@@ -23,6 +23,7 @@ use http::{HeaderName, HeaderValue};
 use crate::cache::Stores;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::error_pages::PageFiles;
+use crate::files::Folder;
 use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
 use crate::passwords::UserFiles;
 use crate::shared_counts::{self, Store};
@@ -232,7 +233,7 @@ fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Rou
         path: route.matches.path.clone(),
         terms: part.terms.clone(),
         certificate_fields: part.certificate_fields,
-        action: action(&route.action, running.upstreams, running.metrics),
+        action: action(route, running.upstreams, running.metrics),
         needs: needs(&chain),
         chain,
         metrics: running.metrics.route(route),
@@ -259,8 +260,8 @@ fn needs(chain: &FilterChain) -> Needs {
     }
 }
 
-fn action(action: &model::Action, upstreams: &Upstreams, metrics: &Metrics) -> Action {
-    match action {
+fn action(route: &model::Route, upstreams: &Upstreams, metrics: &Metrics) -> Action {
+    match &route.action {
         model::Action::Forward(forward) => match upstreams.get(&forward.upstream) {
             Some(upstream) => Action::Forward(Box::new(self::forward(forward, upstream, metrics))),
             // The sources resolve references; a route that lost its upstream all the same is closed, not dropped.
@@ -272,6 +273,7 @@ fn action(action: &model::Action, upstreams: &Upstreams, metrics: &Metrics) -> A
             headers: respond.headers.iter().filter_map(|(name, value)| field(name, value)).collect(),
             body: Bytes::copy_from_slice(respond.body.as_bytes()),
         }),
+        model::Action::Files(files) => Action::Files(Arc::new(Folder::new(files.clone(), &route.matches.path))),
     }
 }
 

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::units::ByteSize;
 use super::{
-    AppRoot, Bandwidth, BasicAuth, Cache, CacheHeaders, ConcurrencyLimit, Cors, Counted, ErrorPages, ForwardAuth,
-    HeaderEdits, HttpsRedirect, Jwt, LimitName, RateLimit, RequestBuffering, TrailingSlash, WwwRedirect,
+    AppRoot, Bandwidth, BasicAuth, Cache, CacheHeaders, Compress, ConcurrencyLimit, Cors, Counted, ErrorPages,
+    ForwardAuth, HeaderEdits, HttpsRedirect, Jwt, LimitName, RateLimit, RequestBuffering, TrailingSlash, WwwRedirect,
 };
 use crate::diagnostics::Origin;
 
@@ -54,6 +54,8 @@ pub enum FilterKind {
     Cache(Cache),
     /// How long browsers and caches may keep an answer.
     CacheHeaders(CacheHeaders),
+    /// Which answers are made smaller on the way.
+    Compress(Compress),
     /// Own pages instead of errors.
     ErrorPages(ErrorPages),
     Headers(HeaderEdits),
@@ -107,6 +109,7 @@ impl FilterKind {
             | FilterKind::ForwardAuth(_)
             | FilterKind::Cache(_)
             | FilterKind::CacheHeaders(_)
+            | FilterKind::Compress(_)
             | FilterKind::ErrorPages(_)
             | FilterKind::Headers(_)
             | FilterKind::SecurityHeaders(_)
@@ -138,6 +141,7 @@ impl FilterKind {
             FilterKind::ForwardAuth(_) => "forward-auth",
             FilterKind::Cache(_) => "cache",
             FilterKind::CacheHeaders(_) => "cache-headers",
+            FilterKind::Compress(_) => "compress",
             FilterKind::ErrorPages(_) => "error-pages",
             FilterKind::Headers(_) => "headers",
             FilterKind::SecurityHeaders(_) => "security-headers",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::units::serialize_optional_duration;
-use super::{Filter, PathRewrite, Pattern, QueryRewrite, Redirect, Retry, RouteName, UpstreamName};
+use super::{Files, Filter, PathRewrite, Pattern, QueryRewrite, Redirect, Retry, RouteName, UpstreamName};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -77,6 +77,7 @@ pub enum Action {
     Forward(Forward),
     Redirect(Redirect),
     Respond(Respond),
+    Files(Files),
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -52,7 +52,10 @@ impl Worker {
     pub fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<WorkerHandle> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()?;
         let counter = connections.clone();
         // Detached: it ends when the last of its commands' senders is dropped.
         std::thread::Builder::new()
@@ -172,6 +175,10 @@ async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: m
 }
 
 /// Idle upstream connections of one worker in all: more than it has descriptors for. `full::pooled` bounds them by endpoint.
+/// Of each worker, for files and passwords: more would not make a disk faster, and a disk that hangs must not cost a thread for each
+/// request.
+const BLOCKING_THREADS: usize = 32;
+
 const POOL_SIZE: usize = 16_384;
 
 fn http_proxy(shared: Arc<Shared>) -> HttpProxy<FullLane> {

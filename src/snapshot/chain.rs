@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use super::basic_auth::BasicAuth;
 use super::cache::CachePolicy;
 use super::cache_headers::CacheRule;
+use super::compress::Compress;
 use super::cors::Cors;
 use super::error_pages::ErrorPages;
 use super::forward_auth::ForwardAuth;
@@ -46,6 +47,8 @@ pub struct FilterChain {
     pub response_edits: Vec<Edit>,
     /// After those, on answers whose status is among `EditedStatuses::Success`.
     pub success_edits: Vec<Edit>,
+    /// Comes after the edits: what they say of the content decides.
+    pub compress: Option<Arc<Compress>>,
     /// Of the request, in bytes.
     pub max_body: Option<u64>,
     pub bandwidth: Option<Bandwidth>,

@@ -9,10 +9,12 @@
 //! Nothing here parses, compiles a pattern, blocks or waits on a lock while a request is looked up; limits take the lock of a
 //! shard, for nanoseconds.
 
+pub mod accept_encoding;
 pub mod basic_auth;
 pub mod cache;
 pub mod cache_headers;
 pub mod chain;
+pub mod compress;
 pub mod cors;
 pub mod error_pages;
 pub mod forward_auth;

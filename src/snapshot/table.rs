@@ -12,6 +12,7 @@ use super::request::RequestView;
 use super::router::{Explanation, Found, Router};
 use super::upstream::Upstream;
 use crate::diagnostics::Origin;
+use crate::files::Folder;
 use crate::model::{PathMatch, PathRewrite, QueryRewrite, Redirect, Retry, RouteName};
 use crate::telemetry::metrics::{RouteMetrics, UpstreamMetrics};
 use crate::tls::Terms;
@@ -120,6 +121,7 @@ pub enum Action {
     Forward(Box<Forward>),
     Redirect(Redirect),
     Respond(Respond),
+    Files(Arc<Folder>),
 }
 
 pub struct Forward {

@@ -227,6 +227,8 @@ pub enum Ended {
     UpstreamProtocol,
     /// The time for the whole request passed.
     RequestTimeout,
+    /// A file could not be read, or not to the end that had been promised.
+    FileFailed,
 }
 
 impl Ended {
@@ -247,6 +249,7 @@ impl Ended {
             Ended::UpstreamTimeout => "upstream-timeout",
             Ended::UpstreamProtocol => "upstream-protocol",
             Ended::RequestTimeout => "request-timeout",
+            Ended::FileFailed => "file-failed",
         }
     }
 
@@ -266,7 +269,8 @@ impl Ended {
             | Ended::UpstreamReset
             | Ended::UpstreamTimeout
             | Ended::UpstreamProtocol
-            | Ended::RequestTimeout => None,
+            | Ended::RequestTimeout
+            | Ended::FileFailed => None,
         }
     }
 }

@@ -237,6 +237,23 @@ impl Connection {
         }
     }
 
+    /// The next chunk of a chunked body: its size, and what it holds. After the last, whose size is 0, nothing is left of it.
+    #[track_caller]
+    pub fn read_chunk(&mut self) -> (usize, Vec<u8>) {
+        let mut read = || {
+            let size = self.take_line()?;
+            let digits = size.split(';').next().unwrap_or_default();
+            let size = usize::from_str_radix(digits, 16).map_err(|_| malformed("a chunk size is no number"))?;
+            let data = self.take(size)?;
+            self.take(2)?;
+            io::Result::Ok((size, data))
+        };
+        match read() {
+            Ok(chunk) => chunk,
+            Err(error) => panic!("no chunk: {error}"),
+        }
+    }
+
     /// Everything until the other side closes; a reset counts as closing.
     #[track_caller]
     pub fn read_to_end(&mut self) -> Vec<u8> {
@@ -247,6 +264,19 @@ impl Connection {
                 Err(_) => return std::mem::take(&mut self.ahead),
             }
         }
+    }
+
+    /// Reads some of a body, at most so many bytes, and throws them away. Says how many.
+    #[track_caller]
+    pub fn read_some(&mut self, most: usize) -> usize {
+        if self.ahead.is_empty()
+            && let Err(error) = self.read_more()
+        {
+            panic!("the body broke off: {error}");
+        }
+        let length = self.ahead.len().min(most);
+        self.ahead.drain(..length);
+        length
     }
 
     /// Asserts that the other side closes, having sent nothing more.

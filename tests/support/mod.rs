@@ -12,6 +12,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod certificates;
+mod coding;
 mod frames;
 mod http1;
 mod http2;
@@ -30,6 +31,7 @@ mod websocket;
 mod weir;
 
 pub use certificates::{Authority, Identity, TlsClient};
+pub use coding::{decoded, decoded_so_far};
 pub use frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, FrameConnection, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
     frame, head,

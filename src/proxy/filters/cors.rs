@@ -9,13 +9,13 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
 };
 use http::{HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
 use super::Verdict;
-use super::headers::Head;
+use super::headers::{Head, vary_by};
 use crate::snapshot::cors::{Cors, Permission};
 use crate::snapshot::request::{HeaderFields, RequestView};
 
@@ -48,7 +48,7 @@ pub fn permit(cors: &Cors, head: &mut ResponseHeader, request: &dyn HeaderFields
         }
     }
     if cors.varies() {
-        vary_by_origin(head);
+        vary_by(head, "Origin");
     }
     let Permission::Granted(origin) = cors.permission(request.first("origin")) else { return };
     head.set(&ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -57,16 +57,6 @@ pub fn permit(cors: &Cors, head: &mut ResponseHeader, request: &dyn HeaderFields
     }
     if let Some(expose) = &cors.expose {
         head.set(&ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
-    }
-}
-
-fn vary_by_origin(head: &mut ResponseHeader) {
-    let names_it = |value: &HeaderValue| {
-        let mut names = value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
-        names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"origin"))
-    };
-    if !head.headers.get_all(VARY).iter().any(names_it) {
-        head.add(&VARY, HeaderValue::from_static("Origin"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Edits on a head of the full lane.
 
+use http::header::VARY;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
@@ -51,6 +52,17 @@ impl Head for ResponseHeader {
 
     fn add(&mut self, name: &HeaderName, value: HeaderValue) {
         let _ = self.append_header(name, value);
+    }
+}
+
+/// Says in `Vary` that the request's field `name` has its part in the answer, unless it says so already.
+pub fn vary_by(head: &mut ResponseHeader, name: &'static str) {
+    let names_it = |value: &HeaderValue| {
+        let mut names = value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
+        names.any(|known| known == b"*" || known.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    if !head.headers.get_all(VARY).iter().any(names_it) {
+        head.add(&VARY, HeaderValue::from_static(name));
     }
 }
 

@@ -10,6 +10,7 @@ mod access;
 mod basic_auth;
 mod cache;
 mod cache_headers;
+mod compress;
 mod concurrency_limit;
 mod cors;
 mod error_pages;
@@ -34,12 +35,20 @@ use crate::snapshot::chain::{Check, FilterChain, SignIn};
 use crate::snapshot::request::RequestView;
 
 pub use cache_headers::keep;
+pub use compress::{Compression, EncodingFailed, Framing, negotiate};
 pub use concurrency_limit::Places;
 pub use cors::permit;
 pub use error_pages::{choose, content_type};
-pub use headers::apply;
+pub use headers::{apply, vary_by};
 pub use shared_rate_limit::Pending;
 pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};
+
+/// Where in a body a piece stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Within,
+    End,
+}
 
 /// What a check or a limit says to a request it does not let pass.
 #[derive(Debug)]

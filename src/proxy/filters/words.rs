@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    BASIC_AUTH, CONCURRENCY_LIMIT, FORWARD_AUTH, JWT, RATE_LIMIT, Verdict, basic_auth, cache, cache_headers,
+    BASIC_AUTH, CONCURRENCY_LIMIT, FORWARD_AUTH, JWT, RATE_LIMIT, Verdict, basic_auth, cache, cache_headers, compress,
     concurrency_limit, cors, forward_auth, jwt, rate_limit, run,
 };
 use crate::model::{LimitMode, LimitName, TokenPresence, format_duration};
@@ -118,7 +118,9 @@ pub fn notes_in_words(chain: &FilterChain, request: &RequestView<'_>) -> Vec<Not
         .into_iter()
         .map(|rules| Note { filter: "cache-headers", words: cache_headers::in_words(rules, request.path) });
     let cache = chain.cache.iter().map(|policy| Note { filter: "cache", words: cache::in_words(policy, request) });
-    cors.chain(jwt).chain(basic).chain(forward).chain(cache).chain(caching).collect()
+    let compress = chain.compress.iter();
+    let compress = compress.map(|compress| Note { filter: "compress", words: compress::in_words(compress, request) });
+    cors.chain(jwt).chain(basic).chain(forward).chain(cache).chain(caching).chain(compress).collect()
 }
 
 fn named(name: &LimitName, mode: LimitMode) -> String {

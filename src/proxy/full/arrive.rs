@@ -16,6 +16,7 @@ use pingora_proxy::Session;
 use super::affinity::Affinity;
 use super::cache;
 use super::context::{Attempts, Context, Forwarding, KeptView, Purpose};
+use super::files::Wanted;
 use super::pace;
 use crate::model::{ForwardedField, Redirect};
 use crate::proxy::Shared;
@@ -35,8 +36,16 @@ use crate::snapshot::table::{Action, Forward, Lookup, Route};
 use crate::telemetry::record::{Ended, RequestRecord};
 use crate::tls::{Agreement, Unmet};
 
-/// `None`: the request goes on to an upstream.
-pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Option<Answer>> {
+/// What becomes of a request.
+pub enum Decision {
+    /// It goes on to an upstream.
+    Forward,
+    Answer(Answer),
+    /// From a folder.
+    Serve(Wanted),
+}
+
+pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Result<Decision> {
     pace::forget(session);
     tidy(session)?;
     let Some(connection) = Connection::of(session.digest()) else {
@@ -48,13 +57,13 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
     let snapshot = connection.listener.snapshot(shared);
     introduce(&snapshot, session, connection, ctx);
     if let Some(answer) = challenge_answer(shared, session.req_header()) {
-        return Ok(Some(answer));
+        return Ok(Decision::Answer(answer));
     }
     let refused = match admit(shared, &snapshot, session, connection, ctx) {
         Ok(outcome) => return Ok(outcome),
         Err(refused) => refused,
     };
-    Ok(Some(page(refused, session, ctx)))
+    Ok(Decision::Answer(page(refused, session, ctx)))
 }
 
 /// What a filter that was asked later says.
@@ -113,7 +122,7 @@ fn admit(
     session: &Session,
     connection: &Connection,
     ctx: &mut Context,
-) -> Result<Option<Answer>, Refused> {
+) -> Result<Decision, Refused> {
     let header = session.req_header();
     let client = ctx.client.ok_or_else(|| refused(500, "the request has no client"))?;
     // HTTP/1 heads were inspected before they came here; HTTP/2 ones come straight.
@@ -126,7 +135,7 @@ fn admit(
     let target = match Target::parse(header.raw_path()).map_err(|reason| refused(400, reason.to_string()))? {
         Target::Resource(target) => target,
         // A question for the server as a whole (RFC 9110 §9.3.7): that it answers is the answer.
-        Target::Server if header.method == http::Method::OPTIONS => return Ok(Some(Answer::empty(204))),
+        Target::Server if header.method == http::Method::OPTIONS => return Ok(Decision::Answer(Answer::empty(204))),
         Target::Server => return Err(refused(400, "only OPTIONS may ask for the server as a whole")),
     };
     if misdirected(shared, session, connection, &host) {
@@ -153,7 +162,7 @@ fn admit(
     if ctx.purpose == Purpose::Client {
         ctx.admission = match filters::admit(&route.chain, &view, &target.raw, ctx.record.started) {
             Ok(admission) => admission,
-            Err((filter, verdict)) => return judged(filter, verdict, &mut ctx.record).map(Some),
+            Err((filter, verdict)) => return judged(filter, verdict, &mut ctx.record).map(Decision::Answer),
         };
     }
     if route.needs.view {
@@ -205,14 +214,14 @@ fn on_its_terms(
     view: &RequestView<'_>,
     raw: &str,
     record: &mut RequestRecord,
-) -> Option<Result<Option<Answer>, Refused>> {
+) -> Option<Result<Decision, Refused>> {
     let reason = route.terms.judge(agreement(connection)).err()?;
     match filters::run(&route.chain.checks, view, raw) {
         Some((filter, Verdict::Redirect { status, location }))
             if reason == Unmet::Plain && location.as_bytes().starts_with(b"https:") =>
         {
             record.ended = Ended::Refused(filter);
-            Some(Ok(Some(Answer::redirect(status, location))))
+            Some(Ok(Decision::Answer(Answer::redirect(status, location))))
         }
         Some(_) | None => Some(Err(unmet(reason))),
     }
@@ -280,7 +289,7 @@ struct Arrival<'a> {
     forwarded: ForwardedField,
 }
 
-fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<Option<Answer>, Refused> {
+fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<Decision, Refused> {
     match &route.action {
         Action::Forward(forward) => {
             if let (Some(max), Some(length)) = (route.chain.max_body, content_length(arrival.header))
@@ -293,19 +302,24 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<O
             ctx.forwarding = Some(Box::new(forwarding));
             let upstream = forward.upstream.definition().name.as_str();
             ctx.caching = cache::consider(route, upstream, arrival.header, arrival.view, &arrival.target.raw);
-            Ok(None)
+            Ok(Decision::Forward)
         }
-        Action::Redirect(redirect) => redirect_answer(route, redirect, arrival).map(Some),
+        Action::Redirect(redirect) => redirect_answer(route, redirect, arrival).map(Decision::Answer),
         Action::Respond(respond) => {
             // As nginx's `return` with a status alone.
             let is_bare_error = respond.status >= 400 && respond.body.is_empty();
-            Ok(Some(Answer {
+            Ok(Decision::Answer(Answer {
                 status: respond.status,
                 headers: respond.headers.clone(),
                 body: respond.body.clone(),
                 error: is_bare_error.then_some(Cow::Borrowed("")),
             }))
         }
+        Action::Files(folder) => Ok(Decision::Serve(Wanted {
+            folder: folder.clone(),
+            path: arrival.view.path.into(),
+            query: arrival.view.query.map(Into::into),
+        })),
     }
 }
 

@@ -23,6 +23,7 @@ use pingora_cache::{
 };
 use pingora_proxy::Session;
 
+use super::compression;
 use super::context::{Context, Replaced};
 use super::pace;
 use super::page;
@@ -164,8 +165,9 @@ pub async fn at_hand(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context
     tell(&mut head, ctx, &|| format!("weir; hit; ttl={left}"));
     if page::intercept(fetcher, session, &mut head, ctx).await? == Replaced::Nothing {
         reply::edit(session, &mut head, ctx);
-        pace::response(session, ctx, object.body.len() as u64);
-        answer::send(session, head, object.body.clone()).await?;
+        let body = compression::whole(session, &mut head, object.body.clone(), ctx)?;
+        pace::response(session, ctx, body.len() as u64);
+        answer::send(session, head, body).await?;
     }
     Ok(true)
 }

@@ -16,7 +16,7 @@ use super::slow_body::Bounds;
 use crate::model::{ForwardedField, Scheme};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
-use crate::proxy::filters::Admission;
+use crate::proxy::filters::{Admission, Compression};
 use crate::proxy::request_id::RequestId;
 use crate::snapshot::chain::Facts;
 use crate::snapshot::error_pages::ErrorPages;
@@ -44,6 +44,8 @@ pub struct Context {
     pub user: Option<Arc<str>>,
     /// How slowly its body may come; none: at any rate.
     pub slow_body: Option<Bounds>,
+    /// Where the answer is compressed on its way.
+    pub compression: Option<Box<Compression>>,
     /// Present from the moment it is decided that the request goes to an upstream.
     pub forwarding: Option<Box<Forwarding>>,
     /// Present where the route's cache has to do with the request.
@@ -77,6 +79,7 @@ impl Default for Context {
             vouched: Vouched::default(),
             user: None,
             slow_body: None,
+            compression: None,
             forwarding: None,
             caching: None,
             purpose: Purpose::Client,
@@ -170,7 +173,9 @@ impl Forwarding {
     pub fn forward(&self) -> &Forward {
         match &self.route.action {
             Action::Forward(forward) => forward,
-            Action::Redirect(_) | Action::Respond(_) => unreachable!("only a forwarding route makes a Forwarding"),
+            Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => {
+                unreachable!("only a forwarding route makes a Forwarding")
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::model::{ForwardCredentials, ForwardedField};
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::client_certificate;
 use crate::proxy::connection::{Connection, address_value};
-use crate::proxy::filters;
+use crate::proxy::filters::{self, Place};
 use crate::snapshot::table::CertificateFields;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -31,13 +31,6 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Where in the request body a piece stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    Within,
-    End,
-}
 
 pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let (Some(forwarding), Some(client), Some(connection)) =

@@ -15,10 +15,12 @@ mod arrive;
 mod auth_service;
 mod buffering;
 mod cache;
+mod compression;
 mod context;
 mod delay;
 mod departure;
 mod failure;
+mod files;
 mod forward;
 mod pace;
 mod page;
@@ -45,12 +47,13 @@ use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCachea
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::Shared;
+use super::filters::Place;
 use crate::shared_counts::Links;
 use crate::snapshot::cache::variance;
 pub use affinity::Affinity;
+use arrive::Decision;
 use auth_service::AuthConnector;
 use context::{Context, Replaced};
-use departure::Place;
 use page_upstream::Fetcher;
 use pooled::Connected;
 
@@ -85,15 +88,19 @@ impl ProxyHttp for FullLane {
         delay::wait(session, ctx, ctx.admission.delay).await?;
         let decision = sign_in::ask(self, session, ctx, decision).await?;
         match decision {
-            None if cache::at_hand(&self.fetcher, session, ctx).await? => Ok(true),
-            None => {
+            Decision::Forward if cache::at_hand(&self.fetcher, session, ctx).await? => Ok(true),
+            Decision::Forward => {
                 pace::request(session, ctx);
                 slow_body::begin(session, ctx);
                 buffering::collect(session, ctx).await?;
                 Ok(false)
             }
-            Some(answer) => {
+            Decision::Answer(answer) => {
                 reply::answer(&self.fetcher, session, ctx, answer).await?;
+                Ok(true)
+            }
+            Decision::Serve(wanted) => {
+                files::answer(&self.fetcher, session, ctx, wanted).await?;
                 Ok(true)
             }
         }
@@ -175,7 +182,7 @@ impl ProxyHttp for FullLane {
         end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        departure::watch_body(body.as_ref(), if end { Place::End } else { Place::Within }, ctx)?;
+        departure::watch_body(body.as_ref(), place(end), ctx)?;
         if end { Ok(()) } else { slow_body::watch(session, ctx) }
     }
 
@@ -198,7 +205,10 @@ impl ProxyHttp for FullLane {
     ) -> Result<()> {
         if page::intercept(&self.fetcher, session, response, ctx).await? == Replaced::Nothing {
             reply::edit(session, response, ctx);
+            return compression::begin(session, response, ctx);
         }
+        // What comes of the upstream's body is dropped.
+        ctx.compression = None;
         Ok(())
     }
 
@@ -206,12 +216,22 @@ impl ProxyHttp for FullLane {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Context,
     ) -> Result<Option<std::time::Duration>> {
         page::drop_body(session, body, ctx)?;
         reply::watch_deadline(ctx)?;
+        compression::pass(body, place(end), ctx)?;
         Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut http::HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        compression::end(ctx)
     }
 
     fn fail_to_connect(
@@ -252,4 +272,9 @@ impl ProxyHttp for FullLane {
     fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
+}
+
+/// Pingora says whether it is the last.
+fn place(end: bool) -> Place {
+    if end { Place::End } else { Place::Within }
 }

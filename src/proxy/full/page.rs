@@ -19,6 +19,7 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::compression;
 use super::context::{Context, Purpose, Replaced};
 use super::page_upstream::{Fetcher, Question};
 use super::reply;
@@ -87,7 +88,8 @@ pub async fn intercept(
     head.insert_header(CONTENT_LENGTH, shown.body.len())?;
     ctx.replaced = Replaced::Upstream { dropped: 0 };
     reply::edit(session, &mut head, ctx);
-    answer::send(session, head, shown.body).await.map_err(|error| error.into_down())?;
+    let body = compression::whole(session, &mut head, shown.body, ctx)?;
+    answer::send(session, head, body).await.map_err(|error| error.into_down())?;
     // HTTP/2 never passes them on.
     session.set_ignore_info_resp(true);
     response.set_status(http::StatusCode::EARLY_HINTS)?;

@@ -10,6 +10,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::cache;
+use super::compression;
 use super::context::{Context, Purpose, Replaced};
 use super::pace;
 use super::page;
@@ -108,7 +109,7 @@ fn converse(session: &mut Session, ctx: &Context) {
     }
 }
 
-fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
+pub fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
     let Some(route) = &ctx.route else { return };
     for cookie in ctx.vouched.cookies(response.status.as_u16()) {
         // Fails only beyond 32,768 fields.
@@ -166,7 +167,8 @@ pub async fn answer(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context,
     page::dress(fetcher, session, ctx, &mut answer).await;
     let mut head = answer.head()?;
     apply_edits(session, &mut head, ctx);
-    pace::response(session, ctx, answer.body.len() as u64);
+    let body = compression::whole(session, &mut head, answer.body, ctx)?;
+    pace::response(session, ctx, body.len() as u64);
     ctx.record.status = answer.status;
     match error {
         // What could not be understood may have been misunderstood, and what is late may never come: nothing more is
@@ -174,12 +176,12 @@ pub async fn answer(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context,
         400 | 408 => session.set_keepalive(None),
         _ => read_past_body(session).await,
     }
-    answer::send(session, head, answer.body).await?;
+    answer::send(session, head, body).await?;
     Ok(())
 }
 
 /// A small body that nobody wants is read, so that the connection can be used again; a larger one ends it.
-async fn read_past_body(session: &mut Session) {
+pub async fn read_past_body(session: &mut Session) {
     const SMALL: u64 = 64 << 10;
     let headers = &session.req_header().headers;
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -1,19 +1,18 @@
 //! A request whose limits are counted in Redis waits here for the answer, no longer than it may.
 //!
 //! ```text
-//! decision (forward, or an answer) ──counted──► the same decision, perhaps a delay · refused
+//! decision ──counted──► the same decision, perhaps a delay · refused
 //! ```
 
 use pingora_proxy::Session;
 
-use super::arrive;
+use super::arrive::{self, Decision};
 use super::context::Context;
-use crate::proxy::answer::Answer;
 use crate::proxy::filters::{self, Admission};
 use crate::shared_counts::Links;
 
 /// Whoever has nothing counted there waits for nothing.
-pub async fn ask(links: &Links, session: &Session, ctx: &mut Context, decision: Option<Answer>) -> Option<Answer> {
+pub async fn ask(links: &Links, session: &Session, ctx: &mut Context, decision: Decision) -> Decision {
     let (Some(pending), Some(route)) = (ctx.admission.pending.take(), ctx.route.clone()) else { return decision };
     match filters::count_shared(&pending, &route.chain, links).await {
         Ok(delay) => {
@@ -24,7 +23,7 @@ pub async fn ask(links: &Links, session: &Session, ctx: &mut Context, decision: 
             // It goes to no upstream, holds no place, and is not asked who it is.
             ctx.forwarding = None;
             ctx.admission = Admission::default();
-            Some(arrive::answer_of(filter, verdict, session, ctx))
+            Decision::Answer(arrive::answer_of(filter, verdict, session, ctx))
         }
     }
 }

@@ -2,8 +2,8 @@
 //! to answer.
 //!
 //! ```text
-//! decision (forward, or an answer) ──jwt──► limits by claims, delay ──► basic-auth ──► forward-auth ──► the same decision, and who it is
-//!                                     └─────────────┴──────────────────────┴──────────────┴──► 401, 403, 429, 302, 500, 503
+//! decision ──jwt──► limits by claims, delay ──► basic-auth ──► forward-auth ──► the same decision, and who it is
+//!            └─────────────┴──────────────────────┴──────────────┴──► 401, 403, 429, 302, 500, 503
 //! ```
 //!
 //! What costs least comes first, and what asks somebody else last.
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_proxy::Session;
 
+use super::arrive::{self, Decision};
 use super::auth_service::{self, AuthConnector, Question};
 use super::context::Context;
-use super::{FullLane, arrive, delay, departure};
+use super::{FullLane, delay, departure};
 use crate::model::{ForwardCredentials, TokenSource};
-use crate::proxy::answer::Answer;
 use crate::proxy::filters::forward_auth::{self, OriginalUrl};
 use crate::proxy::filters::{self, FORWARD_AUTH, JWT, Refusal, Verdict};
 use crate::proxy::head;
@@ -57,8 +57,8 @@ pub async fn ask(
     lane: &FullLane,
     session: &mut Session,
     ctx: &mut Context,
-    decision: Option<Answer>,
-) -> pingora::Result<Option<Answer>> {
+    decision: Decision,
+) -> pingora::Result<Decision> {
     let Some(sign_in) = ctx.admission.sign_in.take() else { return Ok(decision) };
     ctx.was_held = true;
     let known = match token(session, ctx, &sign_in).await {
@@ -71,7 +71,7 @@ pub async fn ask(
     let Err((filter, verdict)) = known else { return Ok(decision) };
     // It goes to no upstream, and none counts it.
     ctx.forwarding = None;
-    Ok(Some(arrive::answer_of(filter, verdict, session, ctx)))
+    Ok(Decision::Answer(arrive::answer_of(filter, verdict, session, ctx)))
 }
 
 /// Verifies the token, and asks the limits that count by what it says: how long the request has to wait.

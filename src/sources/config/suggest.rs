@@ -1,13 +1,7 @@
 //! "Did you mean": the known name that is closest to a wrong one, where it is close enough to be meant.
 
-/// Keys and values that a reader of the documentation may expect, and that this version does not have.
-const NOT_YET: [(&str, &str); 1] = [("compress", "compression is not in this version")];
-
 /// A sentence of help for a name that is not among the known ones.
 pub fn help_for<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
-    if let Some((_, help)) = NOT_YET.iter().find(|(key, _)| *key == name) {
-        return Some((*help).into());
-    }
     if name == "<<" {
         return Some("merge keys are not read; write the keys out, or name the whole value with an alias".into());
     }
@@ -65,10 +59,5 @@ mod tests {
         assert_eq!(help_for("z", ["a", "b"].into_iter()).unwrap(), "there are a, b");
         assert_eq!(help_for("zone", ["off"].into_iter()).unwrap(), "there is only off");
         assert_eq!(help_for("zone", std::iter::empty()), None);
-    }
-
-    #[test]
-    fn what_comes_later_says_so() {
-        assert_eq!(help_for("compress", KNOWN.into_iter()).unwrap(), "compression is not in this version");
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::auth;
+use super::compression::{CodingMetrics, CompressionMetrics};
 use super::exposition::{Exposition, Label};
 use super::limit::LimitMetrics;
 use super::listener::ListenerMetrics;
@@ -20,7 +21,7 @@ use super::route::RouteMetrics;
 use super::upstream::UpstreamMetrics;
 use super::{Metrics, Named, Orders, Reload, Reloads};
 use crate::cache::Standing;
-use crate::model::{CacheStoreName, LimitName, ListenerName, UpstreamName};
+use crate::model::{CacheStoreName, Coding, LimitName, ListenerName, UpstreamName};
 use crate::snapshot::upstream::{EndpointStatus, Health, UpstreamStatus};
 use crate::tls::Validity;
 
@@ -35,6 +36,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus], stores: &[Store
     limits(&mut out, &named);
     auth::families(&mut out, &named);
     named.redis.iter().for_each(|metrics| redis(&mut out, metrics));
+    compression(&mut out, &metrics.compression);
     caches(&mut out, &used_routes(&named), stores);
     connections(&mut out, &named.listeners);
     out.counter(
@@ -138,6 +140,18 @@ fn redis(out: &mut Exposition, metrics: &RedisMetrics) {
     );
     let up = metrics.is_up().map(|up| ([], if up { 1.0 } else { 0.0 }));
     out.gauge("weir_redis_up", "0 where some thread has no answer from Redis, else 1.", up.into_iter().collect());
+}
+
+fn compression(out: &mut Exposition, metrics: &CompressionMetrics) {
+    let each = |value: fn(&CodingMetrics) -> u64| {
+        let of = |coding: Coding| ([("coding", coding.name())], value(metrics.of(coding)) as f64);
+        Coding::BY_PREFERENCE.map(of).to_vec()
+    };
+    out.counter("weir_compressed_responses_total", "Answers that Weir has compressed.", each(|c| c.answers.value()));
+    let before = "Body bytes of answers before Weir compressed them.";
+    out.counter("weir_compression_input_bytes_total", before, each(|c| c.bytes_in.value()));
+    let after = "Body bytes of answers after Weir compressed them.";
+    out.counter("weir_compression_output_bytes_total", after, each(|c| c.bytes_out.value()));
 }
 
 fn caches(out: &mut Exposition, routes: &[LabelledRoute<'_>], stores: &[Store]) {

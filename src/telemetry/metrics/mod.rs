@@ -10,6 +10,7 @@
 
 mod auth;
 mod cells;
+mod compression;
 mod exposition;
 mod families;
 mod limit;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use auth::{ForwardAuthMetrics, JwtMetrics, KeySetMetrics};
 pub use cells::{Counter, Histogram};
+pub use compression::CompressionMetrics;
 pub use limit::LimitMetrics;
 pub use listener::{ListenerMetrics, OpenConnection, Rejection};
 pub use redis::RedisMetrics;
@@ -47,6 +49,7 @@ use crate::tls::Validity;
 pub struct Metrics {
     started: SystemTime,
     access_log_dropped: Arc<Counter>,
+    compression: Arc<CompressionMetrics>,
     named: Mutex<Named>,
 }
 
@@ -110,7 +113,7 @@ pub enum Reload {
 
 impl Metrics {
     pub fn new(started: SystemTime) -> Self {
-        Self { started, access_log_dropped: Arc::default(), named: Mutex::default() }
+        Self { started, access_log_dropped: Arc::default(), compression: Arc::default(), named: Mutex::default() }
     }
 
     /// The route's numbers: carried over if it was there before, else zero.
@@ -151,6 +154,11 @@ impl Metrics {
 
     pub fn redis(&self) -> Arc<RedisMetrics> {
         self.named().redis.get_or_insert_default().clone()
+    }
+
+    /// By coding.
+    pub fn compression(&self) -> Arc<CompressionMetrics> {
+        self.compression.clone()
     }
 
     /// Counts access log lines that could not be written.
@@ -272,7 +280,7 @@ pub const ON_DEMAND: &str = "on-demand";
 fn key_of(route: &Route) -> (RouteName, Option<UpstreamName>) {
     let upstream = match &route.action {
         Action::Forward(forward) => Some(forward.upstream.clone()),
-        Action::Redirect(_) | Action::Respond(_) => None,
+        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => None,
     };
     (route.name.clone(), upstream)
 }

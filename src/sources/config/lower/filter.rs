@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::limit::{self, LimitPlaces};
 use super::process::all;
 use super::{
-    Lowering, bandwidth, basic_auth, buffering, cache, cache_headers, cors, error_pages, forward_auth, headers, jwt,
-    redirect,
+    Lowering, bandwidth, basic_auth, buffering, cache, cache_headers, compress, cors, error_pages, forward_auth,
+    headers, jwt, redirect,
 };
 use crate::defaults;
 use crate::model::{EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders};
@@ -69,6 +69,7 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
         }
         shapes::Filter::Cache(shape) => FilterKind::Cache(cache::cache(cx, at, shape)),
         shapes::Filter::CacheHeaders(list) => FilterKind::CacheHeaders(cache_headers::cache_headers(cx, at, list)),
+        shapes::Filter::Compress(shape) => FilterKind::Compress(compress::compress(cx, at, shape)),
         shapes::Filter::RateLimit(shape) => FilterKind::RateLimit(limit::rate_limit(cx, at, shape, places)),
         shapes::Filter::ConcurrencyLimit(shape) => {
             FilterKind::ConcurrencyLimit(limit::concurrency_limit(cx, at, shape, places))

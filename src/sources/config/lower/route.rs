@@ -7,7 +7,7 @@ use super::names::Names;
 use super::process::every;
 use super::rewrite::{MatchedBy, PathKeys, RoutePath, path_rewrite, query_rewrite};
 use super::upstream::Upstreams;
-use super::{Lowering, filter, headers, retry};
+use super::{Lowering, files, filter, headers, retry};
 use crate::defaults;
 use crate::model::{
     Action, FieldMatch, Forward, LocationForm, PathMatch, Redirect, Respond, Rewrite, Route, RouteMatch, RouteName,
@@ -52,6 +52,7 @@ pub fn route(
         upstream: shape.upstream,
         redirect: shape.redirect,
         respond: shape.respond,
+        files: shape.files,
         forwarding: ForwardingKeys { rewrite: shape.rewrite, timeouts: shape.timeouts, retry: shape.retry },
     };
     let action = action(cx, at, keys, RoutePath::of(matched_by, path.as_ref()), scope);
@@ -156,6 +157,7 @@ struct ActionKeys {
     upstream: Field<String>,
     redirect: Field<Box<shapes::Redirect>>,
     respond: Field<Box<shapes::Respond>>,
+    files: Field<Box<shapes::Files>>,
     forwarding: ForwardingKeys,
 }
 
@@ -167,11 +169,15 @@ struct ForwardingKeys {
 }
 
 fn action(cx: &Lowering, at: NodeId, keys: ActionKeys, route: RoutePath<'_>, scope: &Scope) -> Option<Action> {
-    let actions =
-        [("upstream", keys.upstream.key()), ("redirect", keys.redirect.key()), ("respond", keys.respond.key())];
+    let actions = [
+        ("upstream", keys.upstream.key()),
+        ("redirect", keys.redirect.key()),
+        ("respond", keys.respond.key()),
+        ("files", keys.files.key()),
+    ];
     if cx.only_one(&actions) == 0 {
-        let names = ["upstream", "redirect", "respond"];
-        let help = "write upstream: …, redirect: { … } or respond: { … }";
+        let names = ["upstream", "redirect", "respond", "files"];
+        let help = "write upstream: …, redirect: { … }, respond: { … } or files: { … }";
         cx.missing(at, &names, "nothing says what is done with the requests", help);
         scope.upstream_names.lost_a_use();
     }
@@ -188,11 +194,10 @@ fn action(cx: &Lowering, at: NodeId, keys: ActionKeys, route: RoutePath<'_>, sco
             if actions.iter().any(|(_, place)| place.is_some()) {
                 refuse_forwarding(cx, &keys.forwarding);
             }
-            match (keys.redirect, keys.respond) {
-                (Field::Given(at, shape), _) => Some(Action::Redirect(redirect(cx, at, *shape, route))),
-                (_, Field::Given(_, shape)) => Some(Action::Respond(respond(cx, *shape))),
-                (Field::Absent | Field::Wrong(_), Field::Absent | Field::Wrong(_)) => None,
-            }
+            let redirected = keys.redirect.given().map(|(at, shape)| Action::Redirect(redirect(cx, at, *shape, route)));
+            let responded = keys.respond.given().map(|(_, shape)| Action::Respond(respond(cx, *shape)));
+            let served = keys.files.given().map(|(at, shape)| Action::Files(files::files(cx, at, *shape, route.by)));
+            redirected.or(responded).or(served)
         }
     }
 }

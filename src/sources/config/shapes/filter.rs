@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    AppRoot, Bandwidth, BasicAuth, Cache, CacheRule, ConcurrencyLimit, Cors, Either, ErrorPages, Field, ForwardAuth,
-    HttpsRedirect, Jwt, List, RateLimit, RequestBuffering, SlashWord, Switch, Table, TrailingSlash, WwwRedirect,
-    WwwWord, scalar,
+    AppRoot, Bandwidth, BasicAuth, Cache, CacheRule, Compress, ConcurrencyLimit, Cors, Either, ErrorPages, Field,
+    ForwardAuth, HttpsRedirect, Jwt, List, RateLimit, RequestBuffering, SlashWord, Switch, Table, TrailingSlash,
+    WwwRedirect, WwwWord, scalar,
 };
 use crate::defaults;
 
@@ -47,6 +47,8 @@ pub enum Filter {
     Cache(Cache),
     /// How long browsers and caches may keep answers: the first rule that fits decides.
     CacheHeaders(List<CacheRule>),
+    /// Makes answers smaller on the way to clients that can read them so.
+    Compress(Compress),
     /// Own pages instead of errors.
     ErrorPages(ErrorPages),
     /// Edits of header fields.
@@ -64,7 +66,7 @@ pub enum Filter {
 /// `https-redirect` alone means `https-redirect: {}`.
 fn allow_bare_words(schema: &mut Schema) {
     if let Some(kinds) = schema.get_mut("oneOf").and_then(|kinds| kinds.as_array_mut()) {
-        kinds.push(json!({ "enum": ["https-redirect", "security-headers"] }));
+        kinds.push(json!({ "enum": ["compress", "https-redirect", "security-headers"] }));
     }
 }
 
@@ -175,6 +177,7 @@ impl fmt::Display for Filter {
             Filter::ForwardAuth(_) => "forward-auth",
             Filter::Cache(_) => "cache",
             Filter::CacheHeaders(_) => "cache-headers",
+            Filter::Compress(_) => "compress",
             Filter::ErrorPages(_) => "error-pages",
             Filter::Headers(_) => "headers",
             Filter::SecurityHeaders(_) => "security-headers",

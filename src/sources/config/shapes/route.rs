@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Either, Field, Filter, HostTls, List, Retry, Table, Timeouts, scalar};
+use super::{Either, Field, Files, Filter, HostTls, List, Retry, Table, Timeouts, scalar};
 use crate::defaults;
 
 /// The names that are answered to, and the routes behind them.
@@ -24,14 +24,14 @@ pub struct Host {
 }
 
 /// Which requests are taken (exactly one of `path`, `exact` and `regex`; all conditions must hold), and what is done with
-/// them (exactly one of `upstream`, `redirect` and `respond`).
+/// them (exactly one of `upstream`, `redirect`, `respond` and `files`).
 // What most routes do not have is boxed: a file may have a hundred thousand of them.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[serde(expecting = "a map with path, exact or regex, and upstream, redirect or respond")]
+#[serde(expecting = "a map with path, exact or regex, and upstream, redirect, respond or files")]
 #[schemars(extend("allOf" = [
     { "oneOf": [{ "required": ["path"] }, { "required": ["exact"] }, { "required": ["regex"] }] },
-    { "oneOf": [{ "required": ["upstream"] }, { "required": ["redirect"] }, { "required": ["respond"] }] }
+    { "oneOf": [{ "required": ["upstream"] }, { "required": ["redirect"] }, { "required": ["respond"] }, { "required": ["files"] }] }
 ]))]
 pub struct Route {
     /// For logs, metrics and `weir explain`. By default made of the host and the match.
@@ -54,6 +54,8 @@ pub struct Route {
     pub redirect: Field<Box<Redirect>>,
     /// Answers without an upstream.
     pub respond: Field<Box<Respond>>,
+    /// Answers from a folder.
+    pub files: Field<Box<Files>>,
     /// What differs between the request that arrived and the one that is sent.
     pub rewrite: Field<Box<Rewrite>>,
     /// Instead of the upstream's.

@@ -400,6 +400,8 @@ fn the_other_actions_arrive() {
         "example.org=/status",
         "example.org=/bare",
         "example.org~^/u/(?<id>[0-9]+)$",
+        "example.org=/compressed",
+        "example.org/static",
     ];
     assert_eq!(names, expected);
 }
@@ -440,7 +442,8 @@ fn error_pages_arrive() {
                 filters: [{ error-pages: { pages: [{ status: 4xx, upstream: p }] } }] }] }]\n";
     let pages = |text: &str| {
         let model = model(text);
-        shown(&model.hosts[0].routes.last().unwrap().filters[0].kind)
+        let mut filters = model.hosts[0].routes.iter().flat_map(|route| &route.filters);
+        shown(&filters.find(|filter| filter.kind.name() == "error-pages").unwrap().kind)
     };
     let file = |format: &str, file: &str| json!({ "format": format, "file": file });
     assert_eq!(
@@ -614,6 +617,57 @@ fn cache_headers_arrive() {
             { "path": null, "extensions": [], "types": ["text/html"], "effect": "untouched" },
         ] })
     );
+}
+
+#[test]
+fn compress_arrives() {
+    assert_eq!(
+        shown(&model(FULL).hosts[0].routes[7].filters[0].kind),
+        json!({ "compress": {
+            "gzip": 6, "brotli": null, "zstd": 7, "types": ["text/*", "application/json"], "min_size": "2KiB",
+        } })
+    );
+    let text = "listeners: { http: { address: ':80' } }\n\
+                hosts: [{ names: ['*'], filters: [compress], routes: [{ path: /, respond: {} }] }]\n";
+    let FilterKind::Compress(compress) = model(text).hosts.remove(0).filters.remove(0).kind else { panic!() };
+    assert_eq!((compress.gzip, compress.brotli, compress.zstd), (Some(5), Some(4), Some(3)));
+    assert_eq!((compress.types.len(), compress.min_size), (defaults::COMPRESSED_TYPES.len(), ByteSize::kib(1)));
+}
+
+#[test]
+fn files_arrive() {
+    assert_eq!(
+        shown(&model(FULL).hosts[0].routes[8].action),
+        json!({ "files": {
+            "root": "/etc/weir/www",
+            "index": ["default.html", "index.htm"],
+            "fallback": "app/index.html",
+            "precompressed": ["brotli", "gzip"],
+            "prefix": "strip",
+            "hidden_files": "serve",
+            "types": [["wgsl", "text/wgsl; charset=utf-8"]],
+        } })
+    );
+    let files = |keys: &str| {
+        let text = format!(
+            "listeners: {{ http: {{ address: ':80' }} }}\n\
+             hosts: [{{ names: ['*'], routes: [{{ path: /, files: {{ root: /srv{keys} }} }}] }}]\n"
+        );
+        let Action::Files(files) = model(&text).hosts.remove(0).routes.remove(0).action else { panic!() };
+        files
+    };
+    let written = Files {
+        root: "/srv".into(),
+        index: vec!["index.html".into()],
+        fallback: None,
+        precompressed: Vec::new(),
+        prefix: RoutePrefix::Keep,
+        hidden_files: HiddenFiles::Deny,
+        types: Vec::new(),
+    };
+    assert_eq!(files(""), written);
+    assert_eq!(files(", precompressed: false, strip-prefix: false, hidden-files: deny, index: index.html"), written);
+    assert_eq!(files(", precompressed: true").precompressed, Coding::BY_PREFERENCE);
 }
 
 #[test]

@@ -66,16 +66,6 @@ fn the_sketch_becomes_a_model() {
 }
 
 #[test]
-fn what_comes_later_says_so_where_it_stands() {
-    let text = "listeners: { http: { address: ':80' } }\n\
-                hosts: [{ names: ['*'], routes: [{ path: /, respond: {}, filters: [compress] }] }]\n";
-    assert_eq!(
-        findings(text),
-        ["2:68 hosts[0].routes[0].filters[0]: unknown filter \"compress\"; compression is not in this version",]
-    );
-}
-
-#[test]
 fn json_is_yaml() {
     let text = r#"{"listeners": {"http": {"address": "127.0.0.1:8080"}}, "threads": 1,
                   "upstreams": {"o": {"endpoints": ["127.0.0.1:9"], "keepalive": 256}},

@@ -58,6 +58,12 @@ scalar! {
 }
 
 scalar! {
+    /// A content type, as `text/plain; charset=utf-8`.
+    MediaType(Arc<str>), "a content type, as text/plain", media_type,
+    { "type": "string", "pattern": "^[^/; ]+/[^/; ]+" }
+}
+
+scalar! {
     /// What follows the last dot of a file's name, without it.
     Extension(Arc<str>), "an extension, as js", extension,
     { "type": "string", "pattern": "^[^./]+$" }
@@ -169,7 +175,17 @@ fn regex(text: &str) -> Result<Pattern, String> {
     })
 }
 
-fn extension(text: &str) -> Result<Arc<str>, String> {
+fn media_type(text: &str) -> Result<Arc<str>, String> {
+    header_value(text)?;
+    let (essence, _) = text.split_once(';').unwrap_or((text, ""));
+    match model::MediaRange::parse(essence.trim_end()) {
+        Ok(range) if range.to_string().ends_with("/*") => Err(format!("\"{text}\" is a range of types; write one")),
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err(format!("\"{text}\" is not a content type; write it as \"text/plain; charset=utf-8\"")),
+    }
+}
+
+pub fn extension(text: &str) -> Result<Arc<str>, String> {
     if let Some(bare) = text.strip_prefix("*.").or(text.strip_prefix('.'))
         && !bare.is_empty()
     {

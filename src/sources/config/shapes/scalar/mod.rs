@@ -9,6 +9,7 @@
 mod acme;
 mod address;
 mod cache;
+mod compression;
 mod http;
 mod path;
 mod quantity;
@@ -22,6 +23,7 @@ use crate::sources::config::tree::abridged;
 pub use acme::*;
 pub use address::*;
 pub use cache::*;
+pub use compression::*;
 pub use http::*;
 pub use path::*;
 pub use quantity::*;

@@ -37,6 +37,19 @@ scalar! {
     { "type": "string" }
 }
 
+scalar! {
+    /// The name of a file, without a path.
+    FileName(Arc<str>), "the name of a file", file_name,
+    { "type": "string", "pattern": "^[^/]+$" }
+}
+
+fn file_name(text: &str) -> Result<Arc<str>, String> {
+    match text.is_empty() || text == "." || text == ".." || text.contains(|c: char| c == '/' || c.is_control()) {
+        true => Err(format!("\"{text}\" is not the name of a file; write it without a path, as \"index.html\"")),
+        false => Ok(text.into()),
+    }
+}
+
 fn matched_path(text: &str) -> Result<Arc<str>, String> {
     if let Some((path, _)) = text.split_once('?') {
         return Err(format!("the query is no part of the path; write \"{path}\" and the parameters under \"query\""));
