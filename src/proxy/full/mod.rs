@@ -67,7 +67,7 @@ pub struct FullLane {
 
 impl FullLane {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, fetcher: Fetcher::new(), auth_connector: AuthConnector::default(), links: Links::default() }
+        Self { shared, fetcher: Fetcher::default(), auth_connector: AuthConnector::default(), links: Links::default() }
     }
 }
 

@@ -17,6 +17,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr, Result};
+use tokio::sync::OnceCell;
 
 use super::page::Shown;
 use crate::proxy::client_address::Client;
@@ -35,8 +36,10 @@ const STALE_ATTEMPTS: usize = 4;
 const FIELDS: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_LANGUAGE, CONTENT_ENCODING, CACHE_CONTROL];
 
 /// One for each worker.
+#[derive(Default)]
 pub struct Fetcher {
-    connector: Connector,
+    /// Made when it is needed: it reads the system's certificate authorities, which takes as long as the rest of a start.
+    connector: OnceCell<Connector>,
 }
 
 pub(super) struct Question<'a> {
@@ -49,8 +52,10 @@ pub(super) struct Question<'a> {
 }
 
 impl Fetcher {
-    pub fn new() -> Self {
-        Self { connector: Connector::new(None) }
+    /// Reads files: not on the worker's thread.
+    async fn connector(&self) -> Result<&Connector> {
+        let make = || async { tokio::task::spawn_blocking(|| Connector::new(None)).await };
+        self.connector.get_or_try_init(make).await.or_err(ErrorType::InternalError, "cannot connect to upstreams")
     }
 
     pub(super) async fn fetch(&self, question: &Question<'_>, asked: &RequestHeader) -> Option<Shown> {
@@ -73,15 +78,16 @@ impl Fetcher {
         let lease = lease.map_err(|error| Error::explain(ErrorType::HTTPStatus(503), error.to_string()))?;
         let request = request(question, asked)?;
         let peer = lease.endpoint().peer(host_of(&request));
+        let connector = self.connector().await?;
         for _ in 0..STALE_ATTEMPTS {
-            let (session, is_reused) = match self.connector.get_http_session(&*peer).await {
+            let (session, is_reused) = match connector.get_http_session(&*peer).await {
                 Ok(connected) => connected,
                 Err(error) => {
                     lease.report(Outcome::ConnectFailed, Instant::now());
                     return Err(error);
                 }
             };
-            match self.exchange(session, &peer, request.clone(), question.upstream).await {
+            match exchange(connector, session, &peer, request.clone(), question.upstream).await {
                 Ok(shown) => {
                     let now = Instant::now();
                     lease.report(Outcome::Answered { status: shown.status, latency: None }, now);
@@ -96,33 +102,33 @@ impl Fetcher {
         }
         Error::e_explain(ErrorType::ConnectionClosed, "every pooled connection was closed")
     }
+}
 
-    async fn exchange(
-        &self,
-        mut session: HttpSession,
-        peer: &HttpPeer,
-        mut request: RequestHeader,
-        upstream: &Upstream,
-    ) -> Result<Shown> {
-        let timeouts = &upstream.definition().timeouts;
-        session.set_read_timeout(Some(timeouts.read));
-        session.set_write_timeout(Some(timeouts.write));
-        if session.as_http2().is_some() {
-            speak_http2(&mut request, upstream)?;
-        }
-        session.write_request_header(Box::new(request)).await?;
-        session.finish_request_body().await?;
-        session.read_response_header().await?;
-        while session.response_header().is_some_and(|head| head.status.is_informational()) {
-            session.read_response_header().await?;
-        }
-        let head = session.response_header().cloned();
-        let head = head.ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "an answer without a head"))?;
-        let body = whole_body(&mut session).await?;
-        let idle = Some(upstream.definition().keepalive.idle_timeout);
-        self.connector.release_http_session(session, peer, idle).await;
-        Ok(Shown { status: head.status.as_u16(), fields: fields(&head), body })
+async fn exchange(
+    connector: &Connector,
+    mut session: HttpSession,
+    peer: &HttpPeer,
+    mut request: RequestHeader,
+    upstream: &Upstream,
+) -> Result<Shown> {
+    let timeouts = &upstream.definition().timeouts;
+    session.set_read_timeout(Some(timeouts.read));
+    session.set_write_timeout(Some(timeouts.write));
+    if session.as_http2().is_some() {
+        speak_http2(&mut request, upstream)?;
     }
+    session.write_request_header(Box::new(request)).await?;
+    session.finish_request_body().await?;
+    session.read_response_header().await?;
+    while session.response_header().is_some_and(|head| head.status.is_informational()) {
+        session.read_response_header().await?;
+    }
+    let head = session.response_header().cloned();
+    let head = head.ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "an answer without a head"))?;
+    let body = whole_body(&mut session).await?;
+    let idle = Some(upstream.definition().keepalive.idle_timeout);
+    connector.release_http_session(session, peer, idle).await;
+    Ok(Shown { status: head.status.as_u16(), fields: fields(&head), body })
 }
 
 async fn whole_body(session: &mut HttpSession) -> Result<Bytes> {
