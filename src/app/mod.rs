@@ -141,6 +141,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     // Before the file is read: no change falls between.
     let watch = Watch::start(vec![options.file.clone()]).context("cannot watch the configuration")?;
     let candidate = Candidate::load(&options.file);
+    // Before anybody hears that it serves: a file that is named may change at once.
+    watch.replace(candidate.files.clone());
     let metrics = Arc::new(Metrics::new(SystemTime::now()));
     let stores = Stores::default();
     let snapshot = candidate
@@ -186,7 +188,6 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     });
     app.begin(&candidate, part).await?;
     inheritance.announce_ready();
-    watch.replace(candidate.files);
     let watching = tokio::spawn(reload::follow(app.clone(), watch));
     let (addresses, admin) = app.addresses().await;
     Ok(Running { addresses, admin, app, signals, watching })
