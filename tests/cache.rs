@@ -191,6 +191,20 @@ fn credentials_keep_an_answer_from_being_shared_unless_it_says_otherwise() {
 }
 
 #[test]
+fn an_answer_for_somebody_who_had_to_sign_in_is_not_shared_either() {
+    let (origin, doorman) = (Numbered::start(), Origin::named("come in"));
+    origin.say("/mine", 200, "");
+    origin.say("/public", 200, "Cache-Control: public, max-age=60\r\n");
+    let auth = format!("filters: [ {{ forward-auth: {{ url: \"http://{}/\" }} }}, ", doorman.address);
+    let weir = Weir::start(&file(origin.origin.address, "{ ttl: 1h }").replace("filters: [ ", &auth));
+    let with = |path: &str, cookie: &str| got(weir.request("GET", path).header("Cookie", cookie).send());
+    assert_eq!(with("/mine", "session=a"), pair("answer 0", "MISS"));
+    assert_eq!(with("/mine", "session=b"), pair("answer 1", "MISS"), "whoever is known by a cookie");
+    assert_eq!(with("/public", "session=a"), pair("answer 2", "MISS"));
+    assert_eq!(with("/public", "session=b"), pair("answer 2", "HIT"));
+}
+
+#[test]
 fn variants_are_kept_apart() {
     let origin = Numbered::start();
     origin.say("/v", 200, "Cache-Control: max-age=60\r\nVary: Accept-Language\r\n");

@@ -434,11 +434,7 @@ fn each_stream_of_http2_has_a_place_of_its_own() {
     let origin = gate.origin();
     let weir = forwarding(&origin, "[ { concurrency-limit: { max: 2, key: host } } ]");
     let mut client = H2Client::plain(weir.http);
-    let mut open = |host: &str| {
-        let mut stream = client.open_stream("GET", host, "/", &[]);
-        stream.finish();
-        stream
-    };
+    let mut open = |host: &str| client.begin_get(host, "/");
     let (mut first, mut second) = (open("a.test"), open("a.test"));
     origin.wait_for_requests(2);
     assert_eq!(open("a.test").status(), 429);

@@ -224,7 +224,8 @@ fn origins_that_die_hang_and_come_back_cost_nothing_while_one_can_serve() {
             assert_eq!(watch.failed, 0, "{watch:?}");
             assert!(watch.slowest < longest, "one interval and a retry: {watch:?}");
         }
-        assert!(paused.requests > 20, "the hanging one is passed over: {paused:?}");
+        // Every third request would have waited out its time there: nine of them would be done by then.
+        assert!(paused.requests > 12, "the hanging one is passed over: {paused:?}");
     }
     let report = load.stop();
     println!("{rounds} rounds under load: {report:?}");

@@ -51,6 +51,12 @@ enum Receiving {
     Body(http::response::Parts, RecvStream),
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Body {
+    None,
+    Follows,
+}
+
 impl H2Client {
     /// Plain TCP with prior knowledge (h2c).
     #[track_caller]
@@ -118,10 +124,20 @@ impl H2Client {
     /// Sends the head alone; the body follows piece by piece.
     #[track_caller]
     pub fn open_stream(&mut self, method: &str, authority: &str, path: &str, headers: &[(&str, &str)]) -> H2Stream {
-        let request = self.head(method, authority, path, headers);
+        self.open(self.head(method, authority, path, headers), Body::Follows)
+    }
+
+    /// A GET, whose answer is waited for later.
+    #[track_caller]
+    pub fn begin_get(&mut self, authority: &str, path: &str) -> H2Stream {
+        self.open(self.head("GET", authority, path, &[]), Body::None)
+    }
+
+    #[track_caller]
+    fn open(&mut self, request: Request<()>, body: Body) -> H2Stream {
         block_on(async {
             let mut sender = self.sender.clone().ready().await.expect("the connection is open");
-            let (response, send) = sender.send_request(request, false).expect("a stream");
+            let (response, send) = sender.send_request(request, body == Body::None).expect("a stream");
             H2Stream { send, receive: Receiving::Head(response) }
         })
     }
@@ -140,11 +156,7 @@ impl H2Client {
         });
         let mut request = self.head("CONNECT", authority, path, &[("sec-websocket-version", "13")]);
         request.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
-        block_on(async {
-            let mut sender = self.sender.clone().ready().await.expect("the connection is open");
-            let (response, send) = sender.send_request(request, false).expect("a stream");
-            H2Stream { send, receive: Receiving::Head(response) }
-        })
+        self.open(request, Body::Follows)
     }
 
     /// How many streams the server lets this connection have open at one time.

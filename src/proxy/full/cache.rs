@@ -46,6 +46,7 @@ pub struct Caching {
     way: Way,
     wish: Wish,
     kept: Kept,
+    asked: Asked,
     /// The upstream's answer was put aside for what is kept: there is no other attempt.
     gave_way: bool,
     /// It begins what others are shown the stale answer during.
@@ -110,6 +111,8 @@ pub fn consider(
         way,
         wish: wish.0,
         kept: if never { Kept::Never } else { Kept::Unknown },
+        // Whoever had to say who he is may have got an answer of his own, by whatever he said it.
+        asked: if route.chain.sign_in.is_some() { Asked::WithCredentials } else { Asked::by(headers) },
         gave_way: false,
         is_first: false,
         validated: None,
@@ -217,11 +220,11 @@ pub fn only_if_cached(session: &Session, ctx: &Context) -> Option<Answer> {
 }
 
 /// Whether the upstream's answer is kept, and for how long.
-pub fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Context) -> RespCacheable {
+pub fn judge(response: &ResponseHeader, ctx: &mut Context) -> RespCacheable {
     let Some(caching) = ctx.caching.as_deref_mut() else {
         return RespCacheable::Uncacheable(NoCacheReason::NeverEnabled);
     };
-    match caching.judge(&session.req_header().headers, response) {
+    match caching.judge(response) {
         Ok(meta) => {
             caching.kept = Kept::Stored;
             RespCacheable::Cacheable(meta)
@@ -254,11 +257,7 @@ fn bring_up_to_date(head: &mut ResponseHeader, fields: &HeaderMap) {
 }
 
 impl Caching {
-    fn judge(
-        &mut self,
-        request: &HeaderMap,
-        response: &ResponseHeader,
-    ) -> std::result::Result<CacheMeta, &'static str> {
+    fn judge(&mut self, response: &ResponseHeader) -> std::result::Result<CacheMeta, &'static str> {
         if self.kept == Kept::Never {
             return Err("for now: the request is not to be kept of");
         }
@@ -268,7 +267,7 @@ impl Caching {
         }
         reply::strip_hop_by_hop(&mut head);
         let now = SystemTime::now();
-        let lifetime = self.policy.lifetime(&head, Asked::by(request), now)?;
+        let lifetime = self.policy.lifetime(&head, self.asked, now)?;
         let uses = self.policy.definition.min_uses.get();
         if uses > 1 && self.policy.store.used(u128::from_be_bytes(hash_key(&self.key))) < u64::from(uses) {
             return Err("for now: it was not asked for often enough");

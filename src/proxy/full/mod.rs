@@ -138,11 +138,11 @@ impl ProxyHttp for FullLane {
 
     fn response_cache_filter(
         &self,
-        session: &Session,
+        _session: &Session,
         response: &ResponseHeader,
         ctx: &mut Context,
     ) -> Result<RespCacheable> {
-        Ok(cache::judge(session, response, ctx))
+        Ok(cache::judge(response, ctx))
     }
 
     fn should_serve_stale(&self, session: &mut Session, ctx: &mut Context, error: Option<&Error>) -> bool {

@@ -29,7 +29,7 @@ pub struct Lifetime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     Anonymously,
-    /// With `Authorization`: only what the answer allows to be shared is kept (RFC 9111 §3.5).
+    /// With `Authorization`, or by somebody who had to say who he is: only what the answer allows to be shared is kept (RFC 9111 §3.5).
     WithCredentials,
 }
 
