@@ -6,15 +6,14 @@ use crate::snapshot::request::RequestView;
 
 pub fn in_words(policy: &CachePolicy, request: &RequestView<'_>) -> String {
     let (definition, store) = (&policy.definition, policy.store.name());
-    let target = request.query.map_or_else(|| request.path.to_owned(), |query| format!("{}?{query}", request.path));
     if !matches!(request.method, "GET" | "HEAD") {
         return "not asked: answers to GET and HEAD are kept alone; a change that goes well makes what is kept of its URL be fetched anew"
             .into();
     }
-    if policy.bypasses(request, &target) {
+    if policy.bypasses(request) {
         return format!("not asked, because the request has what \"bypass\" names; the answer is kept in \"{store}\"");
     }
-    if policy.keeps_nothing_of(request, &target) {
+    if policy.keeps_nothing_of(request) {
         return format!(
             "asked in \"{store}\"; the answer is not kept, because the request has what \"no-store\" names"
         );

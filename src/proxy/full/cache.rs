@@ -99,11 +99,11 @@ pub fn consider(
         Method::OPTIONS => return None,
         _ => Way::Invalidate,
     };
-    if way == Way::Lookup && policy.bypasses(view, target) {
+    if way == Way::Lookup && policy.bypasses(view) {
         way = Way::Bypass;
     }
     let wish = if policy.heeds_clients() { Wish::of(headers) } else { (Wish::default(), Kept::Unknown) };
-    let never = policy.keeps_nothing_of(view, target) || wish.1 == Kept::Never;
+    let never = policy.keeps_nothing_of(view) || wish.1 == Kept::Never;
     Some(Box::new(Caching {
         key: policy.key(upstream, view, target),
         policy: policy.clone(),
