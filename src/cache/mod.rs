@@ -18,6 +18,6 @@ mod storage;
 mod store;
 
 pub use counts::Standing;
-pub use object::{Object, Stamp};
-pub use storage::{Url, number};
+pub use object::Object;
+pub use storage::Url;
 pub use store::{FOR_NOW, Store, Stores};

@@ -64,19 +64,26 @@ impl Stamp {
 
 impl Object {
     pub fn new(stamp: Stamp, meta: &CacheMeta, body: Bytes) -> Self {
-        let mut head = meta.response_header_copy();
-        if head.status != http::StatusCode::NO_CONTENT {
-            // Fails only beyond 32,768 fields, which no upstream's answer has.
-            let _ = head.insert_header(http::header::CONTENT_LENGTH, body.len());
-        }
+        Self::awaiting_body(stamp, meta).with_body(body)
+    }
+
+    pub fn awaiting_body(stamp: Stamp, meta: &CacheMeta) -> Self {
         Self {
-            head,
+            head: meta.response_header_copy(),
             fresh_until: meta.fresh_until(),
             epoch: meta.epoch(),
             variance: meta.variance().map(u128::from_be_bytes),
             stamp,
-            body,
+            body: Bytes::new(),
         }
+    }
+
+    pub fn with_body(mut self, body: Bytes) -> Self {
+        if self.head.status != http::StatusCode::NO_CONTENT {
+            // Fails only beyond 32,768 fields, which no upstream's answer has.
+            let _ = self.head.insert_header(http::header::CONTENT_LENGTH, body.len());
+        }
+        Self { body, ..self }
     }
 }
 

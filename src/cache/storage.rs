@@ -35,7 +35,7 @@ const MOST_PENDING: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Url(pub Box<str>);
 
-pub fn number(key: &impl CacheHashKey) -> u128 {
+fn number(key: &impl CacheHashKey) -> u128 {
     u128::from_be_bytes(key.combined_bin())
 }
 
@@ -76,10 +76,8 @@ impl Storage for Store {
 
     async fn get_miss_handler(&'static self, key: &CacheKey, meta: &CacheMeta, _: &SpanHandle) -> Result<MissHandler> {
         let url = key.extensions.get::<Url>().map_or("", |url| &url.0);
-        // What is sent on meanwhile is the older one: Pingora's meta has no other way to be kept.
-        let stamp = Stamp::new(url, meta)?;
-        let meta = stamp.meta()?;
-        Ok(Box::new(Fill { store: self, key: number(key), stamp, meta, length: 0, chunks: Vec::new(), to: To::Memory }))
+        let object = Object::awaiting_body(Stamp::new(url, meta)?, meta);
+        Ok(Box::new(Fill { store: self, key: number(key), object, length: 0, chunks: Vec::new(), to: To::Memory }))
     }
 
     async fn purge(&'static self, target: PurgeTarget<'_>, _: PurgeType, _: &SpanHandle) -> Result<PurgeOutcome> {
@@ -262,8 +260,8 @@ impl HandleHit for Hit {
 struct Fill {
     store: &'static Store,
     key: u128,
-    stamp: Stamp,
-    meta: CacheMeta,
+    /// Without its body.
+    object: Object,
     length: usize,
     chunks: Vec<Bytes>,
     to: To,
@@ -284,10 +282,7 @@ impl HandleMiss for Fill {
         }
         self.length += data.len();
         self.chunks.push(data);
-        if matches!(self.to, To::Disk(..))
-            || (self.length > SMALL && !self.store.memory_takes(self.length))
-            || self.length > SMALL && self.store.disk.load().is_some()
-        {
+        if self.is_poured() {
             self.pour().await;
         }
         Ok(())
@@ -309,6 +304,13 @@ impl HandleMiss for Fill {
 }
 
 impl Fill {
+    /// Whether it is not gathered any more: it goes to the disk as it comes, or is too large for the memory.
+    fn is_poured(&self) -> bool {
+        let is_large = || self.length > SMALL;
+        let has_disk = || self.store.disk.load().is_some();
+        matches!(self.to, To::Disk(..)) || is_large() && (has_disk() || !self.store.memory_takes(self.length))
+    }
+
     /// What has been gathered goes to the disk; without one it is given up.
     async fn pour(&mut self) {
         let chunks = std::mem::take(&mut self.chunks);
@@ -333,9 +335,10 @@ impl Fill {
     }
 
     fn keep_small(self: Box<Self>) {
-        let Self { store, key, stamp, meta, length, chunks, .. } = *self;
+        let Self { store, key, object, length, chunks, .. } = *self;
         let body = joined(chunks, length);
-        store.put(key, Arc::new(Object::new(stamp.clone(), &meta, body.clone())));
+        let stamp = object.stamp.clone();
+        store.put(key, Arc::new(object.with_body(body.clone())));
         let Some(disk) = store.disk.load_full() else { return };
         if disk.pending.fetch_add(length, Relaxed) > MOST_PENDING {
             disk.pending.fetch_sub(length, Relaxed);
@@ -355,9 +358,9 @@ impl Fill {
     }
 
     async fn keep_large(self: Box<Self>, disk: Arc<Disk>, writer: Writer) {
-        let Self { store, key, stamp, .. } = *self;
+        let Self { store, key, object, .. } = *self;
         let keep = move || {
-            let kept = disk.keep(writer, key, &stamp);
+            let kept = disk.keep(writer, key, &object.stamp);
             store.settle(&disk, key, kept);
             Ok(())
         };

@@ -15,6 +15,7 @@ pub mod client_address;
 mod client_certificate;
 mod connection;
 mod deadline;
+mod fields;
 mod files;
 pub mod filters;
 mod full;

@@ -163,11 +163,8 @@ impl Disk {
             if self.index.get(key).is_some() {
                 continue;
             }
-            match self
-                .read(key)
-                .and_then(|reader| Ok(reader.map(|reader| Ok::<_, io::Error>((reader.size()?, reader))).transpose()?))
-            {
-                Ok(Some((size, reader))) => evicted += self.unlink(self.index.put(key, entry(size, &reader.stamp))),
+            match self.entry_of(key) {
+                Ok(Some(entry)) => evicted += self.unlink(self.index.put(key, entry)),
                 Ok(None) => {}
                 Err(_) => {
                     self.remove(key);
@@ -182,6 +179,11 @@ impl Disk {
         }
         self.loaded.store(true, Relaxed);
         (corrupt, evicted)
+    }
+
+    fn entry_of(&self, key: u128) -> Result<Option<Entry>, ReadError> {
+        let Some(reader) = self.read(key)? else { return Ok(None) };
+        Ok(Some(entry(reader.size()?, &reader.stamp)))
     }
 
     fn unlink(&self, removed: Removed<Entry>) -> u64 {

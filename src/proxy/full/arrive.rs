@@ -23,6 +23,7 @@ use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::client_address::{self, Through};
 use crate::proxy::connection::Connection;
+use crate::proxy::fields::content_length;
 use crate::proxy::filters::{self, Verdict};
 use crate::proxy::head;
 use crate::proxy::request_id::RequestId;
@@ -292,7 +293,7 @@ struct Arrival<'a> {
 fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<Decision, Refused> {
     match &route.action {
         Action::Forward(forward) => {
-            if let (Some(max), Some(length)) = (route.chain.max_body, content_length(arrival.header))
+            if let (Some(max), Some(length)) = (route.chain.max_body, content_length(&arrival.header.headers))
                 && length > max
             {
                 let detail = "the request body is larger than the limit";
@@ -371,8 +372,4 @@ fn misdirected(shared: &Shared, session: &Session, connection: &Connection, host
         }
         _ => false,
     }
-}
-
-fn content_length(header: &RequestHeader) -> Option<u64> {
-    header.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

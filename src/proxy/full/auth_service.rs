@@ -14,41 +14,29 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, Method};
-use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
-use tokio::sync::OnceCell;
 
+use super::own_connector::OwnConnector;
 use super::pooled::{self, Afterwards, Connected, Turn};
 use crate::model::{Keepalive, RetryOn};
+use crate::proxy::fields::without_port;
 use crate::proxy::filters::forward_auth;
 use crate::snapshot::forward_auth::{AuthAnswer, ForwardAuth};
 use crate::snapshot::upstream::{Lease, Outcome, PickError, PickRequest, Upstream};
 use crate::telemetry::record::UpstreamConnection;
 
 /// Idle connections to services, of one worker in all. Endpoints bound their own.
-const POOL_SIZE: usize = 1024;
+pub const POOL_SIZE: usize = 1024;
 /// Idle connections here are not those that requests find.
 const OTHER_POOL: u64 = 0x0a17_4007_0a17_4007;
 /// Dead connections that one question takes out of the pool before it gives up.
 const STALE_ATTEMPTS: u32 = 64;
 /// More than any page that says no; of a longer one the connection is not used again.
 const LONGEST_BODY: usize = 64 << 10;
-
-/// Of one worker. Made when first asked for, elsewhere: reading the system's roots takes long.
-#[derive(Default)]
-pub struct AuthConnector(OnceCell<Connector>);
-
-impl AuthConnector {
-    async fn get(&self) -> Result<&Connector, Failure> {
-        let make = || Connector::new(Some(ConnectorOptions::new(POOL_SIZE)));
-        let made = self.0.get_or_try_init(|| tokio::task::spawn_blocking(make)).await;
-        made.map_err(|_| Failure::Broken("no connection can be made".into()))
-    }
-}
 
 /// Why nothing is known.
 #[derive(Debug, thiserror::Error)]
@@ -74,13 +62,13 @@ pub struct Question {
 
 /// The answer, and whether the service lets it be kept.
 pub async fn ask(
-    connector: &AuthConnector,
+    connector: &OwnConnector,
     auth: &ForwardAuth,
     question: &Question,
 ) -> Result<(AuthAnswer, bool), Failure> {
     let timeout = auth.definition().timeout;
     // Made once: the service has no part in how long that takes.
-    let connector = connector.get().await?;
+    let connector = connector.get().await.map_err(|_| Failure::Broken("no connection can be made".into()))?;
     let begun = Instant::now();
     let exchange = async {
         let upstream = auth.upstream.as_ref().ok_or(Failure::NoUpstream)?;
@@ -295,12 +283,5 @@ fn in_words(error: &Error) -> String {
         ErrorType::ConnectTimedout => "no connection in time".into(),
         ErrorType::ConnectionClosed => "the connection was closed before the answer was complete".into(),
         other => format!("{}: {}", other.as_str(), error.root_cause()),
-    }
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
     }
 }

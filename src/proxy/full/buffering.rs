@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::context::Context;
 use super::slow_body;
 use crate::proxy::connection::Connection;
+use crate::proxy::fields::content_length;
 use crate::proxy::spool::Spool;
 use crate::proxy::spooling::{Failure, Kept, Order, Spooling};
 use crate::telemetry::record::Ended;
@@ -50,7 +51,7 @@ fn order(session: &mut Session, ctx: &Context) -> Option<Order> {
 async fn from_connection(session: &mut Session, ctx: &mut Context, order: Order) -> Result<()> {
     let Some(about) = session.digest().and_then(|digest| digest.proxy_digest.clone()) else { return Ok(()) };
     let Some(connection) = connection(&about) else { return Ok(()) };
-    if content_length(session).is_some_and(|length| length > order.most) {
+    if content_length(&session.req_header().headers).is_some_and(|length| length > order.most) {
         return Err(failed(Failure::TooLarge));
     }
     connection.spooling.ask(order);
@@ -97,7 +98,7 @@ fn late(spooling: &Spooling, begun: Instant, patience: Duration, ctx: &Context) 
 
 /// HTTP/2: the stream's own timeout bounds each piece.
 async fn from_stream(session: &mut Session, ctx: &Context, order: Order, kept: &Kept) -> Result<()> {
-    if content_length(session).is_some_and(|length| length > order.most) {
+    if content_length(&session.req_header().headers).is_some_and(|length| length > order.most) {
         return Err(failed(Failure::TooLarge));
     }
     let (mut spool, mut received) = (Spool::new(&order.buffer), 0);
@@ -115,10 +116,6 @@ async fn from_stream(session: &mut Session, ctx: &Context, order: Order, kept: &
 
 fn connection(about: &ProxyDigest) -> Option<&Connection> {
     about.user_data.as_ref()?.downcast_ref()
-}
-
-fn content_length(session: &Session) -> Option<u64> {
-    session.req_header().headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn slow() -> Box<Error> {

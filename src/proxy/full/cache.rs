@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_cache::cache_control::CacheControl;
-use pingora_cache::key::hash_key;
+use pingora_cache::key::{HashBinary, hash_key};
 use pingora_cache::lock::CacheKeyLockImpl;
 use pingora_cache::{
     CacheKey, CacheMeta, CacheOptionOverrides, CachePhase, ForcedFreshness, NoCacheReason, RespCacheable,
@@ -42,6 +42,8 @@ use crate::telemetry::record::{CacheOutcome, Ended};
 pub struct Caching {
     policy: std::sync::Arc<CachePolicy>,
     key: Vec<u8>,
+    /// Of the key: what Pingora and the store know it by.
+    hash: HashBinary,
     url: Box<str>,
     way: Way,
     wish: Wish,
@@ -104,8 +106,10 @@ pub fn consider(
     }
     let wish = if policy.heeds_clients() { Wish::of(headers) } else { (Wish::default(), Kept::Unknown) };
     let never = policy.keeps_nothing_of(view) || wish.1 == Kept::Never;
+    let key = policy.key(upstream, view, target);
     Some(Box::new(Caching {
-        key: policy.key(upstream, view, target),
+        hash: hash_key(&key),
+        key,
         policy: policy.clone(),
         url: format!("{}{target}", view.host).into(),
         way,
@@ -147,9 +151,7 @@ pub async fn at_hand(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context
     if caching.wish != Wish::default() || CONDITIONS.iter().any(|name| headers.contains_key(name)) {
         return Ok(false);
     }
-    let Some(object) = caching.policy.store.at_hand(u128::from_be_bytes(hash_key(&caching.key))) else {
-        return Ok(false);
-    };
+    let Some(object) = caching.policy.store.at_hand(u128::from_be_bytes(caching.hash)) else { return Ok(false) };
     let now = SystemTime::now();
     if object.fresh_until < now {
         return Ok(false);
@@ -197,6 +199,8 @@ pub fn key(ctx: &Context) -> Result<CacheKey> {
         return Error::e_explain(ErrorType::InternalError, "a cache without a policy");
     };
     let mut key = CacheKey::new(caching.key.clone(), "");
+    // Else it would be hashed again at each step.
+    key.set_primary_bin_override(caching.hash);
     key.extensions.insert(Url(caching.url.clone()));
     Ok(key)
 }
@@ -269,7 +273,7 @@ impl Caching {
         let now = SystemTime::now();
         let lifetime = self.policy.lifetime(&head, self.asked, now)?;
         let uses = self.policy.definition.min_uses.get();
-        if uses > 1 && self.policy.store.used(u128::from_be_bytes(hash_key(&self.key))) < u64::from(uses) {
+        if uses > 1 && self.policy.store.used(u128::from_be_bytes(self.hash)) < u64::from(uses) {
             return Err("for now: it was not asked for often enough");
         }
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
@@ -435,7 +439,7 @@ pub async fn invalidate(response: &ResponseHeader, ctx: &Context) {
     if response.status.is_informational() || response.status.is_client_error() || response.status.is_server_error() {
         return;
     }
-    let (store, key) = (caching.policy.store, u128::from_be_bytes(hash_key(&caching.key)));
+    let (store, key) = (caching.policy.store, u128::from_be_bytes(caching.hash));
     let others =
         [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| caching.sibling(response.headers.get(name)?));
     let keys: Vec<u128> = std::iter::once(key).chain(others).collect();

@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 
 use super::context::{Context, Purpose};
 use crate::model::Coding;
+use crate::proxy::fields::content_length;
 use crate::proxy::filters::{self, Compression, Framing, Place};
 use crate::telemetry::record::Protocol;
 
@@ -19,7 +20,7 @@ pub fn begin(session: &Session, response: &mut ResponseHeader, ctx: &mut Context
     }
     // Of an attempt that failed, there may be one.
     ctx.compression = None;
-    let length = length(response);
+    let length = content_length(&response.headers);
     let Some(coding) = negotiate(session, response, ctx) else { return Ok(()) };
     if session.req_header().method == Method::HEAD {
         return Ok(());
@@ -31,10 +32,6 @@ pub fn begin(session: &Session, response: &mut ResponseHeader, ctx: &mut Context
         ctx.compression = Some(Box::new(Compression::begin(compress, coding, length)));
     }
     Ok(())
-}
-
-fn length(response: &ResponseHeader) -> Option<u64> {
-    response.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Edits the head for what will be done to the body: a coding, or nothing.

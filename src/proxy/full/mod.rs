@@ -22,6 +22,7 @@ mod departure;
 mod failure;
 mod files;
 mod forward;
+mod own_connector;
 mod pace;
 mod page;
 mod page_upstream;
@@ -52,22 +53,27 @@ use crate::shared_counts::Links;
 use crate::snapshot::cache::variance;
 pub use affinity::Affinity;
 use arrive::Decision;
-use auth_service::AuthConnector;
 use context::{Context, Replaced};
+use own_connector::OwnConnector;
 use page_upstream::Fetcher;
 use pooled::Connected;
 
 pub struct FullLane {
     shared: Arc<Shared>,
     fetcher: Fetcher,
-    auth_connector: AuthConnector,
+    auth_connector: OwnConnector,
     /// The worker's own.
     links: Links,
 }
 
 impl FullLane {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, fetcher: Fetcher::default(), auth_connector: AuthConnector::default(), links: Links::default() }
+        Self {
+            shared,
+            fetcher: Fetcher::default(),
+            auth_connector: OwnConnector::with_pool(auth_service::POOL_SIZE),
+            links: Links::default(),
+        }
     }
 }
 

@@ -17,11 +17,12 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr, Result};
-use tokio::sync::OnceCell;
 
+use super::own_connector::OwnConnector;
 use super::page::Shown;
 use crate::proxy::client_address::Client;
 use crate::proxy::connection::address_value;
+use crate::proxy::fields::without_port;
 use crate::proxy::request_id::RequestId;
 use crate::snapshot::upstream::{Outcome, PickRequest, Upstream};
 
@@ -38,8 +39,7 @@ const FIELDS: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_LANGUAGE, CONTENT_ENCODIN
 /// One for each worker.
 #[derive(Default)]
 pub struct Fetcher {
-    /// Made when it is needed: it reads the system's certificate authorities, which takes as long as the rest of a start.
-    connector: OnceCell<Connector>,
+    connector: OwnConnector,
 }
 
 pub(super) struct Question<'a> {
@@ -52,12 +52,6 @@ pub(super) struct Question<'a> {
 }
 
 impl Fetcher {
-    /// Reads files: not on the worker's thread.
-    async fn connector(&self) -> Result<&Connector> {
-        let make = || async { tokio::task::spawn_blocking(|| Connector::new(None)).await };
-        self.connector.get_or_try_init(make).await.or_err(ErrorType::InternalError, "cannot connect to upstreams")
-    }
-
     pub(super) async fn fetch(&self, question: &Question<'_>, asked: &RequestHeader) -> Option<Shown> {
         let upstream = question.upstream;
         let outcome = match tokio::time::timeout(TIME_LIMIT, self.ask(question, asked)).await {
@@ -77,8 +71,9 @@ impl Fetcher {
         let lease = question.upstream.acquire(&PickRequest::at(now), Some(now + TIME_LIMIT)).await;
         let lease = lease.map_err(|error| Error::explain(ErrorType::HTTPStatus(503), error.to_string()))?;
         let request = request(question, asked)?;
-        let peer = lease.endpoint().peer(host_of(&request));
-        let connector = self.connector().await?;
+        let peer = lease.endpoint().peer(without_port(host_of(&request)));
+        let connector = self.connector.get().await;
+        let connector = connector.or_err(ErrorType::InternalError, "cannot connect to upstreams")?;
         for _ in 0..STALE_ATTEMPTS {
             let (session, is_reused) = match connector.get_http_session(&*peer).await {
                 Ok(connected) => connected,
@@ -168,18 +163,13 @@ fn request(question: &Question<'_>, asked: &RequestHeader) -> Result<RequestHead
     Ok(request)
 }
 
-/// Without the port: for TLS.
 fn host_of(request: &RequestHeader) -> &str {
-    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    }
+    request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
 }
 
 fn speak_http2(request: &mut RequestHeader, upstream: &Upstream) -> Result<()> {
     let scheme = if upstream.definition().tls.is_some() { "https" } else { "http" };
-    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = host_of(request);
     let uri: Uri = format!("{scheme}://{host}{}", String::from_utf8_lossy(request.raw_path()))
         .parse()
         .or_err(ErrorType::InternalError, "the URL of a page")?;

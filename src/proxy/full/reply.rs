@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, SET_COOKIE, TRAILER};
+use http::header::{CONNECTION, EXPECT, SET_COOKIE, TRAILER};
 use http::{HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
@@ -22,6 +22,7 @@ use crate::model::{EditedStatuses, RetryOn, Scheme};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::connection::Connection;
+use crate::proxy::fields::content_length;
 use crate::proxy::filters;
 use crate::snapshot::host::Authority;
 use crate::snapshot::upstream::Outcome;
@@ -184,7 +185,7 @@ pub async fn answer(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context,
 pub async fn read_past_body(session: &mut Session) {
     const SMALL: u64 = 64 << 10;
     let headers = &session.req_header().headers;
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = content_length(headers);
     // Who expects 100-continue sends nothing before it was told to.
     if length.is_none_or(|length| length > SMALL) || headers.contains_key(EXPECT) {
         return;

@@ -16,8 +16,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_proxy::Session;
 
 use super::arrive::{self, Decision};
-use super::auth_service::{self, AuthConnector, Question};
+use super::auth_service::{self, Question};
 use super::context::Context;
+use super::own_connector::OwnConnector;
 use super::{FullLane, delay, departure};
 use crate::model::{ForwardCredentials, TokenSource};
 use crate::proxy::filters::forward_auth::{self, OriginalUrl};
@@ -149,7 +150,7 @@ async fn forward(
 
 /// What was kept, else what the service says now.
 async fn answer(
-    connector: &AuthConnector,
+    connector: &OwnConnector,
     mark: &HeaderValue,
     session: &Session,
     ctx: &Context,

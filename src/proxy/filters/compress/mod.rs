@@ -22,6 +22,7 @@ use pingora::http::ResponseHeader;
 use super::Place;
 use super::headers::{Head, vary_by};
 use crate::model::Coding;
+use crate::proxy::fields::content_length;
 use crate::snapshot::accept_encoding::AcceptEncoding;
 use crate::snapshot::compress::Compress;
 use encoder::Encoder;
@@ -44,7 +45,7 @@ pub fn negotiate(
     if head.status == StatusCode::NOT_MODIFIED {
         return weaken_what_was_weak(head, request);
     }
-    let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let length = content_length(&head.headers);
     let has_body = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
     if !has_body || !compress.suits(head.headers.get(CONTENT_TYPE), length) || is_final(head) {
         return None;
