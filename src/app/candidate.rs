@@ -20,6 +20,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::error_pages::{self, PageFiles};
 use crate::files;
 use crate::jwks;
+use crate::material::Material;
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::passwords::{self, UserFiles};
 use crate::shared_counts;
@@ -90,15 +91,15 @@ impl Candidate {
 
     fn read_named_files(&mut self, understood: &Understood) {
         let model = &understood.model;
-        let (certificates, found) = tls::load_certificates(&model.certificates, SystemTime::now());
+        let (certificates, found) = tls::load_certificates(&model.certificates, &Material::OnDisk, SystemTime::now());
         self.diagnostics.extend(found);
-        let (upstream_tls, found) = tls::load_upstreams(&model.upstreams);
+        let (upstream_tls, found) = tls::load_upstreams(&model.upstreams, &Material::OnDisk);
         self.diagnostics.extend(found);
         self.diagnostics.extend(model.acme.as_ref().map(acme::check).unwrap_or_default());
         self.acme_roots = model.acme.as_ref().and_then(|acme| acme::roots(acme).ok()).unwrap_or_default();
-        let (client_roots, found) = tls::load_client_roots(model);
+        let (client_roots, found) = tls::load_client_roots(model, &Material::OnDisk);
         self.diagnostics.extend(found);
-        let (users, found) = passwords::load_users(model);
+        let (users, found) = passwords::load_users(model, &Material::OnDisk);
         self.diagnostics.extend(found);
         let (pages, found) = error_pages::load_pages(model);
         self.diagnostics.extend(found);

@@ -1,4 +1,4 @@
-//! Certificates from files: read, proven, and told about.
+//! Certificates that a model names: read, proven, and told about.
 //!
 //! ```text
 //! [model::Certificate] + now ──► [LoadedCertificate] + Diagnostics
@@ -16,6 +16,7 @@ use super::certificate::{About, Leaf, LoadedCertificate, NamedBy};
 use super::key_pair::{KeyPair, Report, first_break_in};
 use super::pem::Problem;
 use crate::diagnostics::Diagnostics;
+use crate::material::Material;
 use crate::model::{Certificate, CertificateSource};
 use crate::timestamp::Timestamp;
 
@@ -23,7 +24,11 @@ use crate::timestamp::Timestamp;
 const EXPIRES_SOON: Duration = Duration::from_secs(15 * 86_400);
 
 /// Reads every certificate that the model names a file for. Blocks on files: not for the data plane.
-pub fn load_certificates(certificates: &[Certificate], now: SystemTime) -> (Vec<Arc<LoadedCertificate>>, Diagnostics) {
+pub fn load_certificates(
+    certificates: &[Certificate],
+    material: &Material,
+    now: SystemTime,
+) -> (Vec<Arc<LoadedCertificate>>, Diagnostics) {
     let mut found = Diagnostics::default();
     let mut loaded = Vec::with_capacity(certificates.len());
     for (index, certificate) in certificates.iter().enumerate() {
@@ -33,7 +38,7 @@ pub fn load_certificates(certificates: &[Certificate], now: SystemTime) -> (Vec<
         let source: Arc<str> = cert.display().to_string().into();
         let origin = certificate.origin.clone();
         let about = About { origin, label: source.clone(), source, position: index };
-        loaded.extend(load(cert, key, about, now, &mut report).map(Arc::new));
+        loaded.extend(load(cert, key, about, material, now, &mut report).map(Arc::new));
     }
     (loaded, found)
 }
@@ -45,7 +50,7 @@ pub fn renew_certificates(
     in_force: &[Arc<LoadedCertificate>],
     now: SystemTime,
 ) -> Vec<Arc<LoadedCertificate>> {
-    let (fresh, _) = load_certificates(certificates, now);
+    let (fresh, _) = load_certificates(certificates, &Material::OnDisk, now);
     let renewed = |old: &Arc<LoadedCertificate>| {
         let is_same = |new: &&Arc<LoadedCertificate>| new.about == old.about;
         fresh.iter().find(is_same).unwrap_or(old).clone()
@@ -53,8 +58,15 @@ pub fn renew_certificates(
     in_force.iter().map(renewed).collect()
 }
 
-fn load(cert: &Path, key: &Path, about: About, now: SystemTime, report: &mut Report<'_>) -> Option<LoadedCertificate> {
-    let pair = KeyPair::read(cert, key, report)?;
+fn load(
+    cert: &Path,
+    key: &Path,
+    about: About,
+    material: &Material,
+    now: SystemTime,
+    report: &mut Report<'_>,
+) -> Option<LoadedCertificate> {
+    let pair = KeyPair::read(cert, key, material, report)?;
     let leaf = report.unless(
         ".cert",
         Leaf::parse(&pair.chain[0])
