@@ -7,5 +7,8 @@
 //!
 //! It knows nothing of the file, of the snapshot or of the proxy. One broken object never takes another one down.
 
+pub mod client;
+pub mod process;
 pub mod state;
 pub mod translate;
+pub mod watch;

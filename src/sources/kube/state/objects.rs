@@ -62,6 +62,13 @@ impl<K: Ord + Clone, T> Objects<K, T> {
         self.0 = Arc::new(objects.into_iter().map(|(key, object)| (key, Arc::new(object))).collect());
     }
 
+    /// Only those whose keys count.
+    pub fn retain(&mut self, counts: impl Fn(&K) -> bool) {
+        if !self.0.keys().all(&counts) {
+            Arc::make_mut(&mut self.0).retain(|key, _| counts(key));
+        }
+    }
+
     pub fn get(&self, key: &K) -> Option<&Arc<T>> {
         self.0.get(key)
     }

@@ -24,6 +24,10 @@ impl SecretBytes {
         Self(bytes.into())
     }
 
+    pub fn into_shared(self) -> Arc<[u8]> {
+        self.0
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::sources::kube::state::{ObjectKey, SecretBytes};
 
@@ -12,6 +13,11 @@ pub struct Material(BTreeMap<PathBuf, SecretBytes>);
 impl Material {
     pub fn get(&self, path: &Path) -> Option<&SecretBytes> {
         self.0.get(path)
+    }
+
+    /// As whoever reads it wants it: by path.
+    pub fn into_contents(self) -> BTreeMap<PathBuf, Arc<[u8]>> {
+        self.0.into_iter().map(|(path, content)| (path, content.into_shared())).collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&PathBuf, &SecretBytes)> {
