@@ -7,5 +7,6 @@
 //!
 //! It knows nothing of the file, of the snapshot or of the proxy. One broken object never takes another one down.
 
+pub mod annotations;
 pub mod state;
 pub mod translate;
