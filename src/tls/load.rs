@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::certificate::{About, Leaf, LoadedCertificate, NamedBy};
+use super::certificate::{About, Leaf, LoadedCertificate, NamedBy, Standing};
 use super::key_pair::{KeyPair, Report, first_break_in};
 use super::pem::Problem;
 use crate::diagnostics::Diagnostics;
@@ -33,7 +33,8 @@ pub fn load_certificates(certificates: &[Certificate], now: SystemTime) -> (Vec<
         let source: Arc<str> = cert.display().to_string().into();
         let origin = certificate.origin.clone();
         let about = About { origin, label: source.clone(), source, position: index };
-        loaded.extend(load(cert, key, about, now, &mut report).map(Arc::new));
+        let read = load(cert, key, about, now, &mut report);
+        loaded.extend(read.map(|read| Arc::new(read.used_as(&certificate.usage))));
     }
     (loaded, found)
 }
@@ -70,7 +71,7 @@ fn load(cert: &Path, key: &Path, about: About, now: SystemTime, report: &mut Rep
         report
             .warn(".cert", problem.help("write the server's certificate first, then each issuer after what it issued"));
     }
-    Some(LoadedCertificate { leaf, about, key: Arc::new(pair.certified) })
+    Some(LoadedCertificate { leaf, standing: Standing::Own, about, key: Arc::new(pair.certified) })
 }
 
 fn warn_of_validity(source: &str, leaf: &Leaf, now: SystemTime, report: &mut Report<'_>) {

@@ -8,5 +8,6 @@
 //! It knows nothing of the file, of the snapshot or of the proxy. One broken object never takes another one down.
 
 pub mod annotations;
+pub mod options;
 pub mod state;
 pub mod translate;

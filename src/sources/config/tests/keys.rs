@@ -139,7 +139,7 @@ fn keys_of_listeners_and_certificates_arrive() {
         max_streams: 16,
     };
     assert_eq!(plain.limits, limits);
-    let redirect = HttpsRedirect { status: RedirectStatus::MovedPermanently, port: 8443 };
+    let redirect = HttpsRedirect { status: RedirectStatus::MovedPermanently, port: 8443, slash: Default::default() };
     assert_eq!(plain.filters[0].kind, FilterKind::HttpsRedirect(redirect));
     assert_eq!((&plain.tls, &plain.origin.line, plain.origin.column), (&None, &13, 3));
     let tls = secure.tls.as_ref().unwrap();
