@@ -11,3 +11,6 @@ pub mod annotations;
 pub mod options;
 pub mod state;
 pub mod translate;
+
+#[cfg(test)]
+mod tests;
