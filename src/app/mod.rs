@@ -55,6 +55,7 @@ const CONTROL_THREADS: usize = 1;
 
 /// The runtime of everything that is not a request.
 pub fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    crate::tls::install_provider();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("weir-control")

@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod health;
 mod ingress;
+mod migrate;
 mod run;
 
 use std::net::SocketAddr;
@@ -54,6 +55,11 @@ enum Command {
     /// Nothing is listened on but the port of the probes until what the cluster holds is served; then /readyz answers 200.
     /// While the API server is away, the last known state is served. Signals and environment: as for `weir run`.
     Ingress(Box<ingress::Flags>),
+    /// Say what Weir would make of what another proxy serves
+    Migrate {
+        #[command(subcommand)]
+        what: Migrate,
+    },
     /// Report everything that is wrong with a file, without serving it
     ///
     /// Exit code 0: it can be used (there may be warnings). 1: it cannot.
@@ -119,6 +125,17 @@ enum Command {
 }
 
 #[derive(Subcommand)]
+enum Migrate {
+    /// Give a verdict on every Ingress that ingress-nginx serves, and on each of its annotations
+    ///
+    /// Identical, differs (and how), or refused (and what to do instead). Manifests are read from files, or the objects of a
+    /// cluster, which is only read. Exit code 1 where something is refused.
+    ///
+    /// Example: kubectl get ingress,svc,cm -A -o yaml | weir migrate check -f -
+    Check(Box<migrate::MigrateCheck>),
+}
+
+#[derive(Subcommand)]
 enum Certs {
     /// Order a certificate anew now, due or not, and wait until that has ended
     Renew {
@@ -156,6 +173,7 @@ pub fn main() -> ExitCode {
             Ok(options) => run::serve(options),
             Err(message) => Cli::command().error(ErrorKind::ArgumentConflict, message).exit(),
         },
+        Command::Migrate { what: Migrate::Check(asked) } => migrate::check(&asked),
         Command::Check { file, format } => Ok(check::check(&file, format)),
         Command::Explain { file, method, url, headers, from, format } => {
             explain::explain(&file, &explain::Question { method, url, headers, from }, format)

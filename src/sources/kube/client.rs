@@ -49,6 +49,18 @@ pub async fn connect(kubeconfig: Option<&Path>, server: Option<&Server>) -> Resu
     Ok(Client::try_from(config)?)
 }
 
+/// What kubectl would use, or this kubeconfig and this context of it.
+pub async fn connect_to(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, ConnectError> {
+    let options = KubeConfigOptions { context: context.map(Into::into), ..KubeConfigOptions::default() };
+    let mut config = match kubeconfig {
+        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+        None if context.is_some() => Config::from_kubeconfig(&options).await?,
+        None => Config::infer().await?,
+    };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Ok(Client::try_from(config)?)
+}
+
 impl Server {
     fn url(&self) -> Result<http::Uri, ConnectError> {
         self.url.parse().map_err(|_| ConnectError::Url(self.url.clone()))

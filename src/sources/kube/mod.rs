@@ -9,6 +9,8 @@
 
 pub mod annotations;
 pub mod client;
+pub mod manifests;
+pub mod migration;
 pub mod options;
 pub mod process;
 pub mod reporting;

@@ -5,3 +5,5 @@ mod hostile;
 mod pairs;
 mod render;
 mod speed;
+
+pub(super) use cluster::settings;

@@ -27,6 +27,7 @@ mod settings;
 mod snippets;
 mod status;
 
+pub use class::ours;
 pub use material::Material;
 pub use report::{Event, ObjectKind, ObjectReference, Reason};
 pub use settings::*;
