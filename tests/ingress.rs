@@ -437,3 +437,31 @@ fn an_upgrade_hands_the_listeners_over_when_the_successor_knows_the_cluster() {
     assert_eq!(weir.get("site.test", "/").text(), "site");
     assert_eq!(shown(cluster, &object), ["203.0.113.8"], "the successor goes on");
 }
+
+#[test]
+fn a_cluster_gets_its_verdicts_and_is_only_read() {
+    let cluster = Cluster::shared();
+    cluster.prepare("leaving");
+    let mut shop = ingress("leaving", "shop", "shop.test", &[("/", "shop", json!(80))]);
+    shop["metadata"]["annotations"] = json!({ "nginx.ingress.kubernetes.io/enable-modsecurity": "true" });
+    cluster.apply(shop.clone());
+    let before = cluster.get_object(&shop);
+    let checked = |arguments: &[&str]| {
+        let kubeconfig = cluster.kubeconfig(ADMIN);
+        let mut command = support::weir_command();
+        command.args(["migrate", "check", "--controller-class", &cluster::controller("leaving")]).args(arguments);
+        let output = command.arg("--kubeconfig").arg(kubeconfig).output().expect("weir starts");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let (code, text) = checked(&[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("leaving/shop (shop.test): refused\n  refused    enable-modsecurity: "), "{text}");
+    assert!(text.contains("  differs    ServiceNotFound: "), "{text}");
+    assert_eq!(cluster.get_object(&shop), before);
+    let (code, text) = checked(&["--context", "no-such"]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("no-such"), "{text}");
+}
