@@ -64,6 +64,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- if .Values.controller.scope.enabled }}
 - --watch-namespace={{ default "$(POD_NAMESPACE)" .Values.controller.scope.namespace }}
+{{- else if .Values.controller.scope.namespaceSelector }}
+- {{ printf "--watch-namespace-selector=%s" .Values.controller.scope.namespaceSelector | quote }}
 {{- end }}
 {{- if ne (int .Values.controller.metrics.port) 10254 }}
 - --healthz-port={{ .Values.controller.metrics.port }}
