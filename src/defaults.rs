@@ -43,6 +43,9 @@ pub const SHUTDOWN_DELAY: Duration = Duration::ZERO;
 /// What Kubernetes and most supervisors wait before they kill.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// ingress-nginx's `worker-shutdown-timeout`: WebSockets may go on for so long. `terminationGracePeriodSeconds` bounds it.
+pub const INGRESS_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(240);
+
 /// The port of DNS.
 pub const RESOLVER_PORT: u16 = 53;
 

@@ -7,6 +7,7 @@
 //! A diagnostic is data: rendering belongs to whoever shows it. This module knows nothing of files,
 //! YAML or the model; every room may use it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ impl fmt::Display for Origin {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The input cannot be used.
@@ -56,7 +57,7 @@ impl fmt::Display for Severity {
 }
 
 /// One finding. `message` says what is wrong, lowercase and without a full stop; `help` says what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Diagnostic {
     pub severity: Severity,
     pub origin: Origin,
@@ -117,8 +118,20 @@ impl Diagnostics {
         self.0.extend(other.0);
     }
 
+    /// The same findings, none of them graver than `limit`.
+    pub fn at_most(mut self, limit: Severity) -> Self {
+        self.0.iter_mut().for_each(|finding| finding.severity = finding.severity.max(limit));
+        self
+    }
+
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// Those that were not there before.
+    pub fn new_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Diagnostic> {
+        let known: HashSet<&Diagnostic> = before.iter().collect();
+        self.iter().filter(move |finding| !known.contains(finding))
     }
 
     pub fn is_empty(&self) -> bool {

@@ -23,6 +23,7 @@ pub mod files;
 pub mod health;
 pub mod http_client;
 pub mod jwks;
+pub mod material;
 pub mod model;
 pub mod ocsp;
 pub mod passwords;

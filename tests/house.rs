@@ -16,6 +16,8 @@ const DOORS: &[(&str, &[&str])] = &[
     // Know nothing of the house.
     ("timestamp", &[]),
     ("diagnostics", &[]),
+    // The contents of what a model names: on the disk, or brought along by a source that has no files.
+    ("material", &[]),
     // What is said with, and what is said in: no room that works.
     ("model", &["diagnostics"]),
     ("defaults", &["model"]),
@@ -23,7 +25,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("cache", &["model"]),
     // A door to the outside each. Nobody but `app` and `cli` may know of files.
     ("sources", &["defaults", "diagnostics", "model"]),
-    ("tls", &["diagnostics", "model", "timestamp"]),
+    ("tls", &["diagnostics", "material", "model", "timestamp"]),
     // Files of pages. What is filled in on the request path is what was read.
     ("error_pages", &["diagnostics", "model"]),
     // Public keys and secrets of tokens. What is asked on the request path is what was read, or fetched by `jwks`.
@@ -31,7 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     // `telemetry`: fetches are counted.
     ("jwks", &["diagnostics", "http_client", "model", "telemetry", "tokens"]),
     // Files of users. What is asked on the request path is what was read.
-    ("passwords", &["diagnostics", "model"]),
+    ("passwords", &["diagnostics", "material", "model"]),
     // Folders of files that are answered with. The one room that the request path asks about a disk, on threads that may wait for it.
     ("files", &["diagnostics", "model"]),
     // `tls`: whose certificates are asked about, and where the answers go.
@@ -113,6 +115,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "files",
             "health",
             "jwks",
+            "material",
             "model",
             "ocsp",
             "passwords",

@@ -1,10 +1,12 @@
-//! A configuration that could be put in force: the file, and everything that it names, read and laid side by side.
+//! A configuration that could be put in force: a model, and everything that it names, read and laid side by side.
 //!
 //! ```text
-//! file ──sources──► Model ─┐
-//! certificate files ──tls──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, users, Redis, diagnostics }
-//!                   lint ──┘        `weir check` shows it · start and reload apply it
+//! file, cluster ──sources──► Model ──┐
+//! what it names (Material) ──tls, …──┼──► Candidate { model, certificates, upstream TLS, clients' authorities, users, Redis, diagnostics }
+//! file:                       lint ──┘        `weir check` shows it · start and reload apply it
 //! ```
+//!
+//! An error in a file refuses it as a whole. A cluster has many authors: what one of them got wrong is left out, and reported.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,20 +18,35 @@ use std::time::{Instant, SystemTime};
 use crate::acme;
 use crate::cache::Stores;
 use crate::compile::{self, Surroundings};
-use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
+use crate::diagnostics::{Diagnostic, Diagnostics, Origin, Severity};
 use crate::error_pages::{self, PageFiles};
 use crate::files;
 use crate::jwks;
+use crate::material::Material;
 use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
 use crate::passwords::{self, UserFiles};
 use crate::shared_counts;
 use crate::snapshot::Snapshot;
+use crate::snapshot::upstream::PeerTemplate;
 use crate::sources::config::{self, SourceText, Understood};
+use crate::sources::kube::translate::Translation;
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{self, CertificateName, ClientRootFiles, LoadedCertificate, UpstreamTlsMaterial};
+use crate::tls::{
+    self, CertificateName, ClientRootFiles, LoadedCertificate, RememberedCertificates, UpstreamTlsMaterial,
+};
 use crate::tokens::{self, KeyFiles};
 
+/// Who wrote a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authors {
+    /// It is one piece: it counts as a whole, when all of it is ready.
+    One,
+    /// Nobody waits for what another one got wrong.
+    Many,
+}
+
 pub struct Candidate {
+    pub authors: Authors,
     /// What could be understood of the file; where there are errors, less than all.
     understood: Option<Arc<Model>>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
@@ -51,6 +68,7 @@ pub struct Candidate {
 /// What the next candidate is laid beside.
 pub struct InForce {
     text: Box<str>,
+    model: Option<Arc<Model>>,
     upstream_tls: Arc<BTreeMap<UpstreamName, UpstreamTlsMaterial>>,
     client_roots: Arc<ClientRootFiles>,
     acme_roots: acme::Roots,
@@ -66,7 +84,45 @@ impl Candidate {
     /// Blocks on files.
     pub fn load(file: &Path) -> Self {
         let loaded = config::load(file);
-        let mut candidate = Self {
+        let mut candidate = Self::empty(Authors::One, loaded.source);
+        (candidate.diagnostics, candidate.files) = (loaded.diagnostics, loaded.files);
+        if let Some(understood) = loaded.understood {
+            candidate.read_named_files(&understood);
+            candidate.understood = Some(Arc::new(understood.model));
+        }
+        candidate.diagnostics = candidate.diagnostics.sorted();
+        candidate
+    }
+
+    /// What a cluster holds. Nothing in it refuses the whole.
+    pub fn of_cluster(translation: Translation, certificates: &mut RememberedCertificates) -> Self {
+        let Translation { mut model, material, diagnostics, .. } = translation;
+        let material = Material::Brought(material.into_contents());
+        let mut candidate = Self::empty(Authors::Many, SourceText::new("cluster", ""));
+        let mut found = diagnostics;
+        let (certificates, unusable) = certificates.load(&model.certificates, &material, SystemTime::now());
+        found.extend(unusable);
+        let (upstream_tls, unusable) = tls::load_upstreams(&model.upstreams, &material);
+        found.extend(unusable);
+        let (client_roots, unusable) = tls::load_client_roots(&model, &material);
+        found.extend(unusable);
+        let (users, unusable) = passwords::load_users(&model, &material);
+        found.extend(unusable);
+        // Its routes are closed: it must not be spoken to with less than was asked for.
+        model.upstreams.retain(|upstream| {
+            let has_all = |material| PeerTemplate::new(&Arc::new(upstream.clone()), material).is_ok();
+            upstream.tls.is_none() || upstream_tls.get(&upstream.name).is_some_and(has_all)
+        });
+        (candidate.certificates, candidate.upstream_tls) = (certificates, Arc::new(upstream_tls));
+        (candidate.client_roots, candidate.users) = (Arc::new(client_roots), Arc::new(users));
+        candidate.understood = Some(Arc::new(model));
+        candidate.diagnostics = found.at_most(Severity::Warning).sorted();
+        candidate
+    }
+
+    fn empty(authors: Authors, source: SourceText) -> Self {
+        Self {
+            authors,
             understood: None,
             certificates: Vec::new(),
             upstream_tls: Arc::default(),
@@ -76,29 +132,23 @@ impl Candidate {
             pages: Arc::default(),
             keys: Arc::default(),
             redis: None,
-            diagnostics: loaded.diagnostics,
-            source: loaded.source,
-            files: loaded.files,
-        };
-        if let Some(understood) = loaded.understood {
-            candidate.read_named_files(&understood);
-            candidate.understood = Some(Arc::new(understood.model));
+            diagnostics: Diagnostics::default(),
+            source,
+            files: Vec::new(),
         }
-        candidate.diagnostics = candidate.diagnostics.sorted();
-        candidate
     }
 
     fn read_named_files(&mut self, understood: &Understood) {
         let model = &understood.model;
-        let (certificates, found) = tls::load_certificates(&model.certificates, SystemTime::now());
+        let (certificates, found) = tls::load_certificates(&model.certificates, &Material::OnDisk, SystemTime::now());
         self.diagnostics.extend(found);
-        let (upstream_tls, found) = tls::load_upstreams(&model.upstreams);
+        let (upstream_tls, found) = tls::load_upstreams(&model.upstreams, &Material::OnDisk);
         self.diagnostics.extend(found);
         self.diagnostics.extend(model.acme.as_ref().map(acme::check).unwrap_or_default());
         self.acme_roots = model.acme.as_ref().and_then(|acme| acme::roots(acme).ok()).unwrap_or_default();
-        let (client_roots, found) = tls::load_client_roots(model);
+        let (client_roots, found) = tls::load_client_roots(model, &Material::OnDisk);
         self.diagnostics.extend(found);
-        let (users, found) = passwords::load_users(model);
+        let (users, found) = passwords::load_users(model, &Material::OnDisk);
         self.diagnostics.extend(found);
         let (pages, found) = error_pages::load_pages(model);
         self.diagnostics.extend(found);
@@ -161,6 +211,7 @@ impl Candidate {
     pub fn in_force(&self) -> InForce {
         InForce {
             text: self.source.text().into(),
+            model: self.understood.clone(),
             certificates: self.certificates.clone(),
             upstream_tls: self.upstream_tls.clone(),
             client_roots: self.client_roots.clone(),
@@ -173,12 +224,20 @@ impl Candidate {
         }
     }
 
-    /// Whether the file and everything that it names are as they were.
+    /// Whether a file and everything that it names are as they were.
     pub fn is_as(&self, in_force: &InForce) -> bool {
+        *self.source.text() == *in_force.text && self.names_the_same(in_force)
+    }
+
+    /// Whether what a cluster says, and everything that it names, are as they were.
+    pub fn means_the_same(&self, in_force: &InForce) -> bool {
+        self.names_the_same(in_force) && self.understood == in_force.model
+    }
+
+    fn names_the_same(&self, in_force: &InForce) -> bool {
         let shows_the_same =
             |(new, old): (&Arc<LoadedCertificate>, &Arc<LoadedCertificate>)| new.shows_the_same_as(old);
         !self.diagnostics.has_errors()
-            && *self.source.text() == *in_force.text
             && self.certificates.len() == in_force.certificates.len()
             && self.certificates.iter().zip(&in_force.certificates).all(shows_the_same)
             && self.upstream_tls == in_force.upstream_tls

@@ -34,6 +34,9 @@ impl Inspect for Inspector {
         if app.draining.load(Ordering::Relaxed) {
             return Readiness::NotReady(vec!["shutting down".into()]);
         }
+        if !app.programmed.load(Ordering::Relaxed) {
+            return Readiness::NotReady(vec!["the cluster's objects are not served yet".into()]);
+        }
         let snapshot = app.shared.snapshot.load();
         let mut unsettled: Vec<String> = snapshot
             .upstreams

@@ -1,14 +1,17 @@
 //! Assembles the rooms and runs them: what `weir run` and the tests start.
 //!
 //! ```text
-//! file ──► Candidate ──compile──► Snapshot ──► Shared ──► DataPlane (threads of its own)
-//!   ▲                                │
-//!   └─ watch, SIGHUP      health checks, discovery, admin (the control plane's runtime)
+//! file    ──┐
+//!           ├─► Candidate ──compile──► Snapshot ──► Shared ──► DataPlane (threads of its own)
+//! cluster ──┘                             │
+//!   ▲                          health checks, discovery, admin (the control plane's runtime)
+//!   └─ watched: `reload` follows the file, `cluster` the objects
 //! ```
 //!
 //! The control plane may be slow or stuck: no request waits for it.
 
 mod candidate;
+mod cluster;
 mod inspect;
 mod reload;
 mod signals;
@@ -42,6 +45,7 @@ use crate::tls::{CertificateResolver, ServerTls};
 
 pub use candidate::Candidate;
 use candidate::InForce;
+pub use cluster::ClusterOptions;
 use signals::Signals;
 use upgrade::Inheritance;
 
@@ -58,13 +62,15 @@ pub fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start the control plane's threads")
 }
 
-pub struct Options {
-    file: PathBuf,
+/// Who says what is served.
+pub enum Options {
+    File(PathBuf),
+    Cluster(Box<ClusterOptions>),
 }
 
 impl Options {
     pub fn new(file: &Path) -> Self {
-        Self { file: file.to_owned() }
+        Self::File(file.to_owned())
     }
 }
 
@@ -84,12 +90,12 @@ pub struct Running {
     pub admin: Option<SocketAddr>,
     app: Arc<App>,
     signals: Signals,
-    watching: tokio::task::JoinHandle<()>,
+    /// Follows the source. It ends only where it cannot go on.
+    following: tokio::task::JoinHandle<anyhow::Error>,
 }
 
 /// What the control plane works with.
 struct App {
-    file: PathBuf,
     /// What an upgrade starts.
     program: PathBuf,
     shared: Arc<Shared>,
@@ -103,6 +109,8 @@ struct App {
     prober: Arc<Prober>,
     status: ArcSwap<ReloadStatus>,
     draining: AtomicBool,
+    /// See [`Programmed`].
+    programmed: AtomicBool,
     reload_now: Notify,
 }
 
@@ -126,6 +134,14 @@ struct Parts {
     in_force: InForce,
 }
 
+/// Whether what the source holds is what is served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Programmed {
+    Yes,
+    /// The source has not been heard yet.
+    NotYet,
+}
+
 /// Whether somebody serves already where this process begins.
 #[derive(Clone, Copy)]
 enum Part {
@@ -133,64 +149,34 @@ enum Part {
     Successor,
 }
 
-/// Reads the file, opens the listeners and serves.
-pub async fn start(options: &Options) -> Result<Running, StartError> {
-    let mut inheritance = Inheritance::take();
+/// Reads the source, opens the listeners and serves. Of a cluster it returns before its objects are known: until they are
+/// served, nothing but the admin listener is open.
+pub async fn start(options: Options) -> Result<Running, StartError> {
+    let inheritance = Inheritance::take();
     let signals = Signals::listen()?;
     crate::tls::install_provider();
+    let (app, following) = match options {
+        Options::File(file) => start_from_file(file, inheritance).await?,
+        Options::Cluster(options) => cluster::start(*options, inheritance).await?,
+    };
+    let (addresses, admin) = app.addresses().await;
+    Ok(Running { addresses, admin, app, signals, following })
+}
+
+type Started = (Arc<App>, tokio::task::JoinHandle<anyhow::Error>);
+
+async fn start_from_file(file: PathBuf, mut inheritance: Inheritance) -> Result<Started, StartError> {
     // Before the file is read: no change falls between.
-    let watch = Watch::start(vec![options.file.clone()]).context("cannot watch the configuration")?;
-    let candidate = Candidate::load(&options.file);
+    let watch = Watch::start(vec![file.clone()]).context("cannot watch the configuration")?;
+    let candidate = Candidate::load(&file);
     // Before anybody hears that it serves: a file that is named may change at once.
     watch.replace(candidate.files.clone());
-    let metrics = Arc::new(Metrics::new(SystemTime::now()));
-    let stores = Stores::default();
-    let snapshot = candidate
-        .compile(None, &metrics, &stores)
-        .map_err(|found| StartError::Refused(report::text(&found, &candidate.source)))?;
-
-    let resolver = CertificateResolver::new(candidate.certificates.clone())
-        .context("cannot make the self-signed fallback certificate")?;
-    let tls =
-        ServerTls::new(Arc::new(resolver), &snapshot.model.process.session_tickets).context("cannot set TLS up")?;
-    let model = snapshot.model.clone();
-    let shared = Arc::new(Shared {
-        snapshot: ArcSwap::from_pointee(snapshot),
-        tls,
-        access_log: ArcSwapOption::empty(),
-        metrics: metrics.clone(),
-        passwords: passwords::Checks::new().context("the system has no randomness to give")?,
-        mark: RequestId::generate().to_header_value(),
-    });
-    let acme = Acme::new(shown(&shared.tls), certificate_observer(&shared, &metrics));
-    let mut plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;
-    let part = if inheritance.sockets.is_empty() { Part::First } else { Part::Successor };
-    plane.inherit(std::mem::take(&mut inheritance.sockets));
-    let app = Arc::new(App {
-        file: options.file.clone(),
-        program: upgrade::program(),
-        shared,
-        metrics,
-        stores,
-        acme,
-        parts: Mutex::new(Parts {
-            plane,
-            watchers: Watchers::default(),
-            admin: None,
-            access_log: None,
-            stapler: None,
-            in_force: candidate.in_force(),
-        }),
-        prober: Arc::new(Prober::new()),
-        status: ArcSwap::from_pointee(reload::nothing_yet()),
-        draining: AtomicBool::new(false),
-        reload_now: Notify::new(),
-    });
+    let app = App::assemble(&candidate, Programmed::Yes)?;
+    let part = app.inherit(&mut inheritance).await;
     app.begin(&candidate, part).await?;
     inheritance.announce_ready();
-    let watching = tokio::spawn(reload::follow(app.clone(), watch));
-    let (addresses, admin) = app.addresses().await;
-    Ok(Running { addresses, admin, app, signals, watching })
+    let following = tokio::spawn(reload::follow(app.clone(), file, watch));
+    Ok((app, following))
 }
 
 /// What certificates that are ordered become visible through.
@@ -224,6 +210,58 @@ fn threads(model: &Model) -> usize {
 }
 
 impl App {
+    /// Everything that lives as long as the process, around a first snapshot. Nothing listens yet.
+    fn assemble(candidate: &Candidate, programmed: Programmed) -> Result<Arc<Self>, StartError> {
+        let metrics = Arc::new(Metrics::new(SystemTime::now()));
+        let stores = Stores::default();
+        let snapshot = candidate
+            .compile(None, &metrics, &stores)
+            .map_err(|found| StartError::Refused(report::text(&found, &candidate.source)))?;
+
+        let resolver = CertificateResolver::new(candidate.certificates.clone())
+            .context("cannot make the self-signed fallback certificate")?;
+        let tls =
+            ServerTls::new(Arc::new(resolver), &snapshot.model.process.session_tickets).context("cannot set TLS up")?;
+        let model = snapshot.model.clone();
+        let shared = Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            tls,
+            access_log: ArcSwapOption::empty(),
+            metrics: metrics.clone(),
+            passwords: passwords::Checks::new().context("the system has no randomness to give")?,
+            mark: RequestId::generate().to_header_value(),
+        });
+        let acme = Acme::new(shown(&shared.tls), certificate_observer(&shared, &metrics));
+        let plane = DataPlane::start(threads(&model), &shared).context("cannot start the data plane")?;
+        Ok(Arc::new(Self {
+            program: upgrade::program(),
+            shared,
+            metrics,
+            stores,
+            acme,
+            parts: Mutex::new(Parts {
+                plane,
+                watchers: Watchers::default(),
+                admin: None,
+                access_log: None,
+                stapler: None,
+                in_force: candidate.in_force(),
+            }),
+            prober: Arc::new(Prober::new()),
+            status: ArcSwap::from_pointee(reload::nothing_yet()),
+            draining: AtomicBool::new(false),
+            programmed: AtomicBool::new(programmed == Programmed::Yes),
+            reload_now: Notify::new(),
+        }))
+    }
+
+    /// Takes over what a predecessor listens on. Call it before the listeners are opened.
+    async fn inherit(&self, inheritance: &mut Inheritance) -> Part {
+        let part = if inheritance.sockets.is_empty() { Part::First } else { Part::Successor };
+        self.parts.lock().await.plane.inherit(std::mem::take(&mut inheritance.sockets));
+        part
+    }
+
     async fn addresses(&self) -> (Vec<(ListenerName, SocketAddr)>, Option<SocketAddr>) {
         let parts = self.parts.lock().await;
         (parts.plane.addresses(), parts.admin.as_ref().map(AdminServer::address))
@@ -233,13 +271,21 @@ impl App {
 impl Running {
     /// Serves until a signal ends it.
     pub async fn until_stopped(mut self) -> anyhow::Result<()> {
-        signals::serve(&self.app, &mut self.signals).await;
-        self.stop().await
+        let failure = tokio::select! {
+            () = signals::serve(&self.app, &mut self.signals) => None,
+            failure = &mut self.following => Some(failure),
+        };
+        let stopped = self.stop().await;
+        match failure {
+            None => stopped,
+            Some(Ok(error)) => Err(error),
+            Some(Err(error)) => Err(anyhow::Error::new(error).context("following the configuration was cut short")),
+        }
     }
 
     /// Drains: readiness off, no new connections, what is in flight finishes within its limit.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.watching.abort();
+        self.following.abort();
         self.app.drain().await;
         Ok(())
     }

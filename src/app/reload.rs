@@ -6,13 +6,13 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 
-use super::candidate::{Candidate, InForce, cannot_listen, unbound};
+use super::candidate::{Authors, Candidate, InForce, cannot_listen, unbound};
 use super::inspect::Inspector;
 use super::{App, Part, Parts, StartError, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
@@ -22,7 +22,9 @@ use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver, ReplicaWatch};
 use crate::health::{HealthChecks, Observer};
 use crate::jwks::KeyFetcher;
-use crate::model::{AccessLog, CacheStore, DiskTier, Listener, ListenerTls, Model, OcspStapling, VirtualHost};
+use crate::model::{
+    AccessLog, CacheStore, DiskTier, Listener, ListenerTls, Model, OcspStapling, UpstreamName, VirtualHost,
+};
 use crate::ocsp::Stapler;
 use crate::proxy::Settings;
 use crate::snapshot::Snapshot;
@@ -37,16 +39,18 @@ use crate::tokens::Keys;
 /// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
 /// Names mostly resolve within milliseconds, and an endpoint that hangs is known after the health check's default timeout.
 const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+/// The same where there are many authors, for what is new alone: the next change may be somebody else's.
+const SETTLE_LIMIT_OF_MANY: Duration = Duration::from_millis(100);
 const SETTLE_STEP: Duration = Duration::from_millis(2);
 
 /// Reloads for as long as it is polled.
-pub async fn follow(app: Arc<App>, watch: Watch) {
+pub async fn follow(app: Arc<App>, file: PathBuf, watch: Watch) -> anyhow::Error {
     loop {
         tokio::select! {
             () = watch.changed() => {}
             () = app.reload_now.notified() => {}
         }
-        let files = app.reload().await;
+        let files = app.reload(&file).await;
         watch.replace(files);
     }
 }
@@ -60,7 +64,7 @@ impl App {
         match part {
             Part::First => {}
             // Its predecessor serves meanwhile.
-            Part::Successor => settle(&snapshot).await,
+            Part::Successor => settle(&snapshot, None).await,
         }
         // Certificates that were ordered before are served from the first handshake on.
         let prepared = self
@@ -94,11 +98,11 @@ impl App {
     }
 
     /// Reads the file again. Returns the files to watch from now on.
-    async fn reload(self: &Arc<Self>) -> Vec<PathBuf> {
-        let file = self.file.clone();
-        let Ok(candidate) = tokio::task::spawn_blocking(move || Candidate::load(&file)).await else {
+    async fn reload(self: &Arc<Self>, file: &Path) -> Vec<PathBuf> {
+        let read = file.to_owned();
+        let Ok(candidate) = tokio::task::spawn_blocking(move || Candidate::load(&read)).await else {
             tracing::error!("reading the configuration was cut short");
-            return vec![self.file.clone()];
+            return vec![file.to_owned()];
         };
         let mut parts = self.parts.lock().await;
         let previous = self.shared.snapshot.load_full();
@@ -136,7 +140,7 @@ impl App {
     }
 
     /// On an error nothing has changed.
-    async fn take_up(
+    pub(super) async fn take_up(
         self: &Arc<Self>,
         parts: &mut Parts,
         candidate: &Candidate,
@@ -144,7 +148,7 @@ impl App {
     ) -> Result<(), Diagnostics> {
         let snapshot = Arc::new(candidate.compile(Some(previous), &self.metrics, &self.stores)?);
         let watchers = self.watch_upstreams(&snapshot);
-        settle(&snapshot).await;
+        settle(&snapshot, Some(previous).filter(|_| candidate.authors == Authors::Many)).await;
         let beside = |found: Diagnostics| {
             let mut all = candidate.diagnostics.clone();
             all.extend(found);
@@ -329,12 +333,23 @@ impl App {
     }
 
     fn note_applied(&self, snapshot: &Snapshot, candidate: &Candidate) {
-        let (at, diagnostics) = (SystemTime::now(), candidate.diagnostics.clone());
         self.metrics.retain(&snapshot.model);
-        self.metrics.reload(Reload::Applied { generation: snapshot.generation, at });
+        self.metrics.reload(Reload::Applied { generation: snapshot.generation, at: SystemTime::now() });
         self.note_certificates();
-        diagnostics.iter().for_each(|finding| tracing::warn!("{finding}"));
+        self.note_findings(snapshot, candidate);
         tracing::info!(generation = snapshot.generation, "configuration applied");
+    }
+
+    pub(super) fn note_findings(&self, snapshot: &Snapshot, candidate: &Candidate) {
+        let (at, diagnostics) = (SystemTime::now(), candidate.diagnostics.clone());
+        match candidate.authors {
+            Authors::One => diagnostics.iter().for_each(|finding| tracing::warn!("{finding}")),
+            // What is wrong with one object would be told with each change of another.
+            Authors::Many => {
+                let before = self.status.load();
+                diagnostics.new_since(&before.diagnostics).for_each(|finding| tracing::warn!("{finding}"));
+            }
+        }
         let status = ReloadStatus { at, result: ReloadResult::Applied, generation: snapshot.generation, diagnostics };
         self.status.store(Arc::new(status));
     }
@@ -352,7 +367,7 @@ impl App {
         self.status.store(Arc::new(status));
     }
 
-    fn note_rejected(&self, generation: u64, diagnostics: Diagnostics) {
+    pub(super) fn note_rejected(&self, generation: u64, diagnostics: Diagnostics) {
         self.metrics.reload(Reload::Rejected);
         diagnostics.iter().for_each(|finding| tracing::error!("{finding}"));
         tracing::error!(generation, "configuration rejected; what was served before is served on");
@@ -375,17 +390,21 @@ pub(super) fn nothing_yet() -> ReloadStatus {
 
 /// Waits until the upstreams are resolved and checked, or until it has taken too long: a request that came before would be
 /// refused for want of endpoints, or sent to one that does not work.
-async fn settle(snapshot: &Snapshot) {
+///
+/// With `previous`, only what it lacks is waited for, and not for long.
+async fn settle(snapshot: &Snapshot, previous: Option<&Arc<Snapshot>>) {
+    let is_new = |name: &UpstreamName| previous.is_none_or(|previous| !previous.upstreams.contains_key(name));
+    let upstreams: Vec<_> =
+        snapshot.upstreams.iter().filter(|(name, _)| is_new(name)).map(|(_, upstream)| upstream).collect();
     let settled = async {
         let keys = || snapshot.jwts.key_sets.values();
-        while !snapshot.upstreams.values().all(|upstream| upstream.is_settled())
-            || !keys().all(|keys| keys.is_settled())
-        {
+        while !upstreams.iter().all(|upstream| upstream.is_settled()) || !keys().all(|keys| keys.is_settled()) {
             tokio::time::sleep(SETTLE_STEP).await;
         }
     };
+    let limit = if previous.is_some() { SETTLE_LIMIT_OF_MANY } else { SETTLE_LIMIT };
     // What is not settled by then is served as it stands.
-    let _ = tokio::time::timeout(SETTLE_LIMIT, settled).await;
+    let _ = tokio::time::timeout(limit, settled).await;
 }
 
 fn open_access_log(app: &App, model: &Model) -> std::io::Result<Option<AccessLogWriter>> {

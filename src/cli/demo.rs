@@ -30,7 +30,7 @@ pub fn demo(wanted: SocketAddr) -> anyhow::Result<ExitCode> {
         let [page, first, second] = origins;
         let (page, first, second) = (page?, first?, second?);
         std::fs::write(&file, config(address, page, first, second))?;
-        let running = app::start(&app::Options::new(&file)).await?;
+        let running = app::start(app::Options::new(&file)).await?;
         println!("{}", instructions(address, running.admin, &file));
         running.until_stopped().await
     });

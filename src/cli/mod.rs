@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod explain;
 mod health;
+mod ingress;
 mod run;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
@@ -44,6 +46,14 @@ enum Command {
         /// The configuration, in YAML; `weir schema` describes it
         file: PathBuf,
     },
+    /// Serve the Ingresses of a Kubernetes cluster, as ingress-nginx would
+    ///
+    /// Its flags are ingress-nginx's, with their defaults: the arguments of its DaemonSet carry over. What is known there and
+    /// means nothing here is told of and passed over.
+    ///
+    /// Nothing is listened on but the port of the probes until what the cluster holds is served; then /readyz answers 200.
+    /// While the API server is away, the last known state is served. Signals and environment: as for `weir run`.
+    Ingress(Box<ingress::Flags>),
     /// Report everything that is wrong with a file, without serving it
     ///
     /// Exit code 0: it can be used (there may be warnings). 1: it cannot.
@@ -142,6 +152,10 @@ const FAILED: u8 = 3;
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run { file } => run::run(&file),
+        Command::Ingress(flags) => match flags.options() {
+            Ok(options) => run::serve(options),
+            Err(message) => Cli::command().error(ErrorKind::ArgumentConflict, message).exit(),
+        },
         Command::Check { file, format } => Ok(check::check(&file, format)),
         Command::Explain { file, method, url, headers, from, format } => {
             explain::explain(&file, &explain::Question { method, url, headers, from }, format)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::AcmeCertificate;
 use crate::diagnostics::Origin;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Certificate {
     pub origin: Origin,
     pub source: CertificateSource,

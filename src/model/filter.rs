@@ -17,7 +17,7 @@ use super::{
 };
 use crate::diagnostics::Origin;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Filter {
     #[serde(skip)]
     pub origin: Origin,

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::{Filter, HostTls, ListenerName, Route};
 use crate::diagnostics::Origin;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VirtualHost {
     pub origin: Origin,
     pub names: Vec<HostName>,

@@ -10,7 +10,7 @@ use super::units::{ByteSize, serialize_duration};
 use super::{ByteRate, ClientAuth, Filter, ListenerName};
 use crate::diagnostics::Origin;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Listener {
     pub name: ListenerName,
     pub origin: Origin,

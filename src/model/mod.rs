@@ -69,7 +69,7 @@ pub use upstream::*;
 use serde::Serialize;
 
 /// All of it. Names are unique within their list; references between the lists resolve.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Model {
     pub process: Process,
     pub listeners: Vec<Listener>,

@@ -13,7 +13,7 @@ use super::Redis;
 use super::units::serialize_duration;
 use crate::diagnostics::Origin;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Process {
     pub threads: Threads,
     pub access_log: Option<AccessLog>,

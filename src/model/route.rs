@@ -10,7 +10,7 @@ use super::units::serialize_optional_duration;
 use super::{Files, Filter, PathRewrite, Pattern, QueryRewrite, Redirect, Retry, RouteName, UpstreamName};
 use crate::diagnostics::Origin;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Route {
     pub name: RouteName,
     pub origin: Origin,
@@ -71,7 +71,7 @@ pub enum ValueMatch {
     Absent,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     Forward(Forward),
@@ -80,7 +80,7 @@ pub enum Action {
     Files(Files),
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Forward {
     pub upstream: UpstreamName,
     pub rewrite: Rewrite,

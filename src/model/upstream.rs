@@ -13,7 +13,7 @@ use super::units::{ByteSize, Percent, serialize_duration, serialize_optional_dur
 use super::{Pattern, UpstreamName};
 use crate::diagnostics::Origin;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Upstream {
     pub name: UpstreamName,
     pub origin: Origin,

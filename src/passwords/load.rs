@@ -1,4 +1,4 @@
-//! Files of users, read once when a configuration is.
+//! Users, read once when a configuration is.
 //!
 //! ```text
 //! name:hash[:comment]      # comment      (blank)      ──► Users, or a finding at the line of the file
@@ -12,19 +12,23 @@ use std::sync::Arc;
 use super::Users;
 use super::hash::PasswordHash;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
+use crate::material::Material;
 use crate::model::{BasicAuth, Filter, FilterKind, Model};
+
+/// Larger than any list of users.
+const LARGEST_FILE: u64 = 64 << 20;
 
 /// By file, as the model names it.
 pub type UserFiles = BTreeMap<PathBuf, Arc<Users>>;
 
-/// Reads the files of every filter that asks for passwords. Blocks on files. One that cannot be used has no entry.
-pub fn load_users(model: &Model) -> (UserFiles, Diagnostics) {
+/// Reads what every filter that asks for passwords names. Blocks on files. One that cannot be used has no entry.
+pub fn load_users(model: &Model, material: &Material) -> (UserFiles, Diagnostics) {
     let (mut files, mut found) = (UserFiles::new(), Diagnostics::default());
     for (path, filter, auth) in asked_for(model) {
         if files.contains_key(&auth.file) {
             continue;
         }
-        match std::fs::read(&auth.file) {
+        match material.read(&auth.file, LARGEST_FILE) {
             Ok(bytes) => {
                 let users = Arc::new(parse(&auth.file, &bytes, &mut found));
                 files.insert(auth.file.clone(), users);

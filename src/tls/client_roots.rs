@@ -17,6 +17,7 @@ use rustls::pki_types::CertificateDer;
 use super::key_pair::Report;
 use super::pem::{self, Problem};
 use crate::diagnostics::Diagnostics;
+use crate::material::Material;
 use crate::model::{ClientAuth, HostClientAuth, Model};
 
 /// By file, as the model names it.
@@ -61,13 +62,13 @@ impl fmt::Debug for ClientRoots {
     }
 }
 
-/// Reads the files of every listener and host that asks clients for certificates. Blocks on files.
-pub fn load_client_roots(model: &Model) -> (ClientRootFiles, Diagnostics) {
+/// Reads what every listener and host that asks clients for certificates names. Blocks on files.
+pub fn load_client_roots(model: &Model, material: &Material) -> (ClientRootFiles, Diagnostics) {
     let (mut files, mut found) = (ClientRootFiles::new(), Diagnostics::default());
     for (path, auth) in asked_for(model) {
         let mut report = Report { origin: &auth.origin, path, found: &mut found };
         if !files.contains_key(&auth.ca)
-            && let Some(roots) = report.unless(".ca", read(auth))
+            && let Some(roots) = report.unless(".ca", read(auth, material))
         {
             files.insert(auth.ca.clone(), Arc::new(roots));
         }
@@ -88,8 +89,8 @@ fn asked_for(model: &Model) -> Vec<(String, &ClientAuth)> {
     of_listeners.chain(of_hosts).collect()
 }
 
-fn read(auth: &ClientAuth) -> Result<ClientRoots, Problem> {
-    let roots = ClientRoots::of(pem::read_certificates(&auth.ca)?);
+fn read(auth: &ClientAuth, material: &Material) -> Result<ClientRoots, Problem> {
+    let roots = ClientRoots::of(pem::read_certificates(&auth.ca, material)?);
     roots.store().map_err(|error| {
         Problem::new(format!("a certificate in {} cannot be an authority: {error}", auth.ca.display()))
             .help("name the certificates of the authorities that issue the clients' ones")

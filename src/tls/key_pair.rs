@@ -14,6 +14,7 @@ use x509_parser::prelude::*;
 use super::pem::{self, Problem};
 use super::provider;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
+use crate::material::Material;
 
 /// Not `Debug`: it holds the private key.
 pub(super) struct KeyPair {
@@ -24,10 +25,10 @@ pub(super) struct KeyPair {
 }
 
 impl KeyPair {
-    /// Reads both files, so that what is wrong with either is found at once.
-    pub fn read(cert: &Path, key: &Path, report: &mut Report<'_>) -> Option<Self> {
-        let chain = report.unless(".cert", pem::read_certificates(cert));
-        let private = report.unless(".key", pem::read_private_key(key));
+    /// Reads both, so that what is wrong with either is found at once.
+    pub fn read(cert: &Path, key: &Path, material: &Material, report: &mut Report<'_>) -> Option<Self> {
+        let chain = report.unless(".cert", pem::read_certificates(cert, material));
+        let private = report.unless(".key", pem::read_private_key(key, material));
         let (chain, private) = (chain?, private?);
         let certified = report.unless(".key", certify(&chain, &private, cert, key))?;
         Some(Self { chain, key: private, certified })

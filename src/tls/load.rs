@@ -1,4 +1,4 @@
-//! Certificates from files: read, proven, and told about.
+//! Certificates that a model names: read, proven, and told about.
 //!
 //! ```text
 //! [model::Certificate] + now ──► [LoadedCertificate] + Diagnostics
@@ -16,6 +16,7 @@ use super::certificate::{About, Leaf, LoadedCertificate, NamedBy};
 use super::key_pair::{KeyPair, Report, first_break_in};
 use super::pem::Problem;
 use crate::diagnostics::Diagnostics;
+use crate::material::Material;
 use crate::model::{Certificate, CertificateSource};
 use crate::timestamp::Timestamp;
 
@@ -23,17 +24,22 @@ use crate::timestamp::Timestamp;
 const EXPIRES_SOON: Duration = Duration::from_secs(15 * 86_400);
 
 /// Reads every certificate that the model names a file for. Blocks on files: not for the data plane.
-pub fn load_certificates(certificates: &[Certificate], now: SystemTime) -> (Vec<Arc<LoadedCertificate>>, Diagnostics) {
+pub fn load_certificates(
+    certificates: &[Certificate],
+    material: &Material,
+    now: SystemTime,
+) -> (Vec<Arc<LoadedCertificate>>, Diagnostics) {
     let mut found = Diagnostics::default();
     let mut loaded = Vec::with_capacity(certificates.len());
     for (index, certificate) in certificates.iter().enumerate() {
         let CertificateSource::File { cert, key } = &certificate.source else { continue };
         let path = format!("certificates[{index}].file");
         let mut report = Report { origin: &certificate.origin, path, found: &mut found };
-        let source: Arc<str> = cert.display().to_string().into();
-        let origin = certificate.origin.clone();
-        let about = About { origin, label: source.clone(), source, position: index };
-        loaded.extend(load(cert, key, about, now, &mut report).map(Arc::new));
+        let about = About::of_file(certificate, cert, index);
+        if let Some(one) = load(cert, key, about, material, &mut report) {
+            warn_of(&one, now, &mut report);
+            loaded.push(one.certificate);
+        }
     }
     (loaded, found)
 }
@@ -45,7 +51,7 @@ pub fn renew_certificates(
     in_force: &[Arc<LoadedCertificate>],
     now: SystemTime,
 ) -> Vec<Arc<LoadedCertificate>> {
-    let (fresh, _) = load_certificates(certificates, now);
+    let (fresh, _) = load_certificates(certificates, &Material::OnDisk, now);
     let renewed = |old: &Arc<LoadedCertificate>| {
         let is_same = |new: &&Arc<LoadedCertificate>| new.about == old.about;
         fresh.iter().find(is_same).unwrap_or(old).clone()
@@ -53,24 +59,50 @@ pub fn renew_certificates(
     in_force.iter().map(renewed).collect()
 }
 
-fn load(cert: &Path, key: &Path, about: About, now: SystemTime, report: &mut Report<'_>) -> Option<LoadedCertificate> {
-    let pair = KeyPair::read(cert, key, report)?;
+impl About {
+    pub(super) fn of_file(certificate: &Certificate, cert: &Path, position: usize) -> Self {
+        let source: Arc<str> = cert.display().to_string().into();
+        Self { origin: certificate.origin.clone(), label: source.clone(), source, position }
+    }
+}
+
+pub(super) struct Loaded {
+    pub certificate: Arc<LoadedCertificate>,
+    /// Where the chain is out of order.
+    pub broken_at: Option<usize>,
+}
+
+pub(super) fn load(
+    cert: &Path,
+    key: &Path,
+    about: About,
+    material: &Material,
+    report: &mut Report<'_>,
+) -> Option<Loaded> {
+    let pair = KeyPair::read(cert, key, material, report)?;
     let leaf = report.unless(
         ".cert",
         Leaf::parse(&pair.chain[0])
             .map_err(|reason| Problem::new(format!("the certificate in {} cannot be read: {reason}", cert.display()))),
     )?;
+    let broken_at = first_break_in(&pair.chain);
+    let certificate = Arc::new(LoadedCertificate { leaf, about, key: Arc::new(pair.certified) });
+    Some(Loaded { certificate, broken_at })
+}
+
+/// What is unwise about it, today.
+pub(super) fn warn_of(loaded: &Loaded, now: SystemTime, report: &mut Report<'_>) {
+    let LoadedCertificate { leaf, about, .. } = &*loaded.certificate;
     let source = &about.source;
-    warn_of_validity(source, &leaf, now, report);
-    warn_of_names(source, &leaf, report);
-    if let Some(position) = first_break_in(&pair.chain) {
+    warn_of_validity(source, leaf, now, report);
+    warn_of_names(source, leaf, report);
+    if let Some(position) = loaded.broken_at {
         let problem = Problem::new(format!(
             "certificate {position} of {source} was not issued by the next one: the chain is out of order"
         ));
         report
             .warn(".cert", problem.help("write the server's certificate first, then each issuer after what it issued"));
     }
-    Some(LoadedCertificate { leaf, about, key: Arc::new(pair.certified) })
 }
 
 fn warn_of_validity(source: &str, leaf: &Leaf, now: SystemTime, report: &mut Report<'_>) {

@@ -11,7 +11,7 @@ fn model(cert: PathBuf, key: PathBuf) -> Certificate {
 
 /// The one finding, and how many certificates were loaded all the same.
 fn only_finding(certificate: Certificate) -> (Diagnostic, usize) {
-    let (loaded, diagnostics) = load_certificates(&[certificate], now());
+    let (loaded, diagnostics) = load_certificates(&[certificate], &Material::OnDisk, now());
     let found: Vec<_> = diagnostics.iter().cloned().collect();
     assert_eq!(found.len(), 1, "{found:?}");
     (found.into_iter().next().unwrap(), loaded.len())
@@ -33,7 +33,7 @@ fn assert_text(diagnostic: &Diagnostic, severity: Severity, parts: &[&str]) {
 fn a_good_certificate_is_loaded_with_its_names_and_without_a_finding() {
     let files = Files::new();
     let issued = Authority::new().issue(&Leaf::for_names(&["A.test", "*.b.test", "127.0.0.1"]));
-    let (loaded, diagnostics) = load_certificates(&[files.certificate("good", &issued)], now());
+    let (loaded, diagnostics) = load_certificates(&[files.certificate("good", &issued)], &Material::OnDisk, now());
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     let names: Vec<_> = loaded[0].names().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["a.test", "*.b.test", "127.0.0.1"]);
@@ -44,7 +44,8 @@ fn a_good_certificate_is_loaded_with_its_names_and_without_a_finding() {
 #[test]
 fn both_unreadable_files_are_reported_at_the_origin_with_the_reason() {
     let files = Files::new();
-    let (loaded, diagnostics) = load_certificates(&[model(files.path("no.crt"), files.path("no.key"))], now());
+    let (loaded, diagnostics) =
+        load_certificates(&[model(files.path("no.crt"), files.path("no.key"))], &Material::OnDisk, now());
     let texts: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
     assert!(loaded.is_empty());
     assert_eq!(texts.len(), 2, "{texts:?}");
@@ -57,7 +58,8 @@ fn both_unreadable_files_are_reported_at_the_origin_with_the_reason() {
 fn a_broken_certificate_leaves_its_siblings_alone() {
     let files = Files::new();
     let good = files.certificate("good", &issue((2100, 1, 1)));
-    let (loaded, diagnostics) = load_certificates(&[model(files.path("x"), files.path("y")), good], now());
+    let (loaded, diagnostics) =
+        load_certificates(&[model(files.path("x"), files.path("y")), good], &Material::OnDisk, now());
     assert_eq!((loaded.len(), diagnostics.count(Severity::Error)), (1, 2));
 }
 
@@ -66,7 +68,7 @@ fn exchanged_files_are_recognized() {
     let files = Files::new();
     let issued = issue((2100, 1, 1));
     let (cert, key) = (files.write("a.crt", &issued.cert_pem), files.write("a.key", &issued.key_pem));
-    let (_, diagnostics) = load_certificates(&[model(key, cert)], now());
+    let (_, diagnostics) = load_certificates(&[model(key, cert)], &Material::OnDisk, now());
     let texts: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
     assert!(texts[0].contains("there is no certificate in") && texts[0].contains("exchanged?"), "{texts:?}");
     assert!(texts[1].contains("there is no private key in") && texts[1].contains("exchanged?"), "{texts:?}");
@@ -131,7 +133,7 @@ fn the_common_name_counts_only_without_alternative_names_and_with_a_warning() {
     let files = Files::new();
     let leaf = Leaf { common_name: "cn.test", ..Leaf::for_names(&[]) };
     let certificate = files.certificate("cn", &Authority::new().issue(&leaf));
-    let (loaded, diagnostics) = load_certificates(&[certificate], now());
+    let (loaded, diagnostics) = load_certificates(&[certificate], &Material::OnDisk, now());
     assert_eq!(loaded[0].names()[0].to_string(), "cn.test");
     let text = diagnostics.iter().next().unwrap().to_string();
     assert!(text.contains("has no subject alternative name"), "{text}");
@@ -141,7 +143,7 @@ fn the_common_name_counts_only_without_alternative_names_and_with_a_warning() {
 fn no_debug_text_holds_the_key() {
     let files = Files::new();
     let issued = issue((2100, 1, 1));
-    let (loaded, _) = load_certificates(&[files.certificate("a", &issued)], now());
+    let (loaded, _) = load_certificates(&[files.certificate("a", &issued)], &Material::OnDisk, now());
     let text = format!("{loaded:?}");
     assert!(text.contains("a.test") && !text.contains("key") && !text.contains("chain"), "{text}");
 }

@@ -1,15 +1,17 @@
-//! PEM files, bounded in size, with errors that say which file and why.
+//! PEM, bounded in size, with errors that say which file and why.
 //!
 //! ```text
 //! path ──read──► bytes ──► certificate chain | private key   or   Problem { message, help }
 //! ```
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::material::Material;
 
 /// Larger than the bundle of every public root; a path to anything else must not fill the memory.
 const MAX_FILE_SIZE: u64 = 4 << 20;
@@ -32,8 +34,8 @@ impl Problem {
 }
 
 /// Every certificate in the file, in its order; at least one.
-pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let bytes = read(path)?;
+pub(super) fn read_certificates(path: &Path, material: &Material) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let bytes = read(path, material)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()
         .map_err(|error| Problem::new(format!("{} is not a PEM file: {error}", path.display())))?;
@@ -48,8 +50,8 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
 }
 
 /// The first private key in the file: PKCS#8, PKCS#1 or SEC1.
-pub(super) fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
-    let bytes = read(path)?;
+pub(super) fn read_private_key(path: &Path, material: &Material) -> Result<PrivateKeyDer<'static>, Problem> {
+    let bytes = read(path, material)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
         let problem = Problem::new(format!("there is no private key in {}", path.display()));
         if contains(&bytes, b"ENCRYPTED") {
@@ -62,21 +64,15 @@ pub(super) fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Pr
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes))
-        .map_err(|error| unreadable(path, &error))?;
-    if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err(Problem::new(format!("{} is larger than {} MiB", path.display(), MAX_FILE_SIZE >> 20)));
-    }
-    Ok(bytes)
+fn read(path: &Path, material: &Material) -> Result<Arc<[u8]>, Problem> {
+    material.read(path, MAX_FILE_SIZE).map_err(|error| unreadable(path, &error))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let path = path.display();
     match error.kind() {
         io::ErrorKind::NotFound => Problem::new(format!("cannot read {path}: there is no such file")),
+        io::ErrorKind::FileTooLarge => Problem::new(format!("{path} is larger than {} MiB", MAX_FILE_SIZE >> 20)),
         io::ErrorKind::PermissionDenied => Problem::new(format!("cannot read {path}: permission denied"))
             .help("the user that Weir runs as must be able to read it, and to enter its directory"),
         _ => Problem::new(format!("cannot read {path}: {error}")),
@@ -104,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_file_that_has_no_end_is_refused() {
-        let problem = read_certificates(Path::new("/dev/zero")).unwrap_err();
+        let problem = read_certificates(Path::new("/dev/zero"), &Material::OnDisk).unwrap_err();
         assert_eq!(problem.message, "/dev/zero is larger than 4 MiB");
     }
 }

@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::{LoadedCertificate, load_certificates};
 use crate::diagnostics::Origin;
+use crate::material::Material;
 use crate::model::{Certificate, CertificateSource};
 
 /// Tests run at this time: 2026-03-01.
@@ -107,7 +108,7 @@ impl Files {
     /// Issued, written, and read as the program would.
     pub fn loaded(&self, authority: &Authority, name: &str, leaf: &Leaf) -> Arc<LoadedCertificate> {
         let model = self.certificate(name, &authority.issue(leaf));
-        let (loaded, diagnostics) = load_certificates(&[model], now());
+        let (loaded, diagnostics) = load_certificates(&[model], &Material::OnDisk, now());
         assert!(!diagnostics.has_errors(), "{diagnostics:?}");
         loaded.into_iter().next().unwrap()
     }

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::key_pair::{KeyPair, Report};
 use super::pem;
 use crate::diagnostics::Diagnostics;
+use crate::material::Material;
 use crate::model::{Upstream, UpstreamName, UpstreamTls};
 
 #[derive(Default, PartialEq, Eq)]
@@ -34,28 +35,31 @@ impl fmt::Debug for UpstreamTlsMaterial {
     }
 }
 
-/// Reads the files of every upstream that has TLS. Blocks on files: not for the data plane.
-pub fn load_upstreams(upstreams: &[Upstream]) -> (BTreeMap<UpstreamName, UpstreamTlsMaterial>, Diagnostics) {
+/// Reads what every upstream that has TLS names. Blocks on files: not for the data plane.
+pub fn load_upstreams(
+    upstreams: &[Upstream],
+    material: &Material,
+) -> (BTreeMap<UpstreamName, UpstreamTlsMaterial>, Diagnostics) {
     let mut found = Diagnostics::default();
-    let mut material = BTreeMap::new();
+    let mut loaded = BTreeMap::new();
     for upstream in upstreams {
         let Some(tls) = &upstream.tls else { continue };
         let path = format!("upstreams.{}.tls", upstream.name);
         let mut report = Report { origin: &upstream.origin, path, found: &mut found };
-        if let Some(read) = load(tls, &mut report) {
-            material.insert(upstream.name.clone(), read);
+        if let Some(read) = load(tls, material, &mut report) {
+            loaded.insert(upstream.name.clone(), read);
         }
     }
-    (material, found)
+    (loaded, found)
 }
 
 /// Both parts are read, so that what is wrong with either is found at once.
-fn load(tls: &UpstreamTls, report: &mut Report<'_>) -> Option<UpstreamTlsMaterial> {
-    let ca = tls.ca.as_ref().map(|path| report.unless(".ca", pem::read_certificates(path)));
+fn load(tls: &UpstreamTls, material: &Material, report: &mut Report<'_>) -> Option<UpstreamTlsMaterial> {
+    let ca = tls.ca.as_ref().map(|path| report.unless(".ca", pem::read_certificates(path, material)));
     let client = tls.client_certificate.as_ref().map(|files| {
         let item = report.path.len();
         report.path.push_str(".client-certificate");
-        let pair = KeyPair::read(&files.cert, &files.key, report);
+        let pair = KeyPair::read(&files.cert, &files.key, material, report);
         report.path.truncate(item);
         pair
     });

@@ -46,7 +46,7 @@ fn roots_and_client_certificate_are_read_by_upstream() {
     let ca = files.write("ca.pem", &authority.pem);
     let client = (files.write("c.crt", &issued.cert_pem), files.write("c.key", &issued.key_pem));
     let (material, diagnostics) =
-        load_upstreams(&[upstream("api", Some(ca), Some(client)), upstream("web", None, None)]);
+        load_upstreams(&[upstream("api", Some(ca), Some(client)), upstream("web", None, None)], &Material::OnDisk);
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     let api = &material[&UpstreamName::new("api")];
     assert_eq!(api.ca.as_ref().unwrap()[0], authority.der);
@@ -61,7 +61,7 @@ fn an_upstream_whose_files_cannot_be_used_has_no_material_and_every_finding() {
     let files = Files::new();
     let empty = files.write("empty.pem", "nothing here\n");
     let missing = (files.path("no.crt"), files.path("no.key"));
-    let (material, diagnostics) = load_upstreams(&[upstream("api", Some(empty), Some(missing))]);
+    let (material, diagnostics) = load_upstreams(&[upstream("api", Some(empty), Some(missing))], &Material::OnDisk);
     let texts: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
     assert!(material.is_empty());
     assert_eq!(texts.len(), 3, "{texts:?}");

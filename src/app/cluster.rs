@@ -1,0 +1,122 @@
+//! `weir ingress`: from a changed object to a changed Weir.
+//!
+//! ```text
+//! Watch ──ClusterState──► translate ──► Candidate ──► the same way as a changed file ──► what is served
+//!                         (a thread that may take its time)
+//! ```
+//!
+//! Until the first state is served there is no listener but the admin one: who asked would be told of hosts that are not known
+//! yet. Afterwards there is always something to serve: the last state, while the API server is away.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, anyhow};
+
+use super::upgrade::Inheritance;
+use super::{App, Candidate, Part, Programmed, StartError, Started};
+use crate::diagnostics::Diagnostics;
+use crate::sources::kube::client::{self, Server};
+use crate::sources::kube::state::ClusterState;
+use crate::sources::kube::translate::{Settings, translate};
+use crate::sources::kube::watch::{Scope, Watch};
+use crate::tls::RememberedCertificates;
+
+pub struct ClusterOptions {
+    /// None: as a pod of the cluster, or as kubectl would.
+    pub kubeconfig: Option<PathBuf>,
+    pub server: Option<Server>,
+    pub scope: Scope,
+    pub settings: Settings,
+}
+
+/// Returns when the admin listener is open; what the cluster holds is served when it is known.
+pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> Result<Started, StartError> {
+    let ClusterOptions { kubeconfig, server, scope, settings } = options;
+    let client = client::connect(kubeconfig.as_deref(), server.as_ref()).await.map_err(anyhow::Error::new)?;
+    let watch = Watch::start(&client, &scope);
+    let mut certificates = RememberedCertificates::default();
+    let mut nothing = translate(&ClusterState::default(), &settings);
+    nothing.model.listeners.clear();
+    let candidate = Candidate::of_cluster(nothing, &mut certificates);
+    let app = App::assemble(&candidate, Programmed::NotYet)?;
+    app.begin(&candidate, Part::First).await?;
+    let follower = Follower { app: app.clone(), watch, settings: Arc::new(settings), certificates };
+    Ok((app, tokio::spawn(follower.run(inheritance))))
+}
+
+struct Follower {
+    app: Arc<App>,
+    watch: Watch,
+    settings: Arc<Settings>,
+    certificates: RememberedCertificates,
+}
+
+impl Follower {
+    /// Ends only where not even the first state can be served.
+    async fn run(mut self, mut inheritance: Inheritance) -> anyhow::Error {
+        let state = self.watch.changed().await;
+        self.app.inherit(&mut inheritance).await;
+        if let Err(error) = self.follow(state).await {
+            return error;
+        }
+        self.app.programmed.store(true, Ordering::Relaxed);
+        inheritance.announce_ready();
+        loop {
+            let state = tokio::select! {
+                state = self.watch.changed() => Some(state),
+                () = self.app.reload_now.notified() => self.watch.now(),
+            };
+            let Some(state) = state else { continue };
+            if let Err(error) = self.follow(state).await {
+                tracing::error!(%error, "a change of the cluster cannot be served; what was served before is served on");
+            }
+        }
+    }
+
+    async fn follow(&mut self, state: ClusterState) -> anyhow::Result<()> {
+        let candidate = self.translate(state).await?;
+        self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))
+    }
+
+    async fn translate(&mut self, state: ClusterState) -> anyhow::Result<Candidate> {
+        let settings = self.settings.clone();
+        let mut certificates = std::mem::take(&mut self.certificates);
+        let translate = move || {
+            let translation = translate(&state, &settings);
+            let candidate = Candidate::of_cluster(translation, &mut certificates);
+            (candidate, certificates)
+        };
+        // A panic costs what was remembered, and this change until the next one.
+        let (candidate, certificates) =
+            tokio::task::spawn_blocking(translate).await.context("the translation was cut short")?;
+        self.certificates = certificates;
+        Ok(candidate)
+    }
+}
+
+impl App {
+    async fn take_up_cluster(self: &Arc<Self>, candidate: &Candidate) -> Result<(), Diagnostics> {
+        let mut parts = self.parts.lock().await;
+        let previous = self.shared.snapshot.load_full();
+        if candidate.means_the_same(&parts.in_force) {
+            self.note_findings(&previous, candidate);
+            return Ok(());
+        }
+        match self.take_up(&mut parts, candidate, &previous).await {
+            Ok(()) => {
+                parts.in_force = candidate.in_force();
+                Ok(())
+            }
+            Err(found) => {
+                self.note_rejected(previous.generation, found.clone());
+                Err(found)
+            }
+        }
+    }
+}
+
+fn in_lines(found: &Diagnostics) -> String {
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,113 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn flags(arguments: &[&str]) -> Result<Flags, String> {
+    let line = std::iter::once("weir").chain(arguments.iter().copied());
+    Line::try_parse_from(line).map(|line| line.flags).map_err(|error| error.to_string())
+}
+
+fn options(arguments: &[&str]) -> Result<ClusterOptions, String> {
+    match flags(arguments)?.options()? {
+        Options::Cluster(options) => Ok(*options),
+        Options::File(_) => Err("no cluster".into()),
+    }
+}
+
+#[test]
+fn without_flags_everything_is_as_in_ingress_nginx() {
+    let options = options(&[]).unwrap();
+    let settings = &options.settings;
+    assert_eq!((settings.http.port(), settings.https.port()), (80, 443));
+    assert_eq!(settings.process.admin.as_ref().map(|admin| admin.address.port()), Some(10254));
+    assert_eq!((&*settings.class.annotation, &*settings.class.controller), ("nginx", "k8s.io/ingress-nginx"));
+    assert_eq!(settings.class.by_name, ClassByName::Ignore);
+    assert_eq!(settings.class.without_class, WithoutClass::Ignore);
+    assert_eq!(&*settings.annotations_prefix, "nginx.ingress.kubernetes.io");
+    assert_eq!(options.scope.namespaces, Namespaces::All);
+}
+
+#[test]
+fn the_arguments_of_its_daemon_set_carry_over() {
+    let options = options(&[
+        "--publish-service=ingress/controller",
+        "--election-id",
+        "leader",
+        "--controller-class=example.org/other",
+        "--ingress-class=other",
+        "--ingress-class-by-name",
+        "--watch-ingress-without-class=true",
+        "--configmap=ingress/options",
+        "--default-ssl-certificate=tls/default",
+        "--default-backend-service=web/nothing",
+        "--watch-namespace=shop",
+        "--publish-status-address=",
+        "--validating-webhook=:8443",
+        "--enable-metrics=false",
+        "--tcp-services-configmap",
+        "ingress/tcp",
+        "--shutdown-grace-period=5",
+        "-v=2",
+        "--healthz-host=127.0.0.1",
+    ])
+    .unwrap();
+    let key = |text| ObjectKey::parse(text);
+    let settings = &options.settings;
+    assert_eq!(settings.publish, Publish::Service(key("ingress/controller").unwrap()));
+    assert_eq!((&*settings.class.annotation, &*settings.class.controller), ("other", "example.org/other"));
+    assert_eq!(settings.class.by_name, ClassByName::Regard);
+    assert_eq!(settings.class.without_class, WithoutClass::Serve);
+    assert_eq!((&settings.config_map, &settings.default_certificate), (&key("ingress/options"), &key("tls/default")));
+    assert_eq!(settings.default_backend, key("web/nothing"));
+    assert_eq!(settings.process.shutdown.delay, Duration::from_secs(5));
+    assert_eq!(settings.process.admin.as_ref().map(|admin| admin.address), "127.0.0.1:10254".parse().ok());
+    assert_eq!(options.scope.namespaces, Namespaces::One("shop".into()));
+    assert_eq!(options.scope.services, [key("ingress/controller").unwrap(), key("web/nothing").unwrap()]);
+    assert_eq!(options.scope.secrets, [key("tls/default").unwrap()]);
+}
+
+#[test]
+fn what_is_passed_over_is_named() {
+    let flags = flags(&["--enable-ssl-passthrough", "--v=3", "--vmodule", "a=1"]).unwrap();
+    let names: Vec<_> = flags.passed_over.names().collect();
+    assert_eq!(names, ["enable-ssl-passthrough", "v", "vmodule"]);
+}
+
+#[test]
+fn mistakes_are_told() {
+    for (arguments, expected) in [
+        (&["--configmap=options"][..], "write it as namespace/name"),
+        (&["--election-ttl=soon"], "\"soon\" is no duration; write it as 30s or 1m30s"),
+        (&["--healthz-host=here"], "write an IP address"),
+        (&["--no-such-flag"], "unexpected argument '--no-such-flag'"),
+    ] {
+        let message = flags(arguments).err().expect("it is refused");
+        assert!(message.contains(expected), "{message}");
+    }
+    for (arguments, expected) in [
+        (
+            ["--watch-namespace=a", "--watch-namespace-selector=b"],
+            "--watch-namespace and --watch-namespace-selector exclude each other",
+        ),
+        (
+            ["--publish-service=a/b", "--publish-status-address=c"],
+            "--publish-service and --publish-status-address exclude each other",
+        ),
+    ] {
+        assert_eq!(options(&arguments).err().expect("it is refused"), expected);
+    }
+}
+
+#[test]
+fn durations_are_written_as_in_go() {
+    assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+    assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+    assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+    assert!(duration("30").is_err() && duration("").is_err() && duration("0s").is_err());
+}

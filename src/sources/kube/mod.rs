@@ -1,0 +1,14 @@
+//! The cluster: from its objects to the model, as ingress-nginx v1.15.1 would serve them.
+//!
+//! ```text
+//! watched objects ──► ClusterState ──translate──► Model · Material · Events · statuses · Diagnostics
+//!                     (slim copies)   (pure)
+//! ```
+//!
+//! It knows nothing of the file, of the snapshot or of the proxy. One broken object never takes another one down.
+
+pub mod client;
+pub mod process;
+pub mod state;
+pub mod translate;
+pub mod watch;

@@ -1,0 +1,68 @@
+//! Secrets and ConfigMaps.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1 as core;
+use serde::{Serialize, Serializer};
+
+use super::ObjectKey;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    pub key: ObjectKey,
+    pub data: BTreeMap<Arc<str>, SecretBytes>,
+}
+
+/// Shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(Arc<[u8]>);
+
+impl SecretBytes {
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    pub fn into_shared(self) -> Arc<[u8]> {
+        self.0
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for SecretBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+impl From<&core::Secret> for Secret {
+    fn from(object: &core::Secret) -> Self {
+        let data = object.data.iter().flatten();
+        let data = data.map(|(key, bytes)| (key.as_str().into(), SecretBytes::new(bytes.0.as_slice())));
+        Self { key: ObjectKey::from(&object.metadata), data: data.collect() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigMap {
+    pub key: ObjectKey,
+    pub data: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl From<&core::ConfigMap> for ConfigMap {
+    fn from(object: &core::ConfigMap) -> Self {
+        let data = object.data.iter().flatten();
+        let data = data.map(|(key, value)| (key.as_str().into(), value.as_str().into()));
+        Self { key: ObjectKey::from(&object.metadata), data: data.collect() }
+    }
+}
