@@ -18,6 +18,7 @@ use super::upgrade::Inheritance;
 use super::{App, Candidate, Part, Programmed, StartError, Started};
 use crate::diagnostics::Diagnostics;
 use crate::sources::kube::client::{self, Server};
+use crate::sources::kube::reporting::{Report, Reporter, ReporterSettings};
 use crate::sources::kube::state::ClusterState;
 use crate::sources::kube::translate::{Settings, translate};
 use crate::sources::kube::watch::{Scope, Watch};
@@ -29,11 +30,12 @@ pub struct ClusterOptions {
     pub server: Option<Server>,
     pub scope: Scope,
     pub settings: Settings,
+    pub reporting: ReporterSettings,
 }
 
 /// Returns when the admin listener is open; what the cluster holds is served when it is known.
 pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> Result<Started, StartError> {
-    let ClusterOptions { kubeconfig, server, scope, settings } = options;
+    let ClusterOptions { kubeconfig, server, scope, settings, reporting } = options;
     let client = client::connect(kubeconfig.as_deref(), server.as_ref()).await.map_err(anyhow::Error::new)?;
     let watch = Watch::start(&client, &scope);
     let mut certificates = RememberedCertificates::default();
@@ -42,7 +44,9 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     let candidate = Candidate::of_cluster(nothing, &mut certificates);
     let app = App::assemble(&candidate, Programmed::NotYet)?;
     app.begin(&candidate, Part::First).await?;
-    let follower = Follower { app: app.clone(), watch, settings: Arc::new(settings), certificates };
+    let reporter = Arc::new(Reporter::start(&client, watch.outlook(), reporting));
+    *app.reporter.lock().await = Some(reporter.clone());
+    let follower = Follower { app: app.clone(), watch, settings: Arc::new(settings), certificates, reporter };
     Ok((app, tokio::spawn(follower.run(inheritance))))
 }
 
@@ -51,6 +55,7 @@ struct Follower {
     watch: Watch,
     settings: Arc<Settings>,
     certificates: RememberedCertificates,
+    reporter: Arc<Reporter>,
 }
 
 impl Follower {
@@ -76,23 +81,29 @@ impl Follower {
     }
 
     async fn follow(&mut self, state: ClusterState) -> anyhow::Result<()> {
-        let candidate = self.translate(state).await?;
-        self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))
+        let (candidate, report) = self.translate(state).await?;
+        self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
+        // What is said of objects is true by now.
+        self.reporter.report(report);
+        Ok(())
     }
 
-    async fn translate(&mut self, state: ClusterState) -> anyhow::Result<Candidate> {
+    async fn translate(&mut self, state: ClusterState) -> anyhow::Result<(Candidate, Report)> {
         let settings = self.settings.clone();
         let mut certificates = std::mem::take(&mut self.certificates);
         let translate = move || {
-            let translation = translate(&state, &settings);
-            let candidate = Candidate::of_cluster(translation, &mut certificates);
-            (candidate, certificates)
+            let mut translation = translate(&state, &settings);
+            let report = Report {
+                statuses: std::mem::take(&mut translation.statuses),
+                events: std::mem::take(&mut translation.events),
+            };
+            (Candidate::of_cluster(translation, &mut certificates), report, certificates)
         };
         // A panic costs what was remembered, and this change until the next one.
-        let (candidate, certificates) =
+        let (candidate, report, certificates) =
             tokio::task::spawn_blocking(translate).await.context("the translation was cut short")?;
         self.certificates = certificates;
-        Ok(candidate)
+        Ok((candidate, report))
     }
 }
 

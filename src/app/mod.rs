@@ -39,6 +39,7 @@ use crate::passwords;
 use crate::proxy::{DataPlane, RequestId, Shared};
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
+use crate::sources::kube::reporting::{Departure, Reporter};
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::{Metrics, Order};
 use crate::tls::{CertificateResolver, ServerTls};
@@ -112,6 +113,8 @@ struct App {
     /// See [`Programmed`].
     programmed: AtomicBool,
     reload_now: Notify,
+    /// Writes back to a cluster, where one is served.
+    reporter: Mutex<Option<Arc<Reporter>>>,
 }
 
 /// Health checks, discovery and keys of one snapshot. They end with this.
@@ -252,6 +255,7 @@ impl App {
             draining: AtomicBool::new(false),
             programmed: AtomicBool::new(programmed == Programmed::Yes),
             reload_now: Notify::new(),
+            reporter: Mutex::new(None),
         }))
     }
 
@@ -271,11 +275,11 @@ impl App {
 impl Running {
     /// Serves until a signal ends it.
     pub async fn until_stopped(mut self) -> anyhow::Result<()> {
-        let failure = tokio::select! {
-            () = signals::serve(&self.app, &mut self.signals) => None,
-            failure = &mut self.following => Some(failure),
+        let (departure, failure) = tokio::select! {
+            departure = signals::serve(&self.app, &mut self.signals) => (departure, None),
+            failure = &mut self.following => (Departure::Ends, Some(failure)),
         };
-        let stopped = self.stop().await;
+        let stopped = self.end(departure).await;
         match failure {
             None => stopped,
             Some(Ok(error)) => Err(error),
@@ -285,8 +289,18 @@ impl Running {
 
     /// Drains: readiness off, no new connections, what is in flight finishes within its limit.
     pub async fn stop(self) -> anyhow::Result<()> {
+        self.end(Departure::Ends).await
+    }
+
+    async fn end(self, departure: Departure) -> anyhow::Result<()> {
         self.following.abort();
-        self.app.drain().await;
+        let reporter = self.app.reporter.lock().await.take();
+        let report = async {
+            if let Some(reporter) = reporter {
+                reporter.stop(departure).await;
+            }
+        };
+        tokio::join!(report, self.app.drain());
         Ok(())
     }
 }

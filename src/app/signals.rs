@@ -7,6 +7,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{App, upgrade};
+use crate::sources::kube::reporting::Departure;
 
 /// What the process has been sent and has not looked at yet. Made before anything listens: a signal that comes earlier
 /// ends the process, whatever its name promises.
@@ -32,7 +33,7 @@ impl Signals {
 }
 
 /// Returns when the process is to drain and end.
-pub async fn serve(app: &Arc<App>, signals: &mut Signals) {
+pub async fn serve(app: &Arc<App>, signals: &mut Signals) -> Departure {
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
@@ -42,13 +43,14 @@ pub async fn serve(app: &Arc<App>, signals: &mut Signals) {
             _ = signals.upgrade.recv() => match start_successor(app).await {
                 Ok(successor) => {
                     tracing::info!(pid = successor.id(), "the successor serves; draining");
-                    return;
+                    return Departure::IsSucceeded;
                 }
                 Err(error) => tracing::error!(%error, "no successor; serving on"),
             },
         }
     }
     tracing::info!("asked to stop; draining");
+    Departure::Ends
 }
 
 async fn reopen_access_log(app: &App) {

@@ -15,6 +15,7 @@ use clap::{ArgAction, Args};
 use crate::app::{ClusterOptions, Options};
 use crate::sources::kube::client::Server;
 use crate::sources::kube::process;
+use crate::sources::kube::reporting::{Leadership, NodeAddresses, ReporterSettings, StatusUpdates};
 use crate::sources::kube::state::{ObjectKey, PublishedAddress};
 use crate::sources::kube::translate::{ClassByName, ClassRules, Publish, Settings, WithoutClass};
 use crate::sources::kube::watch::{Namespaces, Scope};
@@ -179,6 +180,7 @@ impl Flags {
             server: self.server(),
             scope: self.scope(),
             settings: self.settings(admin),
+            reporting: self.reporting(),
         };
         Ok(Options::Cluster(Box::new(options)))
     }
@@ -227,6 +229,25 @@ impl Flags {
             http: everywhere(self.http_port),
             https: everywhere(self.https_port),
             process: process::process(admin, Duration::from_secs(self.shutdown_grace_period)),
+        }
+    }
+
+    fn reporting(&self) -> ReporterSettings {
+        let switches = &self.switches;
+        ReporterSettings {
+            statuses: match (switches.update_status, switches.update_status_on_shutdown) {
+                (false, _) => StatusUpdates::Off,
+                (true, false) => StatusUpdates::Left,
+                (true, true) => StatusUpdates::Cleared,
+            },
+            node_addresses: match switches.report_node_internal_ip_address {
+                true => NodeAddresses::Internal,
+                false => NodeAddresses::External,
+            },
+            leadership: match switches.disable_leader_election {
+                true => Leadership::Assumed,
+                false => Leadership::Elected { lease: self.election_id.clone(), ttl: self.election_ttl },
+            },
         }
     }
 

@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod process;
+pub mod reporting;
 pub mod state;
 pub mod translate;
 pub mod watch;
