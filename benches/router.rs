@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
 
-use weir::model::{HostName, PathMatch, Pattern, RouteMatch, Scheme};
+use weir::model::{HostName, PathMatch, Pattern, PatternOrder, RouteMatch, Scheme};
 use weir::snapshot::host::Authority;
 use weir::snapshot::path::Target;
 use weir::snapshot::request::RequestView;
@@ -38,7 +38,14 @@ impl Site {
     }
 
     fn entries(&self) -> Vec<HostEntry<'_>> {
-        self.hosts.iter().map(|(names, routes)| HostEntry { names, routes: routes.iter().collect() }).collect()
+        self.hosts
+            .iter()
+            .map(|(names, routes)| HostEntry {
+                names,
+                patterns: PatternOrder::Narrowest,
+                routes: routes.iter().collect(),
+            })
+            .collect()
     }
 }
 

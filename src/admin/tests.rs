@@ -100,6 +100,7 @@ fn model() -> Model {
             names: vec![HostName::CatchAll],
             listeners: Vec::new(),
             tls: HostTls::default(),
+            patterns: Default::default(),
             filters: vec![filter],
             routes: Vec::new(),
         }],

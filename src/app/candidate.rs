@@ -168,7 +168,7 @@ impl Candidate {
         let covered = |host: &str| store.covering(host).is_some() || ordered.iter().any(|name| name.covers(host));
         let covers = |name: &HostName| match name {
             HostName::Exact(name) => covered(name),
-            HostName::Wildcard(parent) => covered(&format!("any.{parent}")),
+            HostName::Wildcard(parent) | HostName::OneLabel(parent) => covered(&format!("any.{parent}")),
             HostName::CatchAll => true,
         };
         let complete = complete && !is_on_demand;

@@ -107,7 +107,7 @@ fn urls(place: &Place<'_>, host: &VirtualHost, route: &Route) -> Vec<String> {
     let names = host.names.iter().filter_map(|name| match name {
         HostName::Exact(name) => Some(&**name),
         HostName::CatchAll => Some("any.test"),
-        HostName::Wildcard(_) => None,
+        HostName::Wildcard(_) | HostName::OneLabel(_) => None,
     });
     let (scheme, port) = (place.scheme(), place.listener.address.port());
     let port = if port == scheme.default_port() { String::new() } else { format!(":{port}") };
@@ -184,7 +184,7 @@ fn www_that_leads_nowhere(place: &Place<'_>, host: &VirtualHost, found: &mut Dia
                 name.strip_prefix("www.").is_some_and(|bare| place.served.contains(bare))
             }
             (HostName::Exact(name), WwwForm::Www) => place.served.contains(&*format!("www.{name}")),
-            (HostName::Wildcard(_) | HostName::CatchAll, _) => true,
+            (HostName::Wildcard(_) | HostName::OneLabel(_) | HostName::CatchAll, _) => true,
         };
         if host.names.iter().any(leads) {
             continue;

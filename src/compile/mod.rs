@@ -209,7 +209,7 @@ fn served(model: &Model, hosts: &[&model::VirtualHost]) -> Served {
     let names = hosts.iter().filter(|_| asks).flat_map(|host| &host.names);
     let exact = names.filter_map(|name| match name {
         model::HostName::Exact(name) => Some(Box::from(&**name)),
-        model::HostName::Wildcard(_) | model::HostName::CatchAll => None,
+        model::HostName::Wildcard(_) | model::HostName::OneLabel(_) | model::HostName::CatchAll => None,
     });
     Arc::new(exact.collect())
 }
@@ -218,6 +218,7 @@ fn served(model: &Model, hosts: &[&model::VirtualHost]) -> Served {
 pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
     let entry = |host: &&'m model::VirtualHost| HostEntry {
         names: &host.names,
+        patterns: host.patterns,
         routes: host.routes.iter().map(|route| &route.matches).collect(),
     };
     hosts.iter().map(entry).collect()

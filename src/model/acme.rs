@@ -240,7 +240,7 @@ impl AcmeDomain {
             HostName::CatchAll => {
                 return Err("\"*\" stands for every name; no certificate can be ordered for it".into());
             }
-            name @ (HostName::Exact(_) | HostName::Wildcard(_)) => name.to_string(),
+            name @ (HostName::Exact(_) | HostName::Wildcard(_) | HostName::OneLabel(_)) => name.to_string(),
         };
         if name.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok() {
             return Err(format!("\"{text}\" is an address; certificates are ordered for names"));

@@ -17,7 +17,19 @@ pub struct VirtualHost {
     pub tls: HostTls,
     /// Apply to every route of this host, after the listener's filters and before the route's.
     pub filters: Vec<Filter>,
+    pub patterns: PatternOrder,
     pub routes: Vec<Route>,
+}
+
+/// In which order a host's patterns are asked, where several take a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PatternOrder {
+    /// The one with the longer literal beginning first.
+    #[default]
+    Narrowest,
+    /// As they stand in the list, as nginx does.
+    Listed,
 }
 
 /// What a virtual host answers to. Lowercase, without port and trailing dot.
@@ -27,6 +39,9 @@ pub enum HostName {
     Exact(Arc<str>),
     /// `*.example.org`, kept as `example.org`: any one label or more before it.
     Wildcard(Arc<str>),
+    /// `*.example.org` as Kubernetes has it, kept as `example.org`: exactly one label before it. Comes before a wildcard of the
+    /// same name.
+    OneLabel(Arc<str>),
     /// `*`
     CatchAll,
 }
@@ -92,7 +107,7 @@ impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HostName::Exact(name) => f.write_str(name),
-            HostName::Wildcard(name) => write!(f, "*.{name}"),
+            HostName::Wildcard(name) | HostName::OneLabel(name) => write!(f, "*.{name}"),
             HostName::CatchAll => f.write_str("*"),
         }
     }

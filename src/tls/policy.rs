@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ClientHello ──► ACME's question? ──► Challenge
-//!      └────────► name ──exact, then the longest wildcard, then "*", then the listener's──► Serve(Site)
+//!      └────────► name ──exact, then one label, then the longest wildcard, then "*", then the listener's──► Serve(Site)
 //! ```
 //!
 //! The name leads to the host that the router would find for it. Rebuilt at every reload; choosing allocates nothing.
@@ -23,6 +23,7 @@ pub struct Policy {
     exact: HashMap<Arc<str>, usize>,
     /// By the name below the star.
     wildcard: HashMap<Arc<str>, usize>,
+    one_label: HashMap<Arc<str>, usize>,
     catch_all: usize,
     challenge: Arc<ServerConfig>,
 }
@@ -50,8 +51,8 @@ impl Policy {
         config: impl Fn(&Terms) -> Result<Arc<ServerConfig>, rustls::Error>,
     ) -> Result<Self, rustls::Error> {
         let own = Site { config: config(own)?, terms: own.clone() };
-        let (exact, wildcard) = (HashMap::new(), HashMap::new());
-        let mut policy = Self { sites: vec![own], exact, wildcard, catch_all: 0, challenge };
+        let (exact, wildcard, one_label) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut policy = Self { sites: vec![own], exact, wildcard, one_label, catch_all: 0, challenge };
         for (names, terms) in hosts {
             let site = match policy.sites.iter().position(|site| site.terms == **terms) {
                 Some(known) => known,
@@ -64,6 +65,7 @@ impl Policy {
                 match name {
                     HostName::Exact(name) => drop(policy.exact.insert(name.clone(), site)),
                     HostName::Wildcard(parent) => drop(policy.wildcard.insert(parent.clone(), site)),
+                    HostName::OneLabel(parent) => drop(policy.one_label.insert(parent.clone(), site)),
                     HostName::CatchAll => policy.catch_all = site,
                 }
             }
@@ -83,8 +85,15 @@ impl Policy {
     /// `name` is lowercase.
     pub(super) fn site(&self, name: Option<&str>) -> &Site {
         let name = name.map(|name| name.strip_suffix('.').unwrap_or(name));
-        let found = name.and_then(|name| self.exact.get(name).or_else(|| self.longest_wildcard(name)));
+        let found = name.and_then(|name| {
+            self.exact.get(name).or_else(|| self.one_label(name)).or_else(|| self.longest_wildcard(name))
+        });
         &self.sites[found.copied().unwrap_or(self.catch_all)]
+    }
+
+    fn one_label(&self, name: &str) -> Option<&usize> {
+        let (label, parent) = name.split_once('.')?;
+        self.one_label.get(parent).filter(|_| !label.is_empty())
     }
 
     fn longest_wildcard(&self, name: &str) -> Option<&usize> {

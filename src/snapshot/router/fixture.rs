@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::model::{FieldMatch, HostName, PathMatch, Pattern, RouteMatch, Scheme, ValueMatch};
+use crate::model::{FieldMatch, HostName, PathMatch, Pattern, PatternOrder, RouteMatch, Scheme, ValueMatch};
 use crate::snapshot::request::RequestView;
 
 use super::{HostEntry, Router};
@@ -26,7 +26,14 @@ impl Site {
     }
 
     pub fn entries(&self) -> Vec<HostEntry<'_>> {
-        self.hosts.iter().map(|(names, routes)| HostEntry { names, routes: routes.iter().collect() }).collect()
+        self.hosts
+            .iter()
+            .map(|(names, routes)| HostEntry {
+                names,
+                patterns: PatternOrder::Narrowest,
+                routes: routes.iter().collect(),
+            })
+            .collect()
     }
 
     pub fn router(&self) -> Router {

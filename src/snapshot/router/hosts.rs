@@ -1,7 +1,7 @@
 //! The first step of a lookup: the host whose most specific name covers the request's.
 //!
 //! ```text
-//! x.y.example.org ──► exact? ──► *.y.example.org? ──► *.example.org? ──► *.org? ──► *
+//! x.y.example.org ──► exact? ──► one label below y.example.org? ──► *.y.example.org? ──► *.example.org? ──► *.org? ──► *
 //! ```
 
 use std::cmp::Reverse;
@@ -30,6 +30,7 @@ impl NameId {
 pub(super) struct HostTable {
     exact: Names,
     wildcard: Names,
+    one_label: Names,
     /// How many labels the deepest wildcard has: what a hostile host of 127 labels may cost.
     deepest_wildcard: usize,
     catch_all: Option<NameId>,
@@ -52,6 +53,9 @@ impl HostTable {
                     table.deepest_wildcard = table.deepest_wildcard.max(text.split('.').count());
                     table.wildcard.entry(Box::from(&**text)).or_insert(id);
                 }
+                HostName::OneLabel(text) => {
+                    table.one_label.entry(Box::from(&**text)).or_insert(id);
+                }
                 HostName::CatchAll => {
                     table.catch_all.get_or_insert(id);
                 }
@@ -61,7 +65,8 @@ impl HostTable {
     }
 
     pub fn find(&self, host: &str) -> Option<NameId> {
-        self.exact.get(host).copied().or_else(|| self.find_wildcard(host)).or(self.catch_all)
+        let one_label = || self.one_label.get(parent_of(host)?).copied();
+        self.exact.get(host).copied().or_else(one_label).or_else(|| self.find_wildcard(host)).or(self.catch_all)
     }
 
     fn find_wildcard(&self, host: &str) -> Option<NameId> {
@@ -95,6 +100,7 @@ pub(super) struct Candidate<'t> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Coverage {
     Exact,
+    OneLabel,
     Wildcard(Reverse<usize>),
     CatchAll,
     /// `*.example.org` and the host `example.org`: not covered, but easily thought so.
@@ -108,6 +114,13 @@ fn coverage(name: &HostName, host: &str) -> Option<Coverage> {
             "" => Some(Coverage::LabelMissing),
             before => before.ends_with('.').then_some(Coverage::Wildcard(Reverse(text.len()))),
         },
+        HostName::OneLabel(text) if **text == *host => Some(Coverage::LabelMissing),
+        HostName::OneLabel(text) => (parent_of(host) == Some(text)).then_some(Coverage::OneLabel),
         HostName::CatchAll => Some(Coverage::CatchAll),
     }
+}
+
+/// What stands after the first label, where there is one.
+fn parent_of(host: &str) -> Option<&str> {
+    host.split_once('.').filter(|(label, _)| !label.is_empty()).map(|(_, parent)| parent)
 }

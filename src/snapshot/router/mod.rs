@@ -9,7 +9,7 @@
 //!
 //! | # | Compared | First | nginx | Gateway API |
 //! |---|---|---|---|---|
-//! | 1 | host | exact name, then the longest wildcard, then the catch-all | same | same |
+//! | 1 | host | exact name, then one label below, then the longest wildcard, then the catch-all | same | same |
 //! | 2 | kind of path | exact, then regex, then prefix | same | exact, prefix; regex as one likes |
 //! | 3 | path | regex: the longer literal beginning; prefix: the longer | regex: file order; prefix: same | prefix: same |
 //! | 4 | methods | the fewer it takes; `GET` takes `HEAD` along; any method last | – | a method before none |
@@ -23,7 +23,8 @@
 //! Patterns stand before prefixes as in nginx: whoever writes `^/api/v1/auth/(login|register)` beside `/api/`
 //! and `/` means the pattern to win, however short its literal beginning. That beginning (row 3) is the text
 //! which every match must start with: `/api/v1/auth/` here, nothing where the pattern has no `^`. A longer one
-//! is the narrower pattern, so file order decides only between patterns that begin alike. nginx's `^~` has no
+//! is the narrower pattern, so file order decides only between patterns that begin alike. A host whose
+//! [`PatternOrder`] is `Listed` has them asked in their order alone. nginx's `^~` has no
 //! counterpart: a prefix that must beat patterns is written as a pattern, `^/static/`.
 //!
 //! A lookup allocates nothing and takes no lock. The hash tables are filled from configuration and only read
@@ -42,7 +43,7 @@ mod shadow;
 mod specificity;
 mod table;
 
-use crate::model::{HostName, RouteMatch};
+use crate::model::{HostName, PatternOrder, RouteMatch};
 use crate::snapshot::request::RequestView;
 
 pub(in crate::snapshot) use condition::prefix_text;
@@ -56,6 +57,7 @@ use table::RouteTable;
 /// A virtual host as the router sees it.
 pub struct HostEntry<'m> {
     pub names: &'m [HostName],
+    pub patterns: PatternOrder,
     /// In the order of the file.
     pub routes: Vec<&'m RouteMatch>,
 }
@@ -89,7 +91,7 @@ impl Router {
     pub fn build(hosts: &[HostEntry<'_>]) -> Self {
         Self {
             hosts: HostTable::build(hosts),
-            tables: hosts.iter().map(|host| RouteTable::build(&host.routes)).collect(),
+            tables: hosts.iter().map(|host| RouteTable::build(&host.routes, host.patterns)).collect(),
         }
     }
 
@@ -218,6 +220,36 @@ mod tests {
         ] {
             assert_eq!(found(&site, "GET", host, "/"), route(index, 0), "{host}");
         }
+    }
+
+    #[test]
+    fn one_label_covers_exactly_one_and_comes_before_a_wildcard() {
+        let matched = prefix("/").0;
+        let names = [[HostName::Wildcard("a.test".into())], [HostName::OneLabel("a.test".into())]];
+        let entry = |names| HostEntry { names, patterns: PatternOrder::Narrowest, routes: vec![&matched] };
+        let both = Router::build(&[entry(&names[0]), entry(&names[1])]);
+        let one = Router::build(&[entry(&names[1])]);
+        let found = |router: &Router, host: &str| router.find(&request("GET", host, "/").view());
+        assert_eq!(found(&both, "x.a.test"), route(1, 0));
+        assert_eq!(found(&both, "y.x.a.test"), route(0, 0));
+        assert_eq!(found(&one, "x.a.test"), route(0, 0));
+        for host in ["y.x.a.test", "a.test", ".a.test", "xa.test", ""] {
+            assert_eq!(found(&one, host), Found::NoHost, "{host}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_are_listed_are_asked_in_their_order() {
+        let patterns = [regex("^/[a-z]+/long").0, regex("^/a").0, regex("^/a/long/er").0];
+        let found = |patterns_order, path| {
+            let names = [HostName::CatchAll];
+            let routes = patterns.iter().collect();
+            let router = Router::build(&[HostEntry { names: &names, patterns: patterns_order, routes }]);
+            router.find(&request("GET", "", path).view())
+        };
+        assert_eq!(found(PatternOrder::Listed, "/a/long/er"), route(0, 0));
+        assert_eq!(found(PatternOrder::Narrowest, "/a/long/er"), route(0, 2));
+        assert_eq!(found(PatternOrder::Listed, "/a/x"), route(0, 1));
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn find_naively(hosts: &[HostEntry<'_>], sent: &Sent) -> Found {
     let covering = named.filter_map(|(name, index)| Some((name_rank(name, &sent.host)?, index)));
     let Some((_, host)) = covering.min_by_key(|(rank, _)| *rank) else { return Found::NoHost };
     let mut routes: Vec<_> = hosts[host].routes.iter().copied().enumerate().collect();
-    routes.sort_by_key(|(position, matched)| Specificity::of(matched, *position));
+    routes.sort_by_key(|(position, matched)| Specificity::of(matched, *position, hosts[host].patterns));
     match routes.into_iter().find(|(_, matched)| holds(matched, sent)) {
         Some((route, _)) => Found::Route(RouteId { host, route }),
         None => Found::NoRoute { host },
@@ -98,6 +98,10 @@ fn name_rank(name: &HostName, host: &str) -> Option<(u8, i64)> {
         HostName::Wildcard(text) => {
             let suffix = format!(".{text}");
             (host.ends_with(&suffix) && host.len() > suffix.len()).then_some((1, -(text.len() as i64)))
+        }
+        HostName::OneLabel(text) => {
+            let label = host.strip_suffix(&**text)?.strip_suffix('.')?;
+            (!label.is_empty() && !label.contains('.')).then_some((1, i64::MIN))
         }
         HostName::CatchAll => Some((2, 0)),
     }
@@ -169,7 +173,7 @@ proptest! {
         let entries = site.entries();
         let shadowed = unreachable(&entries);
         for pair in &shadowed {
-            let rank = |id: RouteId| Specificity::of(entries[id.host].routes[id.route], id.route);
+            let rank = |id: RouteId| Specificity::of(entries[id.host].routes[id.route], id.route, entries[id.host].patterns);
             prop_assert!(rank(pair.winner) < rank(pair.loser));
         }
         for sent in requests {

@@ -23,7 +23,7 @@ pub struct Shadowed {
 
 /// In the order of the hosts and their routes. Of several winners the most specific is named.
 pub fn unreachable(hosts: &[HostEntry<'_>]) -> Vec<Shadowed> {
-    let in_host = |(host, entry): (usize, &HostEntry<'_>)| ShadowedRoutes::of(&entry.routes).in_host(host);
+    let in_host = |(host, entry): (usize, &HostEntry<'_>)| ShadowedRoutes::of(entry).in_host(host);
     hosts.iter().enumerate().flat_map(in_host).collect()
 }
 
@@ -35,8 +35,8 @@ struct ShadowedRoutes {
 }
 
 impl ShadowedRoutes {
-    fn of(routes: &[&RouteMatch]) -> Self {
-        let table = RouteTable::build(routes);
+    fn of(entry: &HostEntry<'_>) -> Self {
+        let table = RouteTable::build(&entry.routes, entry.patterns);
         let start = |path: &PathMatch| match path {
             PathMatch::Regex(pattern) => Some(PatternStart::of(pattern)),
             PathMatch::Exact(_) | PathMatch::Prefix(_) => None,

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::model::{FieldMatch, PathMatch, RouteMatch, ValueMatch};
+use crate::model::{FieldMatch, PathMatch, PatternOrder, RouteMatch, ValueMatch};
 
 use super::condition::{prefix_text, takes_method};
 use super::pattern_start::PatternStart;
@@ -23,7 +23,7 @@ pub struct Specificity {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PathRank {
     Exact(Text),
-    /// The text that every match begins with.
+    /// The text that every match begins with; none where patterns are asked as they are listed.
     Regex(Text),
     /// Without the trailing slash.
     Prefix(Text),
@@ -46,9 +46,9 @@ struct FieldRank {
 
 impl Specificity {
     /// `position` is the route's index among its host's.
-    pub fn of(matched: &RouteMatch, position: usize) -> Self {
+    pub fn of(matched: &RouteMatch, position: usize, patterns: PatternOrder) -> Self {
         Self {
-            path: PathRank::of(&matched.path),
+            path: PathRank::of(&matched.path, patterns),
             methods: method_count(&matched.methods),
             headers: Reverse(FieldRank::of(&matched.headers)),
             query: Reverse(FieldRank::of(&matched.query)),
@@ -58,9 +58,10 @@ impl Specificity {
 }
 
 impl PathRank {
-    fn of(path: &PathMatch) -> Self {
+    fn of(path: &PathMatch, patterns: PatternOrder) -> Self {
         match path {
             PathMatch::Exact(text) => Self::Exact(Text::new(text.as_bytes())),
+            PathMatch::Regex(_) if patterns == PatternOrder::Listed => Self::Regex(Text::new(b"")),
             PathMatch::Regex(pattern) => Self::Regex(Text::new(&PatternStart::of(pattern).literal)),
             PathMatch::Prefix(text) => Self::Prefix(Text::new(prefix_text(text).as_bytes())),
         }

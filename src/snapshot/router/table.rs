@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::model::RouteMatch;
+use crate::model::{PatternOrder, RouteMatch};
 use crate::snapshot::request::RequestView;
 
 use super::condition::refusal;
@@ -37,9 +37,9 @@ pub(super) struct RankedRoute {
 }
 
 impl RouteTable {
-    pub fn build(routes: &[&RouteMatch]) -> Self {
+    pub fn build(routes: &[&RouteMatch], patterns: PatternOrder) -> Self {
         let mut order: Vec<Specificity> =
-            routes.iter().enumerate().map(|(position, matched)| Specificity::of(matched, position)).collect();
+            routes.iter().enumerate().map(|(position, matched)| Specificity::of(matched, position, patterns)).collect();
         order.sort_unstable();
 
         let mut table = Self::default();

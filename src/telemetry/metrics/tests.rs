@@ -46,6 +46,7 @@ fn model(routes: Vec<Route>) -> Model {
             names: Vec::new(),
             listeners: Vec::new(),
             tls: HostTls::default(),
+            patterns: Default::default(),
             filters: Vec::new(),
             routes,
         }],

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::names::Names;
 use super::route::{self, RouteNames, Scope};
 use super::{Lowering, client_auth, filter};
-use crate::model::{Extent, HostName, ListenerName, VirtualHost};
+use crate::model::{Extent, HostName, ListenerName, PatternOrder, VirtualHost};
 use crate::sources::config::decode::{Field, List};
 use crate::sources::config::shapes::{self, scalar};
 use crate::sources::config::tree::{Document, NodeId};
@@ -60,7 +60,15 @@ fn host(
             list.into_iter().filter_map(|field| route::route(cx, field, &prefix, scope, route_names)).collect()
         }
     };
-    Some(VirtualHost { origin: cx.findings.origin(at.value()), names, listeners: listeners?, tls, filters, routes })
+    Some(VirtualHost {
+        origin: cx.findings.origin(at.value()),
+        names,
+        listeners: listeners?,
+        tls,
+        filters,
+        patterns: PatternOrder::Narrowest,
+        routes,
+    })
 }
 
 /// Two hosts may have one name, on different listeners.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
+use kube::api::PatchParams;
+use kube::{Api, Client, api};
 use serde_json::{Value, json};
 
 use crate::sources::kube::state::{ClusterState, ObjectKey, PublishedAddress};
@@ -25,25 +25,30 @@ pub async fn write(
         (true, Some(addresses)) => addresses.clone(),
         (true, None) | (false, _) => status.addresses.clone(),
     };
-    patch(client, state, statuses.iter().map(|status| (&status.ingress, wanted(status)))).await;
+    patch(client, differing(state, statuses, wanted)).await;
 }
 
 /// Takes every address back.
 pub async fn clear(client: &Client, state: &ClusterState, statuses: &[Status]) {
-    let nothing: Arc<[PublishedAddress]> = Arc::default();
-    patch(client, state, statuses.iter().map(|status| (&status.ingress, nothing.clone()))).await;
+    patch(client, differing(state, statuses, |_| Arc::default())).await;
 }
 
-async fn patch<'a>(
-    client: &Client,
+type Patch = (ObjectKey, Arc<[PublishedAddress]>);
+
+fn differing(
     state: &ClusterState,
-    wanted: impl Iterator<Item = (&'a ObjectKey, Arc<[PublishedAddress]>)>,
-) {
-    let differs = |key: &ObjectKey, addresses: &[PublishedAddress]| {
+    statuses: &[Status],
+    wanted: impl Fn(&Status) -> Arc<[PublishedAddress]>,
+) -> Vec<Patch> {
+    let differs = |(key, addresses): &Patch| {
         state.ingresses.get(key).is_some_and(|ingress| sorted(&ingress.published) != sorted(addresses))
     };
-    let patches: Vec<_> = wanted.filter(|(key, addresses)| differs(key, addresses)).collect();
-    let patches = futures::stream::iter(patches).map(|(key, addresses)| patch_one(client, key, addresses));
+    statuses.iter().map(|status| (status.ingress.clone(), wanted(status))).filter(differs).collect()
+}
+
+async fn patch(client: &Client, patches: Vec<Patch>) {
+    let patches = patches.into_iter().map(|(key, addresses)| patch_one(client.clone(), key, addresses));
+    let patches = futures::stream::iter(patches);
     let results: Vec<_> = patches.buffer_unordered(AT_ONCE).collect().await;
     let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
     if let Some(error) = failed.first() {
@@ -53,11 +58,11 @@ async fn patch<'a>(
     }
 }
 
-async fn patch_one(client: &Client, key: &ObjectKey, addresses: Arc<[PublishedAddress]>) -> Result<(), kube::Error> {
-    let api: Api<Ingress> = Api::namespaced(client.clone(), &key.namespace);
+async fn patch_one(client: Client, key: ObjectKey, addresses: Arc<[PublishedAddress]>) -> Result<(), kube::Error> {
+    let ingresses: Api<Ingress> = Api::namespaced(client, &key.namespace);
     let addresses: Vec<Value> = sorted(&addresses).into_iter().map(shown).collect();
     let status = json!({ "status": { "loadBalancer": { "ingress": addresses } } });
-    match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&status)).await {
+    match ingresses.patch_status(&key.name, &PatchParams::default(), &api::Patch::Merge(&status)).await {
         Ok(_) => Ok(()),
         // It is gone, and with it what was to be said of it.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

@@ -7,8 +7,8 @@ use super::backend::{Backend, BadBackend, Upstreams};
 use super::report::{ObjectKind, Reason, Report, origin};
 use crate::diagnostics::Origin;
 use crate::model::{
-    Action, Forward, HostName, HostTls, PathMatch, Respond, Rewrite, Route, RouteMatch, RouteName, RouteTimeouts,
-    VirtualHost,
+    Action, Forward, HostName, HostTls, PathMatch, PatternOrder, Respond, Rewrite, Route, RouteMatch, RouteName,
+    RouteTimeouts, VirtualHost,
 };
 use crate::sources::kube::state::{Ingress, IngressBackend, IngressPath, PathType};
 
@@ -101,6 +101,7 @@ impl Locations {
             listeners: Vec::new(),
             tls: HostTls::default(),
             filters: Vec::new(),
+            patterns: PatternOrder::Narrowest,
             routes: self.routes,
         }
     }

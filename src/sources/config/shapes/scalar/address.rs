@@ -124,7 +124,7 @@ fn single_host(text: &str) -> Result<Arc<str>, String> {
     }
     match HostName::parse(text)? {
         HostName::Exact(name) => Ok(name),
-        HostName::Wildcard(_) | HostName::CatchAll => {
+        HostName::Wildcard(_) | HostName::OneLabel(_) | HostName::CatchAll => {
             Err(format!("\"{text}\" stands for many hosts; write the name of one"))
         }
     }

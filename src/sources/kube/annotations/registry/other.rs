@@ -1,0 +1,116 @@
+//! Errors, names, and what is refused.
+
+use crate::model::HostName;
+use crate::sources::kube::annotations::value::{self, Read, quoted};
+use crate::sources::kube::annotations::{Annotation, Kind};
+
+pub const ENTRIES: &[Annotation] = &[
+    Annotation::set(
+        "server-alias",
+        Kind::Text,
+        2,
+        "More names for the host, separated by commas, unless an Ingress has them itself. Patterns are refused",
+        |policy, text| {
+            policy.aliases = value::list(text).map(alias).collect::<Read<_>>()?;
+            Ok(())
+        },
+    ),
+    Annotation::set(
+        "custom-http-errors",
+        Kind::Codes,
+        2,
+        "Answers of these statuses are replaced by the default backend's, which is asked for `/` with X-Code, X-Format and so on",
+        |policy, text| {
+            policy.errors.codes = Some(codes(text)?);
+            Ok(())
+        },
+    ),
+    Annotation::set(
+        "default-backend",
+        Kind::Text,
+        2,
+        "A Service of the namespace, by its first port: it answers where the rule's Service has no endpoints, and gives the pages of \
+         custom-http-errors",
+        |policy, text| {
+            policy.errors.default_backend = Some(super::super::Reference::parse(text)?.name);
+            Ok(())
+        },
+    ),
+    Annotation::set(
+        "disable-proxy-intercept-errors",
+        Kind::Boolean,
+        2,
+        "Errors of the backend are left alone; those of Weir's own are replaced",
+        |policy, text| {
+            policy.errors.leave_upstreams = Some(value::boolean(text)?);
+            Ok(())
+        },
+    ),
+    Annotation::set(
+        "canary",
+        Kind::Boolean,
+        2,
+        "Marks the Ingress as the second backend of another's rules. Not yet: its rules are left out, and the other gets all requests",
+        |policy, text| {
+            policy.canary = value::boolean(text)?;
+            Ok(())
+        },
+    ),
+    Annotation::nothing("canary-weight", Kind::Number, 2, "Not yet"),
+    Annotation::nothing("canary-weight-total", Kind::Number, 2, "Not yet"),
+    Annotation::nothing("canary-by-header", Kind::Text, 2, "Not yet"),
+    Annotation::nothing("canary-by-header-value", Kind::Text, 2, "Not yet"),
+    Annotation::nothing("canary-by-header-pattern", Kind::Text, 2, "Not yet"),
+    Annotation::nothing("canary-by-cookie", Kind::Text, 2, "Not yet"),
+    Annotation::refused("mirror-target", Kind::Url, 3, "requests are not mirrored yet", super::never),
+    Annotation::refused("mirror-host", Kind::Text, 3, "requests are not mirrored yet", super::never),
+    Annotation::refused("mirror-request-body", Kind::Switch, 3, "requests are not mirrored yet", super::never),
+    Annotation::refused(
+        "enable-access-log",
+        Kind::Boolean,
+        3,
+        "the access log is the process's: all requests are in it or none",
+        |text| value::boolean(text) == Ok(true),
+    ),
+    Annotation::nothing("enable-rewrite-log", Kind::Boolean, 3, "There is no such log; `weir explain` tells"),
+    Annotation::refused("enable-opentelemetry", Kind::Boolean, 3, "traces are not written yet", super::is_false),
+    Annotation::nothing("opentelemetry-trust-incoming-span", Kind::Boolean, 3, "Traces are not written yet"),
+    Annotation::nothing("opentelemetry-operation-name", Kind::Text, 3, "Traces are not written yet"),
+    Annotation::nothing("http2-push-preload", Kind::Boolean, 4, "Browsers have given up HTTP/2 push"),
+    Annotation::refused("enable-modsecurity", Kind::Boolean, 4, "there is no ModSecurity here", super::is_false)
+        .or_close(),
+    Annotation::refused("enable-owasp-core-rules", Kind::Boolean, 4, "there is no ModSecurity here", super::is_false)
+        .or_close(),
+    Annotation::refused("modsecurity-snippet", Kind::Text, 4, "there is no ModSecurity here", super::never).or_close(),
+    Annotation::nothing("modsecurity-transaction-id", Kind::Text, 4, "There is no ModSecurity here"),
+    Annotation::set(
+        "configuration-snippet",
+        Kind::Text,
+        2,
+        "There is no nginx that could read it: it is left out. Where the global option `allow-snippet-annotations` allows it and it is about \
+         access, the route is closed",
+        |policy, text| {
+            policy.snippets.push(("configuration-snippet", text.into()));
+            Ok(())
+        },
+    ),
+    Annotation::set("server-snippet", Kind::Text, 2, "As configuration-snippet", |policy, text| {
+        policy.snippets.push(("server-snippet", text.into()));
+        Ok(())
+    }),
+    Annotation::refused("stream-snippet", Kind::Text, 4, "there is no nginx that could read it", super::never),
+];
+
+fn alias(text: &str) -> Read<HostName> {
+    match HostName::parse(text) {
+        Ok(HostName::CatchAll) => Err("\"*\" is every host's name; write those that are meant".into()),
+        Ok(HostName::Wildcard(parent)) => Ok(HostName::OneLabel(parent)),
+        Ok(name) => Ok(name),
+        Err(_) => Err(format!("{} is no host name", quoted(text))),
+    }
+}
+
+/// 400 to 599.
+pub fn codes(text: &str) -> Read<Vec<u16>> {
+    value::list(text).map(|code| value::status(code, 400, 599)).collect()
+}
