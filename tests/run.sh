@@ -14,6 +14,7 @@ install_tools() {
         pebble:pebble knotd:knot kdig:knot-dnsutils promtool:prometheus redis-server:redis-server; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     if [ "${#missing[@]}" -eq 0 ]; then
         return
     fi
@@ -27,6 +28,22 @@ install_tools() {
     DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# Helm and linters, pinned, into target/: they are not the machine's business.
+install_linters() {
+    [ -x target/tools/venv/bin/python3 ] || python3 -m venv target/tools/venv
+    target/tools/venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/support/requirements.txt
+    [ -x target/tools/bin/actionlint ] ||
+        GOBIN="$PWD/target/tools/bin" go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+}
+
+lint_what_is_not_rust() {
+    local venv=target/tools/venv/bin
+    "$venv/yamllint" --strict .github k8s config compose.yaml tests
+    git ls-files '*.sh' .ci/run | xargs "$venv/shellcheck"
+    "$venv/hadolint" Dockerfile
+    target/tools/bin/actionlint -shellcheck "$venv/shellcheck"
+}
+
 sum_up() {
     awk '/^test result: / { passed += $4; failed += $6 } END { printf "%d passed, %d failed\n", passed, failed }' "$1"
 }
@@ -34,7 +51,9 @@ sum_up() {
 # nginx stands in /usr/sbin, which is not on every user's PATH.
 export PATH="$PATH:/usr/sbin"
 install_tools
+install_linters
 
+lint_what_is_not_rust
 cargo fmt --check
 cargo clippy --all-targets --locked -- -D warnings
 cargo build --locked

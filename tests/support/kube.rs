@@ -27,7 +27,7 @@ use crate::support::{
 };
 
 /// May do everything.
-const ADMIN: &str = "admin-token";
+pub const ADMIN: &str = "admin-token";
 /// May do what a test binds to the user `limited`.
 pub const LIMITED: &str = "limited-token";
 

@@ -13,7 +13,8 @@
 {{- end }}
 {{- end }}
 
-{{/* What selects the pods: never changed, for a workload's selector cannot be. */}}
+{{/* What selects the pods: never changed, for a workload's selector cannot be. Pods have these labels and no version: by all of
+their labels replicas know each other, in the middle of an upgrade, too. */}}
 {{- define "weir.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "weir.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -55,6 +56,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - --configmap=$(POD_NAMESPACE)/{{ include "weir.fullname" . }}
 - --ingress-class={{ .Values.controller.ingressClass }}
 - --controller-class={{ .Values.controller.ingressClassResource.controllerValue }}
+{{- if ne .Values.controller.electionID "ingress-controller-leader" }}
+- --election-id={{ .Values.controller.electionID }}
+{{- end }}
 {{- if .Values.controller.publishService.enabled }}
 {{- if .Values.controller.publishService.pathOverride }}
 - --publish-service={{ .Values.controller.publishService.pathOverride }}
