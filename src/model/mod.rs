@@ -34,6 +34,7 @@ mod redirect;
 mod redis;
 mod replacement;
 mod route;
+mod split;
 mod units;
 mod upstream;
 
@@ -63,6 +64,7 @@ pub use redirect::*;
 pub use redis::*;
 pub use replacement::*;
 pub use route::*;
+pub use split::*;
 pub use units::*;
 pub use upstream::*;
 

@@ -117,6 +117,17 @@ pub struct HttpsRedirect {
     pub status: RedirectStatus,
     /// The port of the https URL; 443 is left out of it.
     pub port: u16,
+    pub slash: RedirectSlash,
+}
+
+/// What becomes of a slash at the end of a URI that is redirected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RedirectSlash {
+    #[default]
+    Keep,
+    /// As ingress-nginx does.
+    Drop,
 }
 
 /// The filter `www-redirect`: from the one of two names to the other, where that one is served on the same listener by this very name.

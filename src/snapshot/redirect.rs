@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::request::RequestView;
 use super::rewrite::{BadRewrite, PathWriter, origin, push_raw, push_visible};
 use crate::model::{
-    AppRoot, HttpsRedirect, LocationForm, RedirectStatus, Scheme, SlashSpelling, TrailingSlash, WwwForm,
+    AppRoot, HttpsRedirect, LocationForm, RedirectSlash, RedirectStatus, Scheme, SlashSpelling, TrailingSlash, WwwForm,
 };
 
 #[derive(Debug)]
@@ -63,6 +63,10 @@ fn https(redirect: &HttpsRedirect, request: &RequestView<'_>, raw: &str) -> Opti
         return Some(Err(BadRewrite::NoHost));
     }
     let mut location = origin(Scheme::Https, request.host, Some(redirect.port), raw.len());
+    let raw = match redirect.slash {
+        RedirectSlash::Keep => raw,
+        RedirectSlash::Drop => raw.strip_suffix('/').unwrap_or(raw),
+    };
     push_raw(&mut location, raw);
     Some(Ok(location))
 }
@@ -166,6 +170,30 @@ mod tests {
         ] {
             assert_eq!(of(redirect, host), None, "{host}");
         }
+    }
+
+    #[test]
+    fn on_the_way_to_https_a_slash_at_the_end_may_be_dropped() {
+        let to =
+            |slash| Redirecting::Https(HttpsRedirect { status: RedirectStatus::PermanentRedirect, port: 443, slash });
+        let of = |slash, raw: &str| {
+            let headers = HeaderMap::new();
+            let view = RequestView {
+                method: "GET",
+                path: "/",
+                query: None,
+                host: "a.test",
+                port: Some(8080),
+                headers: &headers,
+                client: IpAddr::from([127, 0, 0, 1]),
+                scheme: Scheme::Http,
+            };
+            to(slash).location(&view, raw).map(Result::unwrap).unwrap()
+        };
+        assert_eq!(of(RedirectSlash::Keep, "/a/"), "https://a.test/a/");
+        assert_eq!(of(RedirectSlash::Drop, "/a/"), "https://a.test/a");
+        assert_eq!(of(RedirectSlash::Drop, "/"), "https://a.test");
+        assert_eq!(of(RedirectSlash::Drop, "/a?b=/"), "https://a.test/a?b=");
     }
 
     #[test]

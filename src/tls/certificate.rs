@@ -20,7 +20,7 @@ use x509_parser::prelude::*;
 
 use super::provider;
 use crate::diagnostics::Origin;
-use crate::model::AcmeDomain;
+use crate::model::{AcmeDomain, CertificateUse, HostName};
 
 /// A name that a certificate vouches for. Lowercase.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -167,9 +167,22 @@ pub struct About {
     pub position: usize,
 }
 
+/// Who is shown it beside those who ask for one of its names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Who asks for no name, where it is the first.
+    #[default]
+    Own,
+    Nobody,
+    /// Whoever no other is for.
+    Fallback,
+}
+
 /// A certificate, ready to be served.
 pub struct LoadedCertificate {
+    /// Its names are those that it is shown for.
     pub(super) leaf: Leaf,
+    pub(super) standing: Standing,
     pub(super) about: About,
     pub(super) key: Arc<CertifiedKey>,
 }
@@ -185,18 +198,50 @@ impl LoadedCertificate {
             PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| format!("the key is not PEM: {error}"))?;
         // Proves that both belong together.
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| error.to_string())?;
-        Ok(Self { leaf, about, key: Arc::new(certified) })
+        Ok(Self { leaf, standing: Standing::Own, about, key: Arc::new(certified) })
     }
 
     /// The same, shown with an OCSP answer.
     pub(super) fn with_staple(&self, staple: Vec<u8>) -> Self {
         let key = CertifiedKey { ocsp: Some(staple), ..CertifiedKey::clone(&self.key) };
-        Self { leaf: self.leaf.clone(), about: self.about.clone(), key: Arc::new(key) }
+        Self { leaf: self.leaf.clone(), standing: self.standing, about: self.about.clone(), key: Arc::new(key) }
     }
 
-    /// Whether clients are shown the same.
+    /// Whether the same clients are shown the same.
     pub fn shows_the_same_as(&self, other: &Self) -> bool {
-        self.key.cert == other.key.cert
+        self.key.cert == other.key.cert && self.leaf.names == other.leaf.names && self.standing == other.standing
+    }
+
+    /// For some of its names alone, or for whoever no other is for.
+    pub(super) fn used_as(mut self, usage: &CertificateUse) -> Self {
+        self.standing = match usage {
+            CertificateUse::ItsNames => Standing::Own,
+            CertificateUse::Only(hosts) => {
+                self.leaf.names = hosts.iter().filter_map(|host| self.name_for(host)).collect();
+                Standing::Nobody
+            }
+            CertificateUse::Fallback => {
+                self.leaf.names.clear();
+                Standing::Fallback
+            }
+        };
+        self
+    }
+
+    /// The name of the host, where it vouches for it.
+    fn name_for(&self, host: &HostName) -> Option<CertificateName> {
+        match host {
+            HostName::Exact(name) => self.covers(name).then(|| CertificateName::Exact(name.clone())),
+            HostName::OneLabel(parent) | HostName::Wildcard(parent) => {
+                let name = CertificateName::Wildcard(parent.clone());
+                self.names().contains(&name).then_some(name)
+            }
+            HostName::CatchAll => None,
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.standing
     }
 
     pub fn names(&self) -> &[CertificateName] {

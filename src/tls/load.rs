@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::certificate::{About, Leaf, LoadedCertificate, NamedBy};
+use super::certificate::{About, Leaf, LoadedCertificate, NamedBy, Standing};
 use super::key_pair::{KeyPair, Report, first_break_in};
 use super::pem::Problem;
 use crate::diagnostics::Diagnostics;
@@ -38,7 +38,7 @@ pub fn load_certificates(
         let about = About::of_file(certificate, cert, index);
         if let Some(one) = load(cert, key, about, material, &mut report) {
             warn_of(&one, now, &mut report);
-            loaded.push(one.certificate);
+            loaded.push(Arc::new(one.certificate.used_as(&certificate.usage)));
         }
     }
     (loaded, found)
@@ -67,7 +67,8 @@ impl About {
 }
 
 pub(super) struct Loaded {
-    pub certificate: Arc<LoadedCertificate>,
+    /// For all its names.
+    pub certificate: LoadedCertificate,
     /// Where the chain is out of order.
     pub broken_at: Option<usize>,
 }
@@ -86,13 +87,13 @@ pub(super) fn load(
             .map_err(|reason| Problem::new(format!("the certificate in {} cannot be read: {reason}", cert.display()))),
     )?;
     let broken_at = first_break_in(&pair.chain);
-    let certificate = Arc::new(LoadedCertificate { leaf, about, key: Arc::new(pair.certified) });
+    let certificate = LoadedCertificate { leaf, standing: Standing::Own, about, key: Arc::new(pair.certified) };
     Some(Loaded { certificate, broken_at })
 }
 
 /// What is unwise about it, today.
 pub(super) fn warn_of(loaded: &Loaded, now: SystemTime, report: &mut Report<'_>) {
-    let LoadedCertificate { leaf, about, .. } = &*loaded.certificate;
+    let LoadedCertificate { leaf, about, .. } = &loaded.certificate;
     let source = &about.source;
     warn_of_validity(source, leaf, now, report);
     warn_of_names(source, leaf, report);

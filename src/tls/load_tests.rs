@@ -6,7 +6,7 @@ use crate::tls::testing::{Authority, Files, Issued, Leaf, now};
 
 fn model(cert: PathBuf, key: PathBuf) -> Certificate {
     let origin = Origin { file: "weir.yaml".into(), line: 9, column: 5, length: 4 };
-    Certificate { origin, source: CertificateSource::File { cert, key } }
+    Certificate { origin, source: CertificateSource::File { cert, key }, usage: Default::default() }
 }
 
 /// The one finding, and how many certificates were loaded all the same.

@@ -51,7 +51,7 @@ impl RememberedCertificates {
             };
             let Some(loaded) = loaded else { continue };
             warn_of(&loaded, now, &mut report);
-            all.push(loaded.certificate.clone());
+            all.push(Arc::new(loaded.certificate.again().used_as(&certificate.usage)));
             if let Some(texts) = texts {
                 self.0.insert(cert.clone(), Made { texts, loaded });
             }
@@ -66,13 +66,16 @@ fn texts(cert: &Path, key: &Path, material: &Material) -> Option<(Arc<[u8]>, Arc
 
 impl Loaded {
     /// The same, where the model has it now.
-    fn at(self, about: About) -> Self {
-        if self.certificate.about == about {
-            return self;
-        }
-        let LoadedCertificate { leaf, key, .. } = &*self.certificate;
-        let certificate = Arc::new(LoadedCertificate { leaf: leaf.clone(), about, key: key.clone() });
-        Self { certificate, ..self }
+    fn at(mut self, about: About) -> Self {
+        self.certificate.about = about;
+        self
+    }
+}
+
+impl LoadedCertificate {
+    fn again(&self) -> Self {
+        let Self { leaf, standing, about, key } = self;
+        Self { leaf: leaf.clone(), standing: *standing, about: about.clone(), key: key.clone() }
     }
 }
 
@@ -80,6 +83,7 @@ impl Loaded {
 mod tests {
     use super::*;
     use crate::diagnostics::Origin;
+    use crate::model::CertificateUse;
     use crate::tls::testing::{Authority, Leaf, now};
 
     fn brought(pairs: &[(&str, &str, &str)]) -> (Vec<Certificate>, Material) {
@@ -90,7 +94,7 @@ mod tests {
             contents.insert(path("tls.crt"), Arc::from(cert.as_bytes()));
             contents.insert(path("tls.key"), Arc::from(key.as_bytes()));
             let source = CertificateSource::File { cert: path("tls.crt"), key: path("tls.key") };
-            certificates.push(Certificate { origin: Origin::builtin(), source });
+            certificates.push(Certificate { origin: Origin::builtin(), source, usage: CertificateUse::ItsNames });
         }
         (certificates, Material::Brought(contents))
     }

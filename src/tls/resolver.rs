@@ -116,7 +116,7 @@ impl CertificateResolver {
     fn key_for(&self, sni: Option<&str>, offered: &[SignatureScheme]) -> Arc<CertifiedKey> {
         let store = self.store.load();
         let found = match sni {
-            Some(sni) => store.select(sni, offered, SystemTime::now()),
+            Some(sni) => store.select(sni, offered, SystemTime::now()).or_else(|| store.fallback()),
             None => store.first(),
         };
         match found {

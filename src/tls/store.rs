@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use serde::Serialize;
 
-use super::certificate::{CertificateName, LoadedCertificate, Validity, wildcard_parent};
+use super::certificate::{CertificateName, LoadedCertificate, Standing, Validity, wildcard_parent};
 use crate::diagnostics::Origin;
 use crate::timestamp;
 
@@ -56,9 +56,16 @@ impl CertificateStore {
         best.map(|(certificate, _)| certificate)
     }
 
-    /// For a client that names no host, as nginx's default server: the first of the model.
+    /// For a client that names no host, as nginx's default server: the fallback, else the first of the model that is not for some
+    /// hosts alone.
     pub fn first(&self) -> Option<&Arc<LoadedCertificate>> {
-        self.certificates.first()
+        let first = || self.certificates.iter().find(|certificate| certificate.standing() == Standing::Own);
+        self.fallback().or_else(first)
+    }
+
+    /// For a client that asks for a name that no certificate has.
+    pub fn fallback(&self) -> Option<&Arc<LoadedCertificate>> {
+        self.certificates.iter().find(|certificate| certificate.standing() == Standing::Fallback)
     }
 
     /// A certificate that vouches for `host` (lowercase, without port). None: it would be served the self-signed one.

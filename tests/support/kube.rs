@@ -151,6 +151,13 @@ impl Cluster {
         self.send("DELETE", &path, "application/json", None).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
+    /// A pod at once: no kubelet says that it has ended.
+    #[track_caller]
+    pub fn delete_pod(&self, namespace: &str, name: &str) {
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}?gracePeriodSeconds=0");
+        self.send("DELETE", &path, "application/json", None).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
     /// What the API has under this path.
     #[track_caller]
     pub fn get(&self, path: &str) -> Value {
@@ -276,11 +283,20 @@ impl Ingress {
         let (http, https, admin) = (free_address(), free_address(), free_address());
         let mut command = Command::new(weir_binary());
         command.arg("ingress").arg("--kubeconfig").arg(kubeconfig);
-        command.arg(format!("--http-port={}", http.port())).arg(format!("--https-port={}", https.port()));
-        command.arg(format!("--healthz-port={}", admin.port()));
-        command.arg(format!("--ingress-class={class}")).arg(format!("--controller-class={}", controller(class)));
-        command.arg(format!("--election-id={class}"));
-        command.args(arguments).envs(environment.iter().copied()).current_dir(folder.path());
+        let defaults = [
+            format!("--http-port={}", http.port()),
+            format!("--https-port={}", https.port()),
+            format!("--healthz-port={}", admin.port()),
+            format!("--ingress-class={class}"),
+            format!("--controller-class={}", controller(class)),
+            format!("--election-id={class}"),
+        ];
+        let is_given = |default: &&String| {
+            let (flag, _) = default.split_once('=').expect("a flag with a value");
+            !arguments.iter().any(|argument| argument.starts_with(flag))
+        };
+        command.args(defaults.iter().filter(is_given)).args(arguments);
+        command.envs(environment.iter().copied()).current_dir(folder.path());
         let process = Process::start(command, &folder.path().join("weir.log"));
         Ingress { process, folder, http, https, admin }
     }
@@ -329,6 +345,10 @@ impl Ingress {
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> std::process::ExitStatus {
         self.process.wait()
+    }
+
+    pub fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
+        self.process.exit_status()
     }
 
     pub fn log(&self) -> String {

@@ -46,6 +46,7 @@ mod table;
 use crate::model::{HostName, PatternOrder, RouteMatch};
 use crate::snapshot::request::RequestView;
 
+pub(super) use condition::hold;
 pub(in crate::snapshot) use condition::prefix_text;
 pub use explain::{Explanation, NameVerdict, RouteVerdict, Verdict};
 pub use shadow::{Shadowed, unreachable};

@@ -9,8 +9,12 @@
 
 pub mod annotations;
 pub mod client;
+pub mod options;
 pub mod process;
 pub mod reporting;
 pub mod state;
 pub mod translate;
 pub mod watch;
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::{Lowering, acme};
-use crate::model::{Acme, AcmeCertificate, Certificate, CertificateSource, Extent, Listener};
+use crate::model::{Acme, AcmeCertificate, Certificate, CertificateSource, CertificateUse, Extent, Listener};
 use crate::sources::config::decode::{Field, List};
 use crate::sources::config::findings::{Findings, Place};
 use crate::sources::config::shapes;
@@ -126,7 +126,7 @@ fn certificate(
             CertificateSource::File { cert, key }
         }
     };
-    Some(Certificate { origin: cx.findings.origin(at.value()), source })
+    Some(Certificate { origin: cx.findings.origin(at.value()), source, usage: CertificateUse::ItsNames })
 }
 
 /// The files of a certificate and its key.

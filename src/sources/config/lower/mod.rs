@@ -35,6 +35,7 @@ mod redirect;
 mod retry;
 mod rewrite;
 mod route;
+mod split;
 mod upstream;
 
 use std::cell::{Cell, RefCell};

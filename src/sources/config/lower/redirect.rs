@@ -3,7 +3,7 @@
 use super::Lowering;
 use super::route::location_form;
 use crate::defaults;
-use crate::model::{AppRoot, HttpsRedirect, SlashSpelling, TrailingSlash, WwwForm, WwwRedirect};
+use crate::model::{AppRoot, HttpsRedirect, RedirectSlash, SlashSpelling, TrailingSlash, WwwForm, WwwRedirect};
 use crate::sources::config::decode::{Either, Field};
 use crate::sources::config::shapes::{self, SlashWord, WwwWord, scalar};
 use crate::sources::config::tree::NodeId;
@@ -12,6 +12,7 @@ pub fn https(shape: shapes::HttpsRedirect) -> HttpsRedirect {
     HttpsRedirect {
         status: shape.status.scalar_or(defaults::HTTPS_REDIRECT_STATUS),
         port: shape.port.scalar_or(defaults::HTTPS_REDIRECT_PORT),
+        slash: RedirectSlash::Keep,
     }
 }
 

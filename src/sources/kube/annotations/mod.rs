@@ -116,6 +116,11 @@ impl Annotation {
         self
     }
 
+    /// What it writes, if it is honoured.
+    pub fn setter(&self) -> Option<fn(&mut Policy, &str) -> Read<()>> {
+        if let Effect::Set(set) = self.effect { Some(set) } else { None }
+    }
+
     pub fn support(&self) -> Support {
         match self.effect {
             Effect::Set(_) => Support::Honoured,

@@ -122,7 +122,7 @@ fn regarding(object: &ObjectReference) -> core::ObjectReference {
         api_version: Some(
             match object.kind {
                 ObjectKind::Ingress => "networking.k8s.io/v1",
-                ObjectKind::ConfigMap => "v1",
+                ObjectKind::ConfigMap | ObjectKind::Secret | ObjectKind::Service => "v1",
             }
             .into(),
         ),

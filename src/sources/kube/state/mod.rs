@@ -8,11 +8,13 @@
 //! conversions never fail: what makes no sense is left out of the copy, or kept as it was written for the translation to report.
 
 mod backend;
+mod certificate;
 mod ingress;
 mod objects;
 mod secret;
 
 pub use backend::*;
+pub use certificate::*;
 pub use ingress::*;
 pub use objects::*;
 pub use secret::*;

@@ -2,18 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::api::core::v1 as core;
 use serde::{Serialize, Serializer};
 
-use super::ObjectKey;
+use super::{CertificateNames, ObjectKey};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Secret {
     pub key: ObjectKey,
     pub data: BTreeMap<Arc<str>, SecretBytes>,
+    /// What was found when it was looked at.
+    pub(super) pair: OnceLock<Result<CertificateNames, String>>,
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.data == other.data
+    }
+}
+
+impl Eq for Secret {}
 
 /// Shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,13 +59,15 @@ impl From<&core::Secret> for Secret {
     fn from(object: &core::Secret) -> Self {
         let data = object.data.iter().flatten();
         let data = data.map(|(key, bytes)| (key.as_str().into(), SecretBytes::new(bytes.0.as_slice())));
-        Self { key: ObjectKey::from(&object.metadata), data: data.collect() }
+        Self { key: ObjectKey::from(&object.metadata), data: data.collect(), pair: OnceLock::new() }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigMap {
     pub key: ObjectKey,
+    /// Events name the object by it, too.
+    pub uid: Arc<str>,
     pub data: BTreeMap<Arc<str>, Arc<str>>,
 }
 
@@ -63,6 +75,7 @@ impl From<&core::ConfigMap> for ConfigMap {
     fn from(object: &core::ConfigMap) -> Self {
         let data = object.data.iter().flatten();
         let data = data.map(|(key, value)| (key.as_str().into(), value.as_str().into()));
-        Self { key: ObjectKey::from(&object.metadata), data: data.collect() }
+        let uid = object.metadata.uid.as_deref().unwrap_or_default().into();
+        Self { key: ObjectKey::from(&object.metadata), uid, data: data.collect() }
     }
 }

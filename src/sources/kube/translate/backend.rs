@@ -1,19 +1,25 @@
-//! Upstreams: what a Service and a port come to.
+//! Upstreams: what a Service, a port and a way of speaking come to.
 //!
 //! ```text
-//! namespace/service:port ──Service──► its port ──EndpointSlices──► addresses of pods ──► Upstream
+//! namespace/service:port + Variant ──Service──► its port ──EndpointSlices──► addresses of pods ──► Upstream
 //! ```
+//!
+//! In ingress-nginx the first Ingress that names a Service decides how it is balanced for all. Here each way of speaking with it is
+//! an upstream of its own, so that no Ingress changes another's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::report::{ObjectKind, origin};
 use crate::defaults;
 use crate::model::{
-    EndpointAddress, EndpointSpec, Keepalive, OutlierDetection, Retry, Upstream, UpstreamLimits, UpstreamName,
-    UpstreamTimeouts,
+    EndpointAddress, EndpointSpec, Keepalive, LbPolicy, OutlierDetection, Retry, RetryOn, StickyCookie, Upstream,
+    UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
+use crate::sources::kube::options::Options;
 use crate::sources::kube::state::{
     ClusterState, EndpointCondition, EndpointSlice, ObjectKey, PortName, Service, ServiceKind, ServicePort,
 };
@@ -25,61 +31,178 @@ pub struct Backend {
     pub port: PortName,
 }
 
-impl Backend {
-    /// No name of an object has a slash or a colon: two backends never have one name.
-    fn upstream_name(&self) -> UpstreamName {
-        UpstreamName::new(format!("{}:{}", self.service, self.port))
+/// How it is spoken with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    pub protocol: UpstreamProtocol,
+    pub tls: Option<UpstreamTls>,
+    pub balance: LbPolicy,
+    pub sticky: Option<StickyCookie>,
+    pub address: AddressedBy,
+    pub reuse: Reuse,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressedBy {
+    Endpoints,
+    /// The Service's own address.
+    Service,
+}
+
+/// Whether connections serve several requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    Keep,
+    Close,
+}
+
+impl Variant {
+    /// Plain HTTP, in turn.
+    pub fn plain() -> Self {
+        Self {
+            protocol: UpstreamProtocol::Http1,
+            tls: None,
+            balance: LbPolicy::RoundRobin,
+            sticky: None,
+            address: AddressedBy::Endpoints,
+            reuse: Reuse::Keep,
+        }
+    }
+
+    /// What tells it from the usual one, in words.
+    fn words(&self) -> String {
+        let mut words = Vec::new();
+        if let Some(tls) = &self.tls {
+            words.push(tls.server_name.as_deref().map_or("tls".into(), |name| format!("tls:{name}")));
+        }
+        match self.protocol {
+            UpstreamProtocol::Http1 => {}
+            UpstreamProtocol::Http2 => words.push("http2".into()),
+            UpstreamProtocol::Auto => words.push("auto".into()),
+        }
+        match &self.balance {
+            LbPolicy::RoundRobin => {}
+            LbPolicy::LeastConnections => words.push("least-connections".into()),
+            LbPolicy::PeakEwma => words.push("ewma".into()),
+            LbPolicy::Random => words.push("random".into()),
+            LbPolicy::Hash(_) => words.push("hash".into()),
+        }
+        if let Some(sticky) = &self.sticky {
+            words.push(format!("cookie:{}{}", sticky.name, sticky.path));
+        }
+        if self.address == AddressedBy::Service {
+            words.push("service".into());
+        }
+        if self.reuse == Reuse::Close {
+            words.push("close".into());
+        }
+        words.join(",")
     }
 }
 
-/// The upstreams that somebody asked for, by backend.
+/// The upstreams that somebody asked for.
 pub struct Upstreams<'s> {
     state: &'s ClusterState,
+    options: &'s Options,
     slices: HashMap<&'s ObjectKey, Vec<&'s EndpointSlice>>,
-    built: BTreeMap<Backend, Upstream>,
+    built: BTreeMap<Backend, Vec<(Variant, Upstream)>>,
 }
 
 /// Why a backend has no endpoints that could ever come.
+#[derive(Debug)]
 pub enum BadBackend {
     NoService,
     NoPort,
     /// A name that is none, or that leads back to this machine.
     ExternalName(Arc<str>),
+    /// `service-upstream` of a Service that has no address.
+    NoAddress,
+}
+
+impl BadBackend {
+    pub fn in_words(&self, Backend { service, port }: &Backend) -> String {
+        match self {
+            BadBackend::NoService => format!("there is no Service {service}"),
+            BadBackend::NoPort => format!("the Service {service} has no TCP port {port}"),
+            BadBackend::ExternalName(name) => {
+                format!("the Service {service} stands for {name:?}, which is no host elsewhere")
+            }
+            BadBackend::NoAddress => format!("the Service {service} has no address of its own"),
+        }
+    }
 }
 
 impl<'s> Upstreams<'s> {
-    pub fn new(state: &'s ClusterState) -> Self {
+    pub fn new(state: &'s ClusterState, options: &'s Options) -> Self {
         let mut slices: HashMap<_, Vec<_>> = HashMap::new();
         for (_, slice) in state.slices.iter() {
             slices.entry(&slice.service).or_default().push(&**slice);
         }
-        Self { state, slices, built: BTreeMap::new() }
+        Self { state, options, slices, built: BTreeMap::new() }
     }
 
     /// An upstream without endpoints answers 503.
-    pub fn of(&mut self, backend: &Backend) -> Result<UpstreamName, BadBackend> {
-        if !self.built.contains_key(backend) {
-            let endpoints = self.endpoints(backend)?;
-            self.built.insert(backend.clone(), upstream(backend, endpoints));
+    pub fn of(&mut self, backend: &Backend, variant: &Variant) -> Result<UpstreamName, BadBackend> {
+        if let Some(known) = self.built.get(backend)
+            && let Some((_, upstream)) = known.iter().find(|(known, _)| known == variant)
+        {
+            return Ok(upstream.name.clone());
         }
-        Ok(backend.upstream_name())
+        let endpoints = self.endpoints(backend, variant.address)?;
+        let name = self.name(backend, variant);
+        let upstream = upstream(name.clone(), &backend.service, endpoints, variant, self.options);
+        self.built.entry(backend.clone()).or_default().push((variant.clone(), upstream));
+        Ok(name)
+    }
+
+    pub fn has_endpoints(&self, backend: &Backend) -> bool {
+        self.endpoints(backend, AddressedBy::Endpoints).is_ok_and(|endpoints| !endpoints.is_empty())
+    }
+
+    /// The first port of a Service, which stands for it where none is named.
+    pub fn first_port(&self, service: &ObjectKey) -> Result<PortName, BadBackend> {
+        let service = self.state.services.get(service).ok_or(BadBackend::NoService)?;
+        service.ports.first().map(|port| PortName::Number(port.number)).ok_or(BadBackend::NoPort)
     }
 
     pub fn into_values(self) -> Vec<Upstream> {
-        self.built.into_values().collect()
+        self.built.into_values().flatten().map(|(_, upstream)| upstream).collect()
     }
 
-    fn endpoints(&self, backend: &Backend) -> Result<Vec<EndpointSpec>, BadBackend> {
+    /// No name of an object has a slash, a colon or a plus: two upstreams never have one name.
+    fn name(&self, backend: &Backend, variant: &Variant) -> UpstreamName {
+        let base = format!("{}:{}", backend.service, backend.port);
+        let words = variant.words();
+        let name = if words.is_empty() { base } else { format!("{base}+{words}") };
+        let taken = |name: &str| {
+            self.built
+                .get(backend)
+                .is_some_and(|known| known.iter().any(|(_, upstream)| upstream.name.as_str() == name))
+        };
+        let free = (2_u32..).map(|number| format!("{name}#{number}")).find(|name| !taken(name));
+        UpstreamName::new(if taken(&name) { free.unwrap_or(name) } else { name })
+    }
+
+    fn endpoints(&self, backend: &Backend, address: AddressedBy) -> Result<Vec<EndpointSpec>, BadBackend> {
         let service = self.state.services.get(&backend.service).ok_or(BadBackend::NoService)?;
-        if let ServiceKind::ExternalName(name) = &service.kind {
-            let number = service.port(&backend.port).map(target_number).or(match backend.port {
-                PortName::Number(number) => Some(number),
-                PortName::Name(_) => None,
-            });
-            return external(name, number.ok_or(BadBackend::NoPort)?).map(|endpoint| vec![endpoint]);
+        let port = service_port(service, &backend.port);
+        match (&service.kind, address) {
+            (ServiceKind::ExternalName(name), _) => {
+                let number = port.map(target_number).or(match backend.port {
+                    PortName::Number(number) => Some(number),
+                    PortName::Name(_) => None,
+                });
+                external(name, number.ok_or(BadBackend::NoPort)?).map(|endpoint| vec![endpoint])
+            }
+            (ServiceKind::Cluster(ip), AddressedBy::Service) => {
+                let port = port.ok_or(BadBackend::NoPort)?;
+                Ok(vec![endpoint(SocketAddr::new(*ip, port.number), Standing::First)])
+            }
+            (ServiceKind::Headless, AddressedBy::Service) => Err(BadBackend::NoAddress),
+            (ServiceKind::Cluster(_) | ServiceKind::Headless, AddressedBy::Endpoints) => {
+                Ok(self.of_slices(service, port.ok_or(BadBackend::NoPort)?))
+            }
         }
-        let port = service.port(&backend.port).ok_or(BadBackend::NoPort)?;
-        Ok(self.of_slices(service, port))
     }
 
     /// Each address once, whatever slices it stands in. Those that leave are used where no other is left.
@@ -97,11 +220,24 @@ impl<'s> Upstreams<'s> {
                 }
             }
         }
-        let endpoint =
-            |address, backup| EndpointSpec { address: EndpointAddress::Ip(address), weight: defaults::WEIGHT, backup };
-        let leaving = leaving.difference(&ready).map(|address| endpoint(*address, true));
-        ready.iter().map(|address| endpoint(*address, false)).chain(leaving).collect()
+        let leaving = leaving.difference(&ready).map(|address| endpoint(*address, Standing::Backup));
+        ready.iter().map(|address| endpoint(*address, Standing::First)).chain(leaving).collect()
     }
+}
+
+enum Standing {
+    First,
+    Backup,
+}
+
+fn endpoint(address: SocketAddr, standing: Standing) -> EndpointSpec {
+    let backup = matches!(standing, Standing::Backup);
+    EndpointSpec { address: EndpointAddress::Ip(address), weight: defaults::WEIGHT, backup }
+}
+
+/// By name or number; as in ingress-nginx, the number of its target will do.
+fn service_port<'s>(service: &'s Service, port: &PortName) -> Option<&'s ServicePort> {
+    service.port(port).or_else(|| service.ports.iter().find(|candidate| candidate.target == *port))
 }
 
 /// Those of the Service's port; where none has its name, the target that is a number.
@@ -126,23 +262,37 @@ fn external(name: &Arc<str>, port: u16) -> Result<EndpointSpec, BadBackend> {
     let host = name.trim_end_matches('.');
     let address = match host.parse() {
         Ok(ip) => EndpointAddress::Ip(SocketAddr::new(ip, port)),
+        Err(_) if host.contains([':', '/']) => return Err(bad()),
         Err(_) => EndpointAddress::parse(&format!("{host}:{port}")).map_err(|_| bad())?,
     };
     let is_here = match &address {
-        EndpointAddress::Ip(address) => address.ip().is_loopback() || address.ip().is_unspecified(),
+        EndpointAddress::Ip(address) => {
+            let ip = address.ip().to_canonical();
+            ip.is_loopback() || ip.is_unspecified()
+        }
         EndpointAddress::Dns { host, .. } => &**host == "localhost" || host.ends_with(".localhost"),
         EndpointAddress::Srv(_) => true,
     };
     if is_here { Err(bad()) } else { Ok(EndpointSpec { address, weight: defaults::WEIGHT, backup: false }) }
 }
 
-fn upstream(backend: &Backend, endpoints: Vec<EndpointSpec>) -> Upstream {
+fn upstream(
+    name: UpstreamName,
+    service: &ObjectKey,
+    endpoints: Vec<EndpointSpec>,
+    variant: &Variant,
+    options: &Options,
+) -> Upstream {
+    let connections = match variant.reuse {
+        Reuse::Keep => options.connections.upstream_idle,
+        Reuse::Close => 0,
+    };
     Upstream {
-        name: backend.upstream_name(),
-        origin: origin(ObjectKind::Ingress, &backend.service),
+        name,
+        origin: origin(ObjectKind::Service, service),
         endpoints,
-        balance: defaults::BALANCE,
-        sticky: None,
+        balance: variant.balance.clone(),
+        sticky: variant.sticky.clone(),
         slow_start: None,
         health_check: None,
         outlier_detection: Some(OutlierDetection {
@@ -153,30 +303,40 @@ fn upstream(backend: &Backend, endpoints: Vec<EndpointSpec>) -> Upstream {
             max_ejected: defaults::OUTLIER_MAX_EJECTED,
         }),
         when_all_unhealthy: defaults::WHEN_ALL_UNHEALTHY,
-        protocol: defaults::PROTOCOL,
-        tls: None,
+        protocol: variant.protocol,
+        tls: variant.tls.clone(),
         keepalive: Keepalive {
-            connections: defaults::KEEPALIVE_CONNECTIONS as usize,
-            idle_timeout: defaults::KEEPALIVE_IDLE_TIMEOUT,
-            max_requests: None,
+            connections,
+            idle_timeout: options.connections.upstream_idle_timeout,
+            max_requests: NonZeroU32::new(options.connections.upstream_requests),
         },
         timeouts: UpstreamTimeouts {
-            connect: defaults::CONNECT_TIMEOUT,
-            read: defaults::READ_TIMEOUT,
-            write: defaults::WRITE_TIMEOUT,
+            connect: options.connect_timeout,
+            read: options.read_timeout,
+            write: options.send_timeout,
             request: None,
         },
-        retry: Retry {
-            attempts: defaults::RETRY_ATTEMPTS,
-            on: defaults::RETRY_ON.to_vec(),
-            timeout: Some(defaults::RETRY_TIMEOUT),
-            budget: defaults::RETRY_BUDGET,
-            max_body: defaults::RETRY_MAX_BODY,
-        },
+        retry: retry(options.next_upstream.clone(), options.next_upstream_tries, options.next_upstream_timeout),
         limits: UpstreamLimits {
             max_connections: None,
             queue: defaults::QUEUE as usize,
             queue_timeout: defaults::QUEUE_TIMEOUT,
         },
+    }
+}
+
+/// As nginx counts: 0 is without end, which is as many here as there may ever be.
+pub fn retry(on: Vec<RetryOn>, tries: u32, timeout: Duration) -> Retry {
+    let tries = match (on.is_empty(), tries) {
+        (true, _) => 1,
+        (false, 0) => defaults::RETRY_ATTEMPTS_LIMIT,
+        (false, tries) => tries.min(defaults::RETRY_ATTEMPTS_LIMIT),
+    };
+    Retry {
+        attempts: NonZeroU32::new(tries).unwrap_or(NonZeroU32::MIN),
+        on,
+        timeout: (!timeout.is_zero()).then_some(timeout),
+        budget: defaults::RETRY_BUDGET,
+        max_body: defaults::RETRY_MAX_BODY,
     }
 }

@@ -1,120 +1,207 @@
-//! Hosts: the rules of all Ingresses, by host and path.
+//! Hosts of the model: what was laid out becomes routes.
+//!
+//! ```text
+//! Server ──► does any location need patterns? ──► routes: by prefix and exact path, or all of them patterns, the longest first
+//! ```
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use super::backend::{Backend, BadBackend, Upstreams};
-use super::report::{ObjectKind, Reason, Report, origin};
+use super::context::Context;
+use super::report::{ObjectKind, Reason, origin};
+use super::route::{self, Site};
+use super::server::{Clients, Kind, Location, Server, Servers};
 use crate::diagnostics::Origin;
 use crate::model::{
-    Action, Forward, HostName, HostTls, PathMatch, PatternOrder, Respond, Rewrite, Route, RouteMatch, RouteName,
-    RouteTimeouts, VirtualHost,
+    Action, AppRoot, Filter, FilterKind, HostClientAuth, HostName, HostTls, LocationForm, PathMatch, PathRewrite,
+    PatternOrder, QueryRewrite, Redirect, RedirectStatus, Replacement, Route, RouteMatch, RouteName, VirtualHost,
 };
-use crate::sources::kube::state::{Ingress, IngressBackend, IngressPath, PathType};
 
-/// The rules that hold, of each host. Of two for one host, path and kind of path the first is kept.
-pub fn hosts(ingresses: &[&Arc<Ingress>], upstreams: &mut Upstreams<'_>, report: &mut Report) -> Vec<VirtualHost> {
-    let mut hosts: BTreeMap<HostName, Locations> = BTreeMap::new();
-    for ingress in ingresses {
-        for (index, rule) in ingress.rules.iter().enumerate() {
-            let at = format!("spec.rules[{index}]");
-            let name = match rule.host.as_deref().map(HostName::parse) {
-                None => HostName::CatchAll,
-                Some(Ok(name)) => name,
-                Some(Err(message)) => {
-                    report.warn(ingress, Reason::InvalidRule, format!("{at}.host"), message);
-                    continue;
+pub fn hosts(cx: &mut Context<'_>, servers: &Servers<'_>) -> Vec<VirtualHost> {
+    let mut hosts = Vec::with_capacity(servers.len());
+    for (name, server) in servers {
+        let site = Site { name, certificate: has_certificate(servers, name) };
+        hosts.push(host(cx, &site, server));
+        hosts.extend(www_host(cx, servers, name, server));
+    }
+    hosts
+}
+
+/// Its own, or that of the wildcard above it: what ingress-nginx looks up before it redirects to https.
+fn has_certificate(servers: &Servers<'_>, name: &HostName) -> bool {
+    let shown = |name: &HostName| servers.get(name).is_some_and(|server| server.shown.is_some());
+    let above = match name {
+        HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::OneLabel(parent.into())),
+        HostName::OneLabel(_) | HostName::Wildcard(_) | HostName::CatchAll => None,
+    };
+    shown(name) || above.is_some_and(|above| shown(&above))
+}
+
+fn host(cx: &mut Context<'_>, site: &Site<'_>, server: &Server<'_>) -> VirtualHost {
+    let owner = server.locations.iter().find_map(|location| location.owner);
+    let origin = owner.map_or_else(Origin::builtin, |owner| origin(ObjectKind::Ingress, &owner.ingress.key));
+    // The longest first, as ingress-nginx sorts them.
+    let mut locations: Vec<_> = server.locations.iter().collect();
+    locations.sort_by(|a, b| (b.path.len(), &b.path, a.kind).cmp(&(a.path.len(), &a.path, b.kind)));
+    let patterns = locations.iter().any(|location| needs_patterns(location));
+    let mut routes = match patterns {
+        true => by_pattern(cx, site, &locations),
+        false => by_path(cx, site, server, &locations),
+    };
+    let (client_auth, refused) = match &server.clients {
+        Clients::Undecided => (HostClientAuth::Inherited, false),
+        Clients::Decided(auth) => (auth.clone(), false),
+        Clients::Refused => (HostClientAuth::Inherited, true),
+    };
+    if refused {
+        for route in &mut routes {
+            (route.action, route.filters) = (route::respond(403), Vec::new());
+        }
+    }
+    let mut names = vec![site.name.clone()];
+    names.extend(server.aliases.iter().cloned());
+    VirtualHost {
+        filters: app_root(&locations, &origin).filter(|_| !refused).into_iter().collect(),
+        origin,
+        names,
+        listeners: Vec::new(),
+        tls: HostTls { min_version: None, client_auth },
+        patterns: if patterns { PatternOrder::Listed } else { PatternOrder::Narrowest },
+        routes,
+    }
+}
+
+/// `use-regex`, or a `rewrite-target` that differs from the path.
+fn needs_patterns(location: &Location<'_>) -> bool {
+    location.owner.is_some_and(|owner| {
+        let rewrite = &owner.policy.rewrite;
+        rewrite.use_regex || rewrite.target.as_ref().is_some_and(|target| *target != location.path)
+    })
+}
+
+fn by_pattern(cx: &mut Context<'_>, site: &Site<'_>, locations: &[&Location<'_>]) -> Vec<Route> {
+    let mut routes = Vec::with_capacity(locations.len());
+    for location in locations {
+        match cx.pattern(&format!("(?i)^{}", location.path)) {
+            Ok(pattern) => routes.push(one(cx, site, location, PathMatch::Regex(pattern))),
+            Err(message) => {
+                if let Some(owner) = location.owner {
+                    cx.warn(owner.ingress, Reason::InvalidRule, location.at.clone(), message);
                 }
-            };
-            let locations = hosts.entry(name.clone()).or_default();
-            for (index, path) in rule.paths.iter().enumerate() {
-                let at = format!("{at}.http.paths[{index}]");
-                locations.add(ingress, &name, path, &at, upstreams, report);
             }
         }
     }
-    hosts.into_iter().map(|(name, locations)| locations.finish(name)).collect()
+    routes
 }
 
-#[derive(Default)]
-struct Locations {
-    routes: Vec<Route>,
-    taken: HashSet<(Arc<str>, PathType)>,
-}
-
-impl Locations {
-    fn add(
-        &mut self,
-        ingress: &Ingress,
-        host: &HostName,
-        path: &IngressPath,
-        at: &str,
-        upstreams: &mut Upstreams<'_>,
-        report: &mut Report,
-    ) {
-        let text: Arc<str> = path.path.clone().unwrap_or_else(|| "/".into());
-        let kind = match path.path_type {
-            PathType::Exact => PathType::Exact,
-            PathType::Prefix | PathType::ImplementationSpecific => PathType::Prefix,
-        };
-        let IngressBackend::Service { name, port } = &path.backend else {
-            report.warn(ingress, Reason::InvalidRule, at, "the backend is no Service");
-            return;
-        };
-        if !self.taken.insert((text.clone(), kind)) {
-            report.warn(ingress, Reason::Conflict, at, format!("{host}{text} belongs to an older Ingress"));
-            return;
-        }
-        let backend = Backend {
-            service: crate::sources::kube::state::ObjectKey::new(ingress.key.namespace.clone(), name.clone()),
-            port: port.clone(),
-        };
-        let action = match upstreams.of(&backend) {
-            Ok(upstream) => Action::Forward(Forward {
-                upstream,
-                rewrite: Rewrite::default(),
-                timeouts: RouteTimeouts::default(),
-                retry: None,
-            }),
-            Err(reason) => {
-                report.warn(ingress, Reason::ServiceNotFound, at, in_words(&backend, &reason));
-                closed()
+fn by_path(cx: &mut Context<'_>, site: &Site<'_>, server: &Server<'_>, locations: &[&Location<'_>]) -> Vec<Route> {
+    let kinds: HashMap<_, _> = server.locations.iter().map(|other| ((&*other.path, other.kind), ())).collect();
+    let has = |path: &str, kind| kinds.contains_key(&(path, kind));
+    let mut routes = Vec::with_capacity(locations.len());
+    for location in locations {
+        let path = &location.path;
+        let matches = match location.kind {
+            Kind::Exact => PathMatch::Exact(path.clone()),
+            // The longer one has the paths below; this one is left with its own.
+            Kind::Prefix if !path.ends_with('/') && has(&format!("{path}/"), Kind::Prefix) => {
+                match has(path, Kind::Exact) {
+                    true => continue,
+                    false => PathMatch::Exact(path.clone()),
+                }
             }
+            Kind::Prefix => PathMatch::Prefix(path.clone()),
         };
-        let path = match kind {
-            PathType::Exact => PathMatch::Exact(text),
-            PathType::Prefix | PathType::ImplementationSpecific => PathMatch::Prefix(text),
-        };
-        self.routes.push(Route {
-            name: RouteName::new(format!("{host}{path}")),
-            origin: origin(ObjectKind::Ingress, &ingress.key),
-            matches: RouteMatch { path, methods: Vec::new(), headers: Vec::new(), query: Vec::new() },
-            action,
-            filters: Vec::new(),
-        });
-    }
-
-    fn finish(self, name: HostName) -> VirtualHost {
-        VirtualHost {
-            origin: self.routes.first().map_or_else(Origin::builtin, |route| route.origin.clone()),
-            names: vec![name],
-            listeners: Vec::new(),
-            tls: HostTls::default(),
-            filters: Vec::new(),
-            patterns: PatternOrder::Narrowest,
-            routes: self.routes,
+        routes.push(one(cx, site, location, matches));
+        if let Some(bare) = path.strip_suffix('/').filter(|bare| !bare.is_empty())
+            && location.kind == Kind::Prefix
+            && !has(bare, Kind::Exact)
+            && !has(bare, Kind::Prefix)
+        {
+            routes.push(slash_redirect(cx, site, location, bare));
         }
     }
+    routes
 }
 
-fn closed() -> Action {
-    Action::Respond(Respond { status: 503, headers: Vec::new(), body: "".into() })
-}
-
-fn in_words(backend: &Backend, reason: &BadBackend) -> String {
-    match reason {
-        BadBackend::NoService => format!("there is no Service {}", backend.service),
-        BadBackend::NoPort => format!("the Service {} has no port {}", backend.service, backend.port),
-        BadBackend::ExternalName(name) => format!("the Service {} leads to \"{name}\"", backend.service),
+fn one(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>, path: PathMatch) -> Route {
+    let (action, filters) = route::act(cx, site, location);
+    Route {
+        name: RouteName::new(format!("{}{path}", site.name)),
+        origin: location_origin(location),
+        matches: RouteMatch { path, methods: Vec::new(), headers: Vec::new(), query: Vec::new() },
+        action,
+        filters,
     }
+}
+
+fn location_origin(location: &Location<'_>) -> Origin {
+    location.owner.map_or_else(Origin::builtin, |owner| origin(ObjectKind::Ingress, &owner.ingress.key))
+}
+
+/// nginx's own: `/foo` is redirected to `/foo/` before anything else is looked at.
+fn slash_redirect(cx: &Context<'_>, site: &Site<'_>, location: &Location<'_>, bare: &str) -> Route {
+    let path = PathMatch::Exact(bare.into());
+    let own = location.owner.and_then(|owner| owner.policy.redirect.relative);
+    let form = match own.unwrap_or(cx.options.relative_redirects) {
+        true => LocationForm::Relative,
+        false => LocationForm::Absolute,
+    };
+    Route {
+        name: RouteName::new(format!("{}{path}", site.name)),
+        origin: location_origin(location),
+        matches: RouteMatch { path, methods: Vec::new(), headers: Vec::new(), query: Vec::new() },
+        action: Action::Redirect(Redirect {
+            status: RedirectStatus::MovedPermanently,
+            scheme: None,
+            host: None,
+            port: None,
+            path: Some(PathRewrite::Full(Replacement::literal(&location.path))),
+            query: QueryRewrite::Keep,
+            form,
+        }),
+        filters: Vec::new(),
+    }
+}
+
+/// Of the first that has one, for the whole host.
+fn app_root(locations: &[&Location<'_>], origin: &Origin) -> Option<Filter> {
+    let path = locations.iter().find_map(|location| location.owner?.policy.rewrite.app_root.clone())?;
+    let kind = FilterKind::AppRoot(AppRoot { path, status: RedirectStatus::Found, form: LocationForm::Absolute });
+    Some(Filter { origin: origin.clone(), kind })
+}
+
+/// `from-to-www-redirect`: a host that leads to this one, unless somebody has it.
+fn www_host(cx: &Context<'_>, servers: &Servers<'_>, name: &HostName, server: &Server<'_>) -> Option<VirtualHost> {
+    let HostName::Exact(to) = name else { return None };
+    let owner = server.locations.iter().find_map(|l| l.owner.filter(|owner| owner.policy.redirect.from_to_www))?;
+    let from = HostName::Exact(to.strip_prefix("www.").map_or_else(|| format!("www.{to}").into(), Into::into));
+    let is_taken = |(other, server): (&HostName, &Server<'_>)| *other == from || server.aliases.contains(&from);
+    if servers.iter().any(is_taken) {
+        return None;
+    }
+    let origin = origin(ObjectKind::Ingress, &owner.ingress.key);
+    let path = PathMatch::Prefix("/".into());
+    let route = Route {
+        name: RouteName::new(format!("{from}{path}")),
+        origin: origin.clone(),
+        matches: RouteMatch { path, methods: Vec::new(), headers: Vec::new(), query: Vec::new() },
+        action: Action::Redirect(Redirect {
+            status: cx.options.redirect_status,
+            scheme: None,
+            host: Some(to.clone()),
+            port: None,
+            path: None,
+            query: QueryRewrite::Keep,
+            form: LocationForm::Absolute,
+        }),
+        filters: Vec::new(),
+    };
+    Some(VirtualHost {
+        origin,
+        names: vec![from],
+        listeners: Vec::new(),
+        tls: HostTls::default(),
+        filters: Vec::new(),
+        patterns: PatternOrder::Narrowest,
+        routes: vec![route],
+    })
 }

@@ -9,24 +9,37 @@
 //! What cannot be used of an object is left out and reported; the rest of it, and every other object, is served. Where what was left
 //! out protects a route, the route answers 503.
 
+mod auth;
 mod backend;
+mod certificate;
 mod class;
+mod context;
+mod cors;
 mod host;
+mod limits;
 mod listener;
 mod material;
+mod prepare;
 mod report;
+mod route;
+mod server;
 mod settings;
+mod snippets;
 mod status;
 
 pub use material::Material;
 pub use report::{Event, ObjectKind, ObjectReference, Reason};
 pub use settings::*;
 
+use context::Context;
+use report::Report;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostics;
-use crate::model::Model;
+use crate::model::{Model, Process};
+use crate::sources::kube::options::{self, Options};
 use crate::sources::kube::state::{ClusterState, ObjectKey, PublishedAddress};
 
 /// Everything that follows from the cluster as it is.
@@ -52,26 +65,60 @@ pub struct Status {
 }
 
 pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
-    let mut report = report::Report::default();
+    let mut report = Report::default();
+    let options = options(state, settings, &mut report);
+    let mut cx = Context::new(state, settings, &options, report);
     let ours = class::ours(state, &settings.class);
-    let mut upstreams = backend::Upstreams::new(state);
-    let hosts = host::hosts(&ours, &mut upstreams, &mut report);
-    let model = Model {
-        process: settings.process.clone(),
-        listeners: listener::listeners(settings),
-        certificates: Vec::new(),
-        acme: None,
-        hosts,
-        upstreams: upstreams.into_values(),
-        cache_stores: Vec::new(),
-    };
+    let prepared: Vec<_> = ours.iter().map(|ingress| prepare::prepare(&mut cx, ingress)).collect();
+    let servers = server::lay_out(&mut cx, &prepared);
+    let hosts = host::hosts(&mut cx, &servers);
+    let certificates = certificate::certificates(&mut cx, &servers);
+    let Context { report, material, secrets, upstreams, others, .. } = cx;
     let (events, diagnostics) = report.finish();
     Translation {
-        model,
-        material: Material::default(),
+        model: Model {
+            process: process(settings, &options),
+            listeners: listener::listeners(settings, &options),
+            certificates,
+            acme: None,
+            hosts,
+            upstreams: upstreams.into_values().into_iter().chain(others.into_values()).collect(),
+            cache_stores: Vec::new(),
+        },
+        material,
         events,
         diagnostics,
         statuses: status::statuses(state, settings, &ours),
-        secrets: BTreeSet::new(),
+        secrets,
     }
+}
+
+/// Of the ConfigMap, where there is one.
+fn options(state: &ClusterState, settings: &Settings, report: &mut Report) -> Options {
+    let Some(key) = &settings.config_map else { return Options::default() };
+    let Some(map) = state.config_maps.get(key) else {
+        report.note(
+            report::origin(ObjectKind::ConfigMap, key),
+            "",
+            format!("there is no ConfigMap {key}; the defaults hold"),
+        );
+        return Options::default();
+    };
+    let (options, findings) = options::read(&map.data);
+    for options::Finding { key, message } in findings {
+        let object = ObjectReference { kind: ObjectKind::ConfigMap, key: map.key.clone(), uid: map.uid.clone() };
+        report.warn_of(object, Reason::InvalidOption, format!("data[{key}]"), message);
+    }
+    options
+}
+
+fn process(settings: &Settings, options: &Options) -> Process {
+    let mut process = settings.process.clone();
+    if options.forwarded.use_headers || options.forwarded.real_ip {
+        process.trusted_proxies = options.forwarded.trusted.clone();
+    }
+    if !options.access_log {
+        process.access_log = None;
+    }
+    process
 }

@@ -28,6 +28,8 @@ pub struct ObjectReference {
 pub enum ObjectKind {
     Ingress,
     ConfigMap,
+    Service,
+    Secret,
 }
 
 impl fmt::Display for ObjectKind {
@@ -35,6 +37,8 @@ impl fmt::Display for ObjectKind {
         f.write_str(match self {
             ObjectKind::Ingress => "Ingress",
             ObjectKind::ConfigMap => "ConfigMap",
+            ObjectKind::Service => "Service",
+            ObjectKind::Secret => "Secret",
         })
     }
 }
@@ -94,6 +98,11 @@ impl Report {
         let text = if path.is_empty() { message.clone() } else { format!("{path}: {message}") };
         self.diagnostics.push(Diagnostic::warning(origin(object.kind, &object.key), path, message));
         self.events.insert(Event { object, reason, message: shortened(text) });
+    }
+
+    /// For who runs Weir alone.
+    pub fn note(&mut self, origin: Origin, path: &str, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::warning(origin, path, message));
     }
 
     pub fn finish(self) -> (Vec<Event>, Diagnostics) {

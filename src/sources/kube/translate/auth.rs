@@ -1,0 +1,232 @@
+//! Who may come in, by password or by somebody else's word, and what backends are shown.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::context::Context;
+use super::report::Reason;
+use crate::defaults;
+use crate::model::{
+    AskedWith, AuthCache, AuthCacheKey, AuthRefusal, AuthService, BasicAuth, ClientCertificate, EndpointAddress,
+    EndpointSpec, FilterKind, ForwardAuth, ForwardCredentials, Keepalive, OutlierDetection, Retry, SetCookie, SignIn,
+    Upstream, UpstreamLimits, UpstreamName, UpstreamTimeouts, UpstreamTls, Verify,
+};
+use crate::sources::kube::annotations::value::quoted;
+use crate::sources::kube::annotations::{AuthSecretKind, ForwardAuthing, Policy};
+use crate::sources::kube::state::{AUTHORITIES, CERTIFICATE, Ingress, PRIVATE_KEY, SecretBytes};
+
+/// What cannot be built closes the policy.
+pub fn filters(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy) -> Vec<FilterKind> {
+    let mut filters = Vec::new();
+    let basic = policy.basic_auth.is_on.then(|| basic_auth(cx, ingress, policy));
+    let own = policy.forward_auth.url.is_some();
+    let global =
+        !own && policy.forward_auth.enable_global != Some(false) && cx.options.global_auth.forward_auth.url.is_some();
+    let forward = (own || global).then(|| match own {
+        true => forward_auth(cx, &format!("ingress:{}", ingress.key), &policy.forward_auth),
+        false => forward_auth(cx, "global", &cx.options.global_auth.forward_auth),
+    });
+    for (key, built) in [("auth-secret", basic), ("auth-url", forward)] {
+        match built {
+            Some(Ok(filter)) => filters.push(filter),
+            Some(Err(message)) => {
+                let path = cx.annotation(key);
+                cx.warn(ingress, Reason::RouteClosed, path, message.clone());
+                policy.close(message);
+            }
+            None => {}
+        }
+    }
+    filters
+}
+
+fn basic_auth(cx: &mut Context<'_>, ingress: &Ingress, policy: &Policy) -> Result<FilterKind, String> {
+    let asked = &policy.basic_auth;
+    let reference = asked.secret.as_ref().ok_or("no auth-secret says who may come in")?;
+    let key = reference.within(&ingress.key.namespace)?;
+    let secret = cx.secret(&key)?;
+    let (file, content) = match asked.secret_kind {
+        AuthSecretKind::File => (
+            "auth",
+            secret.bytes("auth").map_err(|reason| format!("the Secret {key} cannot be used: {reason}"))?.clone(),
+        ),
+        AuthSecretKind::Map => ("auth-map", users(&secret.data)),
+    };
+    if std::str::from_utf8(content.as_bytes()).is_err() {
+        return Err(format!("the Secret {key} cannot be used: its users are not UTF-8"));
+    }
+    Ok(FilterKind::BasicAuth(BasicAuth {
+        file: cx.material.add(&key, file, content),
+        realm: asked.realm.clone().unwrap_or_default(),
+        forward: ForwardCredentials::Omit,
+    }))
+}
+
+/// Lines of users as `htpasswd` writes them. One that would be another's line is left out.
+fn users(data: &BTreeMap<Arc<str>, SecretBytes>) -> SecretBytes {
+    let mut lines = Vec::new();
+    for (user, hash) in data {
+        let hash = hash.as_bytes().trim_ascii();
+        if !user.contains([':', '\n']) && !hash.contains(&b'\n') {
+            lines.extend_from_slice(user.as_bytes());
+            lines.push(b':');
+            lines.extend_from_slice(hash);
+            lines.push(b'\n');
+        }
+    }
+    SecretBytes::new(lines)
+}
+
+fn forward_auth(cx: &mut Context<'_>, place: &str, asked: &ForwardAuthing) -> Result<FilterKind, String> {
+    let url = asked.url.as_deref().unwrap_or_default();
+    let service = service(cx, place, url)?;
+    let sign_in = asked.sign_in.as_ref().map(|url| {
+        // Who writes where to return to in the URL itself gets no second one.
+        let parameter = asked.redirect_parameter.clone().unwrap_or_else(|| defaults::SIGN_IN_PARAMETER.into());
+        let has_one = url.0.iter().any(
+            |part| matches!(part, crate::model::TemplatePart::Text(text) if text.contains(&format!("{parameter}="))),
+        );
+        SignIn { url: url.clone(), parameter: (!has_one).then_some(parameter) }
+    });
+    Ok(FilterKind::ForwardAuth(ForwardAuth {
+        place: place.into(),
+        service,
+        method: asked.method.clone().unwrap_or_else(|| "GET".into()),
+        timeout: TIMEOUT,
+        request_headers: AskedWith::All,
+        response_headers: asked.response_headers.clone(),
+        set_cookie: if asked.always_set_cookie { SetCookie::Always } else { SetCookie::OnSuccess },
+        sign_in,
+        refusal: AuthRefusal::Own,
+        failure_status: defaults::FORWARD_AUTH_FAILURE_STATUS,
+        cache: cache(asked)?,
+    }))
+}
+
+/// ingress-nginx's `proxy-read-timeout` holds for the question, too.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+fn cache(asked: &ForwardAuthing) -> Result<Option<AuthCache>, String> {
+    let Some(key) = &asked.cache_key else { return Ok(None) };
+    let ttl = match &asked.cache_duration {
+        Some(durations) => durations.iter().copied().collect(),
+        None => [200, 202, 401].map(|status| (status, Duration::from_secs(300))).into(),
+    };
+    let max_entries = NonZeroUsize::try_from(defaults::AUTH_CACHE_ENTRIES).unwrap_or(NonZeroUsize::MIN);
+    Ok(Some(AuthCache { key: cache_key(key)?, ttl, max_entries }))
+}
+
+fn cache_key(text: &str) -> Result<Vec<AuthCacheKey>, String> {
+    let refused = || format!("auth-cache-key: {} has something that answers cannot be kept by", quoted(text));
+    let parts = text.split('$').map(|part| part.trim_matches(|c: char| "{}-_:| ".contains(c)));
+    let mut key = Vec::new();
+    for (at, name) in parts.enumerate() {
+        match name {
+            // Text before the first variable tells nothing apart.
+            _ if at == 0 => {}
+            "remote_user" => key.push(AuthCacheKey::Header("authorization".into())),
+            "remote_addr" | "binary_remote_addr" => key.push(AuthCacheKey::ClientIp),
+            "host" | "http_host" => key.push(AuthCacheKey::Host),
+            "uri" => key.push(AuthCacheKey::Path),
+            "request_method" => key.push(AuthCacheKey::Method),
+            _ => match name.split_once('_') {
+                Some(("http", field)) => {
+                    key.push(AuthCacheKey::Header(field.replace('_', "-").to_ascii_lowercase().into()))
+                }
+                Some(("cookie", cookie)) => key.push(AuthCacheKey::Cookie(cookie.into())),
+                Some(_) | None => return Err(refused()),
+            },
+        }
+    }
+    if key.is_empty() { Err(refused()) } else { Ok(key) }
+}
+
+/// An upstream of its own for the URL.
+fn service(cx: &mut Context<'_>, place: &str, url: &str) -> Result<AuthService, String> {
+    let uri: http::Uri = url.parse().map_err(|_| format!("{} is no URL", quoted(url)))?;
+    let is_tls = uri.scheme_str() == Some("https");
+    let host = uri.host().unwrap_or_default();
+    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let address = EndpointAddress::parse(&format!("{host}:{port}"))?;
+    let name: Arc<str> = format!("forward-auth:{place}").into();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let server_name = bare.parse::<std::net::IpAddr>().is_err().then(|| bare.into());
+    // As ingress-nginx: encrypted, and not verified.
+    let tls = is_tls.then_some(UpstreamTls { verify: Verify::Skip, server_name, ca: None, client_certificate: None });
+    cx.others.entry(name.clone()).or_insert_with(|| asked_upstream(&name, address, tls));
+    Ok(AuthService {
+        upstream: UpstreamName::new(name),
+        target: uri.path_and_query().map_or("/", |target| target.as_str()).into(),
+        host: uri.authority().map(|authority| authority.as_str().into()),
+    })
+}
+
+fn asked_upstream(name: &Arc<str>, address: EndpointAddress, tls: Option<UpstreamTls>) -> Upstream {
+    Upstream {
+        name: UpstreamName::new(name.clone()),
+        origin: crate::diagnostics::Origin::builtin(),
+        endpoints: vec![EndpointSpec { address, weight: defaults::WEIGHT, backup: false }],
+        balance: defaults::BALANCE,
+        sticky: None,
+        slow_start: None,
+        health_check: None,
+        outlier_detection: Some(OutlierDetection {
+            failures: defaults::OUTLIER_FAILURES,
+            window: defaults::OUTLIER_WINDOW,
+            eject_for: defaults::OUTLIER_EJECT_FOR,
+            statuses: Vec::new(),
+            max_ejected: defaults::OUTLIER_MAX_EJECTED,
+        }),
+        when_all_unhealthy: defaults::WHEN_ALL_UNHEALTHY,
+        protocol: defaults::PROTOCOL,
+        tls,
+        keepalive: Keepalive {
+            connections: defaults::KEEPALIVE_CONNECTIONS as usize,
+            idle_timeout: defaults::KEEPALIVE_IDLE_TIMEOUT,
+            max_requests: None,
+        },
+        timeouts: UpstreamTimeouts { connect: defaults::CONNECT_TIMEOUT, read: TIMEOUT, write: TIMEOUT, request: None },
+        retry: Retry {
+            attempts: defaults::RETRY_ATTEMPTS,
+            on: defaults::RETRY_ON.to_vec(),
+            timeout: Some(defaults::RETRY_TIMEOUT),
+            budget: defaults::RETRY_BUDGET,
+            max_body: defaults::RETRY_MAX_BODY,
+        },
+        limits: UpstreamLimits {
+            max_connections: Some(defaults::FORWARD_AUTH_CONNECTIONS),
+            queue: defaults::FORWARD_AUTH_QUEUE,
+            queue_timeout: TIMEOUT,
+        },
+    }
+}
+
+/// `proxy-ssl-*`: not verified unless that is asked for.
+pub fn upstream_tls(cx: &mut Context<'_>, ingress: &Ingress, policy: &Policy) -> Result<UpstreamTls, String> {
+    let asked = &policy.upstream_tls;
+    let mut tls = UpstreamTls {
+        verify: if asked.verify { Verify::Full } else { Verify::Skip },
+        server_name: asked.name.clone(),
+        ca: None,
+        client_certificate: None,
+    };
+    let Some(reference) = &asked.secret else { return Ok(tls) };
+    let key = reference.within(&ingress.key.namespace)?;
+    let secret = cx.secret(&key)?.clone();
+    let wrong = |reason: &str| format!("the Secret {key} cannot be used: {reason}");
+    if secret.data.contains_key(AUTHORITIES) {
+        let authorities = secret.authorities().map_err(|reason| wrong(&reason))?;
+        tls.ca = Some(cx.material.add(&key, AUTHORITIES, authorities.clone()));
+    }
+    if secret.data.contains_key(CERTIFICATE) {
+        secret.key_pair().map_err(wrong)?;
+        let mut file = |name: &str| secret.bytes(name).map(|bytes| cx.material.add(&key, name, bytes.clone()));
+        tls.client_certificate = Some(ClientCertificate {
+            cert: file(CERTIFICATE).map_err(|reason| wrong(&reason))?,
+            key: file(PRIVATE_KEY).map_err(|reason| wrong(&reason))?,
+        });
+    }
+    Ok(tls)
+}
