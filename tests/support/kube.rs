@@ -362,7 +362,7 @@ impl Ingress {
 
 // The programs.
 
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let folder = std::env::var_os("KUBEBUILDER_ASSETS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kube"), PathBuf::from);
     let path = folder.join(name);

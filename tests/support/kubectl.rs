@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::kube::{ADMIN, Cluster, enter_network};
+use crate::kube::{ADMIN, Cluster, enter_network, program};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -36,7 +36,7 @@ impl Kubectl {
     }
 
     pub fn run(&self, arguments: &[&str], input: &str) -> Output {
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(program("kubectl"));
         command.env("KUBECONFIG", self.cluster.kubeconfig(ADMIN)).args(arguments);
         fed(command, input)
     }
@@ -169,7 +169,7 @@ pub enum Apply {
 /// What `kubectl kustomize` makes of a folder.
 #[track_caller]
 pub fn kustomize(folder: &Path) -> String {
-    let mut command = Command::new("kubectl");
+    let mut command = Command::new(program("kubectl"));
     command.arg("kustomize").arg(folder);
     succeeded(fed(command, ""))
 }
