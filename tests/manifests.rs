@@ -203,7 +203,14 @@ fn stand_in_for_a_pod(cluster: &Cluster) {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": { "namespace": "weir", "name": "weir-x", "labels": { "app.kubernetes.io/name": "weir" } },
-        "spec": { "nodeName": "node-x", "containers": [{ "name": "weir", "image": "weir" }] },
+        "spec": {
+            "nodeName": "node-x",
+            "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [{
+                "name": "weir", "image": "weir",
+                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+            }],
+        },
     });
     cluster.apply(pod.clone());
     cluster.set_status(&pod, json!({ "phase": "Running" }));
