@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn on_the_way_to_https_a_slash_at_the_end_may_be_dropped() {
-        let to = |slash| Redirecting::Https(HttpsRedirect { status: RedirectStatus::PermanentRedirect, port: 443, slash });
+        let to =
+            |slash| Redirecting::Https(HttpsRedirect { status: RedirectStatus::PermanentRedirect, port: 443, slash });
         let of = |slash, raw: &str| {
             let headers = HeaderMap::new();
             let view = RequestView {

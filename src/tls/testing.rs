@@ -101,7 +101,11 @@ impl Files {
     pub fn certificate(&self, name: &str, issued: &Issued) -> Certificate {
         let cert = self.write(&format!("{name}.crt"), &issued.cert_pem);
         let key = self.write(&format!("{name}.key"), &issued.key_pem);
-        Certificate { origin: Origin::builtin(), source: CertificateSource::File { cert, key }, usage: Default::default() }
+        Certificate {
+            origin: Origin::builtin(),
+            source: CertificateSource::File { cert, key },
+            usage: Default::default(),
+        }
     }
 
     /// Issued, written, and read as the program would.

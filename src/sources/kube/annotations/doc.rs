@@ -15,7 +15,10 @@ pub fn reference() -> String {
          honoured, the Ingress's routes answer 503, since it protects them. Tiers are of importance, 1 first.\n",
     );
     for (group, entries) in GROUPS {
-        let _ = write!(page, "\n## {group}\n\n| Annotation | Value | Tier | Here | Closes | What it does |\n|---|---|---|---|---|---|\n");
+        let _ = write!(
+            page,
+            "\n## {group}\n\n| Annotation | Value | Tier | Here | Closes | What it does |\n|---|---|---|---|---|---|\n"
+        );
         for entry in *entries {
             let _ = writeln!(page, "{}", row(entry));
         }
@@ -32,7 +35,13 @@ fn row(entry: &Annotation) -> String {
     let doc = entry.doc.replace('|', "\\|");
     let mut first = doc.chars();
     let doc: String = first.next().into_iter().flat_map(char::to_uppercase).chain(first).collect();
-    format!("| {} | {} | {} | {} | {closes} | {doc} |", keys.join(", "), kind(entry.kind), entry.tier, support(entry.support()))
+    format!(
+        "| {} | {} | {} | {} | {closes} | {doc} |",
+        keys.join(", "),
+        kind(entry.kind),
+        entry.tier,
+        support(entry.support())
+    )
 }
 
 fn support(support: Support) -> &'static str {
@@ -72,6 +81,9 @@ mod tests {
             std::fs::write(&path, reference()).unwrap();
         }
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(kept == reference(), "k8s/annotations.md is not what the registry says: UPDATE_REFERENCE=1 cargo test --lib annotations_page");
+        assert!(
+            kept == reference(),
+            "k8s/annotations.md is not what the registry says: UPDATE_REFERENCE=1 cargo test --lib annotations_page"
+        );
     }
 }

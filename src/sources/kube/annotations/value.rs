@@ -52,7 +52,8 @@ pub fn time(text: &str) -> Read<Duration> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return seconds(text);
     }
-    crate::model::parse_duration(text).map_err(|_| format!("{} is not a time; write it as \"60s\" or \"5m\"", quoted(text)))
+    crate::model::parse_duration(text)
+        .map_err(|_| format!("{} is not a time; write it as \"60s\" or \"5m\"", quoted(text)))
 }
 
 /// nginx's sizes: `1000`, `8k`, `10m`, `1g`.
@@ -112,7 +113,9 @@ pub fn token(text: &str) -> Read<Arc<str>> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     match !text.is_empty() && text.bytes().all(is_token) {
         true => Ok(text.into()),
-        false => Err(format!("{} may have letters, digits and a few signs, but neither spaces nor separators", quoted(text))),
+        false => {
+            Err(format!("{} may have letters, digits and a few signs, but neither spaces nor separators", quoted(text)))
+        }
     }
 }
 
@@ -149,7 +152,10 @@ mod tests {
         assert_eq!((boolean("T"), boolean("0")), (Ok(true), Ok(false)));
         assert_eq!(seconds("60"), Ok(Duration::from_secs(60)));
         assert_eq!(time("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!((size("10M"), size("8k"), size("0")), (Ok(ByteSize(10 << 20)), Ok(ByteSize(8 << 10)), Ok(ByteSize(0))));
+        assert_eq!(
+            (size("10M"), size("8k"), size("0")),
+            (Ok(ByteSize(10 << 20)), Ok(ByteSize(8 << 10)), Ok(ByteSize(0)))
+        );
         assert_eq!(networks("10.0.0.0/8, ::1").unwrap().len(), 2);
         assert_eq!(list(" a,, b ").collect::<Vec<_>>(), ["a", "b"]);
     }

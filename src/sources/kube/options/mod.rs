@@ -175,7 +175,12 @@ mod tests {
     fn options_are_named_once_and_read() {
         let keys: HashSet<_> = registry::ENTRIES.iter().map(|entry| entry.key).collect();
         assert_eq!(keys.len(), registry::ENTRIES.len());
-        let data = [("hsts-preload", "true"), ("proxy-body-size", "x"), ("kep-alive", "5"), ("geoip2-autoreload-in-minutes", "1")];
+        let data = [
+            ("hsts-preload", "true"),
+            ("proxy-body-size", "x"),
+            ("kep-alive", "5"),
+            ("geoip2-autoreload-in-minutes", "1"),
+        ];
         let (options, found) = read(&data.map(|(key, value)| (key.into(), value.into())).into());
         assert_eq!(options.hsts.value().as_deref(), Some("max-age=31536000; includeSubDomains; preload"));
         let found: Vec<_> = found.iter().map(|finding| format!("{}: {}", finding.key, finding.message)).collect();

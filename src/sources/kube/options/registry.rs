@@ -31,7 +31,10 @@ impl Default for Options {
             forwarded: Forwarded {
                 use_headers: false,
                 real_ip: false,
-                trusted: vec![std::net::Ipv4Addr::UNSPECIFIED].into_iter().filter_map(|any| ipnet::Ipv4Net::new(any, 0).ok().map(Into::into)).collect(),
+                trusted: vec![std::net::Ipv4Addr::UNSPECIFIED]
+                    .into_iter()
+                    .filter_map(|any| ipnet::Ipv4Net::new(any, 0).ok().map(Into::into))
+                    .collect(),
                 full: false,
             },
             proxy_protocol: false,
@@ -122,17 +125,23 @@ const fn global_auth(key: &'static str, set: fn(&mut Options, &str) -> value::Re
 
 const SNIPPET: &str = "there is no nginx that could read it";
 const NO_TRACES: &str = "traces are not written yet";
-const NO_HEADERS: &str = "fields of a ConfigMap are not set on every request or answer; use custom-headers where they are wanted";
+const NO_HEADERS: &str =
+    "fields of a ConfigMap are not set on every request or answer; use custom-headers where they are wanted";
 
 pub const ENTRIES: &[Entry] = &[
     set!("ssl-redirect", ssl_redirect = value::boolean),
     set!("force-ssl-redirect", force_ssl_redirect = value::boolean),
     set!("preserve-trailing-slash", preserve_trailing_slash = value::boolean),
     set!("relative-redirects", relative_redirects = value::boolean),
-    set!("http-redirect-code", redirect_status = |text| {
-        let status = value::number(text).ok().and_then(|code| RedirectStatus::from_code(u16::try_from(code).ok()?));
-        status.filter(|status| status.code() != 303).ok_or_else(|| format!("{} is none of 301, 302, 307 and 308", quoted(text)))
-    }),
+    set!(
+        "http-redirect-code",
+        redirect_status = |text| {
+            let status = value::number(text).ok().and_then(|code| RedirectStatus::from_code(u16::try_from(code).ok()?));
+            status
+                .filter(|status| status.code() != 303)
+                .ok_or_else(|| format!("{} is none of 301, 302, 307 and 308", quoted(text)))
+        }
+    ),
     set!("no-tls-redirect-locations", no_tls_redirect = |text| Ok(value::list(text).map(Into::into).collect())),
     set!("no-auth-locations", no_auth = |text| Ok(value::list(text).map(Into::into).collect())),
     set!("hsts", hsts.is_on = value::boolean),
@@ -161,45 +170,68 @@ pub const ENTRIES: &[Entry] = &[
     set!("compute-full-forwarded-for", forwarded.full = value::boolean),
     set!("use-proxy-protocol", proxy_protocol = value::boolean),
     set!("use-gzip", compression.gzip = value::boolean),
-    set!("gzip-level", compression.gzip_level = |text| value::number(text).and_then(|level| match level {
-        1..=9 => Ok(level as u8),
-        _ => Err(format!("{} is not a level from 1 to 9", quoted(text))),
-    })),
+    set!(
+        "gzip-level",
+        compression.gzip_level = |text| value::number(text).and_then(|level| match level {
+            1..=9 => Ok(level as u8),
+            _ => Err(format!("{} is not a level from 1 to 9", quoted(text))),
+        })
+    ),
     set!("gzip-min-length", compression.min_size = |text| value::number(text).map(|bytes| ByteSize(bytes.into()))),
     set!("gzip-types", compression.types = |text| Ok(text.split_ascii_whitespace().map(Into::into).collect())),
     set!("enable-brotli", compression.brotli = value::boolean),
-    set!("brotli-level", compression.brotli_level = |text| value::number(text).and_then(|level| match level {
-        0..=11 => Ok(level as u8),
-        _ => Err(format!("{} is not a level from 0 to 11", quoted(text))),
-    })),
+    set!(
+        "brotli-level",
+        compression.brotli_level = |text| value::number(text).and_then(|level| match level {
+            0..=11 => Ok(level as u8),
+            _ => Err(format!("{} is not a level from 0 to 11", quoted(text))),
+        })
+    ),
     set!("keep-alive", connections.keep_alive = value::seconds),
     set!("keep-alive-requests", connections.requests = |text| value::number(text).map(|requests| requests.max(1))),
     set!("client-header-timeout", connections.header_timeout = value::seconds),
     set!("client-body-timeout", connections.body_timeout = value::seconds),
-    set!("large-client-header-buffers", connections.header_size = |text| {
-        let wrong = || format!("{} is not \"NUMBER SIZE\", as \"4 8k\"", quoted(text));
-        let (count, size) = text.trim().split_once(' ').ok_or_else(wrong)?;
-        let (count, size) = (value::number(count)?, value::size(size)?);
-        let total = size.0.checked_mul(count.into()).filter(|total| (1 << 10..=1 << 20).contains(total));
-        total.map(ByteSize).ok_or_else(|| format!("{} is out of bounds: 1k to 1m in all", quoted(text)))
-    }),
+    set!(
+        "large-client-header-buffers",
+        connections.header_size = |text| {
+            let wrong = || format!("{} is not \"NUMBER SIZE\", as \"4 8k\"", quoted(text));
+            let (count, size) = text.trim().split_once(' ').ok_or_else(wrong)?;
+            let (count, size) = (value::number(count)?, value::size(size)?);
+            let total = size.0.checked_mul(count.into()).filter(|total| (1 << 10..=1 << 20).contains(total));
+            total.map(ByteSize).ok_or_else(|| format!("{} is out of bounds: 1k to 1m in all", quoted(text)))
+        }
+    ),
     set!("use-http2", connections.http2 = value::boolean),
-    set!("http2-max-concurrent-streams", connections.streams = |text| value::number(text).map(|streams| streams.max(1))),
-    set!("upstream-keepalive-connections", connections.upstream_idle = |text| value::number(text).map(|count| count as usize)),
+    set!(
+        "http2-max-concurrent-streams",
+        connections.streams = |text| value::number(text).map(|streams| streams.max(1))
+    ),
+    set!(
+        "upstream-keepalive-connections",
+        connections.upstream_idle = |text| value::number(text).map(|count| count as usize)
+    ),
     set!("upstream-keepalive-timeout", connections.upstream_idle_timeout = value::seconds),
     set!("upstream-keepalive-requests", connections.upstream_requests = value::number),
-    set!("ssl-protocols", tls_versions = |text| {
-        let words: Vec<_> = text.split_ascii_whitespace().collect();
-        match (words.contains(&"TLSv1.2"), words.contains(&"TLSv1.3")) {
-            _ if words.iter().any(|word| !matches!(*word, "TLSv1.2" | "TLSv1.3")) => {
-                Err(format!("{} has versions that are not spoken; TLSv1.2 and TLSv1.3 are", quoted(text)))
+    set!(
+        "ssl-protocols",
+        tls_versions = |text| {
+            let words: Vec<_> = text.split_ascii_whitespace().collect();
+            match (words.contains(&"TLSv1.2"), words.contains(&"TLSv1.3")) {
+                _ if words.iter().any(|word| !matches!(*word, "TLSv1.2" | "TLSv1.3")) => {
+                    Err(format!("{} has versions that are not spoken; TLSv1.2 and TLSv1.3 are", quoted(text)))
+                }
+                (false, true) => Ok(TlsVersion::V1_3),
+                (true, true) => Ok(TlsVersion::V1_2),
+                (true, false) | (false, false) => {
+                    Err(format!("{} leaves TLSv1.3 out, which is always spoken", quoted(text)))
+                }
             }
-            (false, true) => Ok(TlsVersion::V1_3),
-            (true, true) => Ok(TlsVersion::V1_2),
-            (true, false) | (false, false) => Err(format!("{} leaves TLSv1.3 out, which is always spoken", quoted(text))),
         }
-    }),
-    set!("custom-http-errors", custom_errors = |text| value::list(text).map(|code| value::status(code, 400, 599)).collect()),
+    ),
+    set!(
+        "custom-http-errors",
+        custom_errors = |text| value::list(text).map(|code| value::status(code, 400, 599)).collect()
+    ),
     set!("disable-proxy-intercept-errors", leave_upstream_errors = value::boolean),
     set!("block-cidrs", block = value::networks),
     set!("whitelist-source-range", allow = value::networks),
@@ -211,7 +243,10 @@ pub const ENTRIES: &[Entry] = &[
     set!("global-allowed-response-headers", response_headers = value::field_names),
     set!("allow-snippet-annotations", allow_snippets = value::boolean),
     set!("strict-validate-path-type", strict_paths = value::boolean),
-    set!("load-balance", balance = |text| value::word(text, &[("round_robin", Balance::RoundRobin), ("ewma", Balance::Ewma)])),
+    set!(
+        "load-balance",
+        balance = |text| value::word(text, &[("round_robin", Balance::RoundRobin), ("ewma", Balance::Ewma)])
+    ),
     set!("allow-backend-server-header", keep_server = value::boolean),
     set!("service-upstream", service_upstream = value::boolean),
     set!("disable-access-log", access_log = |text| value::boolean(text).map(|off| !off)),
@@ -227,7 +262,9 @@ pub const ENTRIES: &[Entry] = &[
     global_auth("global-auth-always-set-cookie", |options, text| {
         as_annotation(&mut options.global_auth, "auth-always-set-cookie", text)
     }),
-    global_auth("global-auth-cache-key", |options, text| as_annotation(&mut options.global_auth, "auth-cache-key", text)),
+    global_auth("global-auth-cache-key", |options, text| {
+        as_annotation(&mut options.global_auth, "auth-cache-key", text)
+    }),
     global_auth("global-auth-cache-duration", |options, text| {
         as_annotation(&mut options.global_auth, "auth-cache-duration", text)
     }),

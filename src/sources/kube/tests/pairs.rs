@@ -35,7 +35,8 @@ fn every_pair_comes_to_what_it_says() {
         }
     }
     assert!(differing.is_empty(), "{}", differing.join("\n"));
-    let orphans: Vec<_> = files("txt").into_iter().filter(|golden| !inputs.contains(&golden.with_extension("yaml"))).collect();
+    let orphans: Vec<_> =
+        files("txt").into_iter().filter(|golden| !inputs.contains(&golden.with_extension("yaml"))).collect();
     assert!(orphans.is_empty(), "no manifests belong to {orphans:?}");
 }
 

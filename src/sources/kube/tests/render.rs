@@ -31,8 +31,11 @@ pub fn text(translation: &Translation, settings: &Settings) -> String {
     for event in &translation.events {
         let _ = writeln!(out, "event {} {} {}: {}", event.object.kind, event.object.key, event.reason, event.message);
     }
+    // Each Event is a diagnostic, too; here are the others.
     for diagnostic in translation.diagnostics.iter() {
-        let _ = writeln!(out, "diagnostic {diagnostic}");
+        if !translation.events.iter().any(|event| event.message.ends_with(&diagnostic.message)) {
+            let _ = writeln!(out, "diagnostic {diagnostic}");
+        }
     }
     out
 }
@@ -58,7 +61,10 @@ impl Usual {
     }
 
     fn process(&self, out: &mut String, model: &Model) {
-        let differs = difference(&serde_json::to_value(&model.process).unwrap(), &serde_json::to_value(&self.model.process).unwrap());
+        let differs = difference(
+            &serde_json::to_value(&model.process).unwrap(),
+            &serde_json::to_value(&self.model.process).unwrap(),
+        );
         if !differs.is_empty() {
             let _ = writeln!(out, "process {}", json(&differs));
         }
@@ -108,12 +114,13 @@ impl Usual {
             Action::Respond(respond) if respond.headers.is_empty() => {
                 let _ = write!(out, "{}", respond.status);
             }
-            Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => {
+            Action::Split(_) | Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => {
                 let _ = write!(out, "{}", json(&route.action));
             }
         }
         out.push('\n');
-        for filter in route.filters.iter().filter(|filter| !self.filters.iter().any(|usual| usual.kind == filter.kind)) {
+        for filter in route.filters.iter().filter(|filter| !self.filters.iter().any(|usual| usual.kind == filter.kind))
+        {
             let _ = writeln!(out, "    + {}", json(&filter.kind));
         }
         let usual: Vec<_> = self.filters.iter().map(|filter| filter.kind.name()).collect();

@@ -19,7 +19,9 @@ pub fn listeners(settings: &Settings, options: &Options) -> Vec<Listener> {
             name: ListenerName::new(name),
             origin: Origin::builtin(),
             address,
-            proxy_protocol: options.proxy_protocol.then(|| ProxyProtocol { trusted: options.forwarded.trusted.clone() }),
+            proxy_protocol: options
+                .proxy_protocol
+                .then(|| ProxyProtocol { trusted: options.forwarded.trusted.clone() }),
             limits: limits(options),
             filters: filters(options, tls.is_some()),
             tls,
@@ -53,7 +55,8 @@ fn compress(options: &Options) -> Option<FilterKind> {
     }
     // nginx adds it to whatever is written.
     let html = std::iter::once("text/html");
-    let types = html.chain(compression.types.iter().map(|kind| &**kind)).filter_map(|kind| MediaRange::parse(kind).ok());
+    let types =
+        html.chain(compression.types.iter().map(|kind| &**kind)).filter_map(|kind| MediaRange::parse(kind).ok());
     Some(FilterKind::Compress(Compress {
         gzip: compression.gzip.then_some(compression.gzip_level),
         brotli: compression.brotli.then_some(compression.brotli_level),

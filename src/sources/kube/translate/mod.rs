@@ -11,6 +11,7 @@
 
 mod auth;
 mod backend;
+mod canary;
 mod certificate;
 mod class;
 mod context;
@@ -71,7 +72,8 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
     let ours = class::ours(state, &settings.class);
     let prepared: Vec<_> = ours.iter().map(|ingress| prepare::prepare(&mut cx, ingress)).collect();
     let servers = server::lay_out(&mut cx, &prepared);
-    let hosts = host::hosts(&mut cx, &servers);
+    let canaries = canary::find(&mut cx, &servers, &prepared);
+    let hosts = host::hosts(&mut cx, &servers, &canaries);
     let certificates = certificate::certificates(&mut cx, &servers);
     let Context { report, material, secrets, upstreams, others, .. } = cx;
     let (events, diagnostics) = report.finish();
@@ -97,7 +99,11 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
 fn options(state: &ClusterState, settings: &Settings, report: &mut Report) -> Options {
     let Some(key) = &settings.config_map else { return Options::default() };
     let Some(map) = state.config_maps.get(key) else {
-        report.note(report::origin(ObjectKind::ConfigMap, key), "", format!("there is no ConfigMap {key}; the defaults hold"));
+        report.note(
+            report::origin(ObjectKind::ConfigMap, key),
+            "",
+            format!("there is no ConfigMap {key}; the defaults hold"),
+        );
         return Options::default();
     };
     let (options, findings) = options::read(&map.data);

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::backend::{AddressedBy, Backend, BadBackend};
+use super::backend::{AddressedBy, Backend, BadBackend, Variant};
+use super::canary::{Canaries, Share};
 use super::context::Context;
 use super::prepare::Prepared;
 use super::report::{ObjectKind, Reason, origin};
@@ -15,7 +16,7 @@ use crate::defaults;
 use crate::model::{
     Action, ErrorPage, ErrorPages, Filter, FilterKind, Forward, HostName, HttpsRedirect, Intercept, LocationForm,
     PageSource, PageStatus, PathRewrite, Pattern, QueryRewrite, Redirect, RedirectSlash, RedirectStatus, Replacement,
-    Respond, Rewrite, StatusRange, StickyCookie, UpstreamName,
+    Respond, Rewrite, SecureCookie, StatusRange, StickyCookie, UpstreamName,
 };
 use crate::sources::kube::annotations::Destination;
 use crate::sources::kube::state::ObjectKey;
@@ -25,6 +26,7 @@ pub struct Site<'a> {
     pub name: &'a HostName,
     /// Whether plain requests could be sent to https.
     pub certificate: bool,
+    pub canaries: &'a Canaries<'a>,
 }
 
 pub fn act(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>) -> (Action, Vec<Filter>) {
@@ -53,12 +55,18 @@ pub fn act(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>) -> (A
     };
     let filters = filters(cx, site, location, owner);
     let action = match upstream(cx, location, owner) {
-        Some(upstream) => Action::Forward(Forward {
-            upstream,
-            rewrite: Rewrite { host: owner.policy.backend.host.clone(), ..rewrite },
-            timeouts: owner.timeouts.clone(),
-            retry: owner.retry.clone(),
-        }),
+        Some((upstream, variant)) => {
+            let forward = Forward {
+                upstream,
+                rewrite: Rewrite { host: owner.policy.backend.host.clone(), ..rewrite },
+                timeouts: owner.timeouts.clone(),
+                retry: owner.retry.clone(),
+            };
+            match canary(site, location) {
+                Some(canary) => canary.of(cx, forward, &variant),
+                None => Action::Forward(forward),
+            }
+        }
         None if matches!(location.leads, Leads::Nowhere) => default_backend(cx),
         None => respond(503),
     };
@@ -84,7 +92,7 @@ fn default_backend(cx: &mut Context<'_>) -> Action {
 }
 
 /// The upstream of its Service. Where that has no endpoints, the annotation's default backend answers.
-fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>) -> Option<UpstreamName> {
+fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>) -> Option<(UpstreamName, Variant)> {
     let Leads::To(backend) = &location.leads else { return None };
     let mut variant = owner.variant.clone();
     variant.sticky = sticky(location, owner);
@@ -98,14 +106,22 @@ fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>)
     let instead = owner.policy.errors.default_backend.as_ref().filter(|_| !cx.upstreams.has_endpoints(backend));
     let instead = instead.map(|name| ObjectKey::new(owner.ingress.key.namespace.clone(), name.clone()));
     if let Some(upstream) = instead.and_then(|service| cx.service_upstream(&service)) {
-        return Some(upstream);
+        return Some((upstream, Variant::plain()));
     }
     found
+        .map(|name| (name, variant))
         .map_err(|reason| {
             let message = format!("{}; it answers 503", reason.in_words(backend));
             cx.warn(owner.ingress, Reason::ServiceNotFound, location.at.clone(), message);
         })
         .ok()
+}
+
+fn canary<'a>(site: &Site<'a>, location: &Location<'_>) -> Option<&'a Share<'a>> {
+    match &location.leads {
+        Leads::To(backend) => site.canaries.get(backend),
+        Leads::Nowhere => None,
+    }
 }
 
 fn sticky(location: &Location<'_>, owner: &Prepared<'_>) -> Option<StickyCookie> {
@@ -114,7 +130,9 @@ fn sticky(location: &Location<'_>, owner: &Prepared<'_>) -> Option<StickyCookie>
         name: session.name.clone().unwrap_or_else(|| "INGRESSCOOKIE".into()),
         max_age: session.max_age.or(session.expires),
         path: session.path.clone().unwrap_or_else(|| location.path.clone()),
+        domain: session.domain.clone(),
         same_site: session.same_site.unwrap_or(defaults::STICKY_SAME_SITE),
+        secure: if session.secure { SecureCookie::Always } else { SecureCookie::AsGiven },
     })
 }
 
@@ -165,7 +183,8 @@ fn rewriting(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>
         Some(target) => (QueryRewrite::Drop, target),
         None => (QueryRewrite::Keep, &**target),
     };
-    let url = ["http://", "https://", "$scheme://"].iter().find_map(|scheme| Some((*scheme, target.strip_prefix(scheme)?)));
+    let url =
+        ["http://", "https://", "$scheme://"].iter().find_map(|scheme| Some((*scheme, target.strip_prefix(scheme)?)));
     let Some((scheme, rest)) = url else {
         let slash = if target.starts_with('/') { "" } else { "/" };
         let replacement = replacement(&format!("{slash}{target}"), &pattern)?;
@@ -216,7 +235,9 @@ fn replacement(target: &str, pattern: &Pattern) -> Result<Replacement, String> {
                 text.push_str(&format!("${{{name}}}"));
                 next
             }
-            (None, _) => return Err(format!("{target:?} has a variable that Weir does not have; captures are $1 to $9")),
+            (None, _) => {
+                return Err(format!("{target:?} has a variable that Weir does not have; captures are $1 to $9"));
+            }
         };
     }
     text.push_str(rest);
@@ -259,7 +280,12 @@ fn error_pages(cx: &mut Context<'_>, owner: &Prepared<'_>) -> Option<FilterKind>
     let service = own.or_else(|| cx.settings.default_backend.clone());
     let Some(name) = service.as_ref().and_then(|service| cx.service_upstream(service)) else {
         let path = cx.annotation("custom-http-errors");
-        cx.warn(owner.ingress, Reason::InvalidAnnotation, path, "no default backend is there that could show the errors");
+        cx.warn(
+            owner.ingress,
+            Reason::InvalidAnnotation,
+            path,
+            "no default backend is there that could show the errors",
+        );
         return None;
     };
     let leave = errors.leave_upstreams.unwrap_or(cx.options.leave_upstream_errors);
@@ -278,6 +304,6 @@ impl Context<'_> {
     fn service_upstream(&mut self, service: &ObjectKey) -> Option<UpstreamName> {
         let port = self.upstreams.first_port(service).ok()?;
         let backend = Backend { service: service.clone(), port };
-        self.upstreams.of(&backend, &super::backend::Variant::plain()).ok()
+        self.upstreams.of(&backend, &Variant::plain()).ok()
     }
 }

@@ -38,7 +38,8 @@ pub fn refuse(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy)
 }
 
 fn is_about_access(text: &str) -> bool {
-    let words = text.split([';', '{', '}', '\n']).map(|directive| directive.split_whitespace().collect::<Vec<_>>().join(" "));
+    let words =
+        text.split([';', '{', '}', '\n']).map(|directive| directive.split_whitespace().collect::<Vec<_>>().join(" "));
     words.into_iter().any(|directive| ABOUT_ACCESS.iter().any(|start| directive.starts_with(start)))
 }
 
@@ -48,7 +49,9 @@ mod tests {
 
     #[test]
     fn directives_about_access_are_told_wherever_they_stand() {
-        for text in ["deny all;", "add_header a b;\n  deny  all;", "if ($x) { return   403; }", "location /a { auth_basic x; }"] {
+        for text in
+            ["deny all;", "add_header a b;\n  deny  all;", "if ($x) { return   403; }", "location /a { auth_basic x; }"]
+        {
             assert!(is_about_access(text), "{text}");
         }
         for text in ["add_header X-Deny deny;", "return 301 /a;", "proxy_set_header A allow;", ""] {

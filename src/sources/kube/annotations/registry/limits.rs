@@ -1,6 +1,5 @@
 //! How often and how fast, and whose scripts may read answers.
 
-
 use crate::model::{CorsOrigins, OriginPattern, Pattern};
 use crate::sources::kube::annotations::value::{self, Read, quoted};
 use crate::sources::kube::annotations::{Annotation, Kind};
@@ -110,7 +109,6 @@ fn origin(text: &str) -> Read<OriginPattern> {
     Ok(OriginPattern::Regex(pattern))
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,7 +121,9 @@ mod tests {
         };
         assert!(matches("https://a.test, https://*.b.test", "https://x.b.test"));
         assert!(matches("https://*.b.test:8443", "HTTPS://x.B.test:8443"));
-        for origin in ["https://y.x.b.test", "https://b.test", "https://x.bxtest", "http://x.b.test", "https://x.b.test.evil"] {
+        for origin in
+            ["https://y.x.b.test", "https://b.test", "https://x.bxtest", "http://x.b.test", "https://x.b.test.evil"]
+        {
             assert!(!matches("https://*.b.test", origin), "{origin}");
         }
         assert!(origins("b.test").is_err());

@@ -188,12 +188,17 @@ mod tests {
     #[test]
     fn a_destination_is_a_url_with_few_variables() {
         let read = destination("https://www.example.org:8443/a?b=c").unwrap();
-        assert_eq!((read.scheme, read.host.as_deref(), read.port), (Some(Scheme::Https), Some("www.example.org"), Some(8443)));
+        assert_eq!(
+            (read.scheme, read.host.as_deref(), read.port),
+            (Some(Scheme::Https), Some("www.example.org"), Some(8443))
+        );
         assert_eq!(read.path.as_deref(), Some("/a?b=c"));
         let read = destination("$scheme://$host$request_uri").unwrap();
         assert_eq!(read, Destination { scheme: None, host: None, port: None, path: None });
         assert_eq!(destination("https://a.test").unwrap().path.as_deref(), Some("/"));
-        for wrong in ["ftp://a.test", "/a", "https://a b", "https://", "https://a.test/$x", "https://a.test:x", "javascript:1"] {
+        for wrong in
+            ["ftp://a.test", "/a", "https://a b", "https://", "https://a.test/$x", "https://a.test:x", "javascript:1"]
+        {
             assert!(destination(wrong).is_err(), "{wrong}");
         }
     }
