@@ -9,6 +9,7 @@
 
 pub mod annotations;
 pub mod options;
+mod snippet;
 pub mod state;
 pub mod translate;
 

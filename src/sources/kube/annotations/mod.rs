@@ -14,6 +14,7 @@ pub mod value;
 
 pub use doc::reference;
 pub use policy::*;
+pub use registry::destination;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};

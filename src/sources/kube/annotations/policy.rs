@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::model::{ByteSize, CorsOrigins, HashKey, HeaderTemplate, HostName, Pattern, RetryOn, ReturnTo, SameSite};
+use crate::model::{
+    ByteSize, CorsOrigins, HashKey, HeaderEdits, HeaderTemplate, HostName, Pattern, RetryOn, ReturnTo, SameSite,
+};
 use crate::sources::kube::state::ObjectKey;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// The first reason for which no request may pass.
     pub closed: Option<String>,
+    /// Every request is answered with this.
+    pub respond: Option<(u16, Arc<str>)>,
     pub rewrite: Rewriting,
     pub redirect: Redirecting,
     pub backend: Backending,
@@ -297,4 +301,6 @@ pub struct Headers {
     pub custom: Option<Reference>,
     /// `Connection` to the upstream.
     pub connection: Option<Arc<str>>,
+    /// Of snippets.
+    pub edits: HeaderEdits,
 }

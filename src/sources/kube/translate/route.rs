@@ -35,6 +35,11 @@ pub fn act(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>) -> (A
         return (respond(503), Vec::new());
     }
     // nginx redirects before it asks who comes; preflights are answered before that.
+    if let Some((status, text)) = &owner.policy.respond {
+        let headers = if text.is_empty() { Vec::new() } else { vec![("Content-Type".into(), "text/plain".into())] };
+        let respond = Respond { status: *status, headers, body: text.clone() };
+        return (Action::Respond(respond), owner.cors.iter().cloned().collect());
+    }
     if let Some(action) = redirected(owner) {
         return (action, owner.cors.iter().cloned().collect());
     }

@@ -140,17 +140,24 @@ pub const ENTRIES: &[Annotation] = &[
         "configuration-snippet",
         Kind::Text,
         2,
-        "There is no nginx that could read it: it is left out. Where the global option `allow-snippet-annotations` allows it and it is about \
-         access, the route is closed",
+        "Only where the global option `allow-snippet-annotations` is true, and only if all of it is understood: add_header, more_set_headers, \
+         more_clear_headers and their input_ forms, proxy_set_header, proxy_hide_header, allow, deny, return, client_max_body_size and \
+         proxy_*_timeout. Otherwise it is left out; where it is about access the route is closed",
         |policy, text| {
             policy.snippets.push(("configuration-snippet", text.into()));
             Ok(())
         },
     ),
-    Annotation::set("server-snippet", Kind::Text, 2, "As configuration-snippet", |policy, text| {
-        policy.snippets.push(("server-snippet", text.into()));
-        Ok(())
-    }),
+    Annotation::set(
+        "server-snippet",
+        Kind::Text,
+        2,
+        "As configuration-snippet, for the Ingress's own rules",
+        |policy, text| {
+            policy.snippets.push(("server-snippet", text.into()));
+            Ok(())
+        },
+    ),
     Annotation::refused("stream-snippet", Kind::Text, 4, "there is no nginx that could read it", super::never),
 ];
 
