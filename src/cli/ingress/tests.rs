@@ -45,6 +45,7 @@ fn the_arguments_of_its_daemon_set_carry_over() {
         "--election-ttl=1m",
         "--update-status-on-shutdown=false",
         "--report-node-internal-ip-address",
+        "--disable-svc-external-name",
         "--controller-class=example.org/other",
         "--ingress-class=other",
         "--ingress-class-by-name",
@@ -73,6 +74,7 @@ fn the_arguments_of_its_daemon_set_carry_over() {
     assert_eq!(settings.default_backend, key("web/nothing"));
     assert_eq!(settings.process.shutdown.delay, Duration::from_secs(5));
     assert_eq!(settings.process.admin.as_ref().map(|admin| admin.address), "127.0.0.1:10254".parse().ok());
+    assert_eq!(options.scope.external_names, ExternalNames::Ignore);
     assert_eq!(options.reporting.statuses, StatusUpdates::Left);
     assert_eq!(options.reporting.node_addresses, NodeAddresses::Internal);
     let ttl = Duration::from_secs(60);

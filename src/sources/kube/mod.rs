@@ -12,6 +12,7 @@ pub mod client;
 pub mod options;
 pub mod process;
 pub mod reporting;
+mod snippet;
 pub mod state;
 pub mod translate;
 pub mod watch;

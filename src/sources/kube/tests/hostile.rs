@@ -189,4 +189,5 @@ fn a_huge_object_is_only_large() {
     let translation =
         beside([ingress("huge", json!({}), json!([{ "host": "evil.test", "http": { "paths": paths } }]))]);
     assert_eq!(translation.model.hosts.iter().map(|host| host.routes.len()).max(), Some(3001));
+    assert!(translation.events.len() < 30, "{} events", translation.events.len());
 }

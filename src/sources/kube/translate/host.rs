@@ -4,8 +4,9 @@
 //! Server ──► does any location need patterns? ──► routes: by prefix and exact path, or all of them patterns, the longest first
 //! ```
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
+use super::canary::Canaries;
 use super::context::Context;
 use super::report::{ObjectKind, Reason, origin};
 use super::route::{self, Site};
@@ -16,12 +17,14 @@ use crate::model::{
     PatternOrder, QueryRewrite, Redirect, RedirectStatus, Replacement, Route, RouteMatch, RouteName, VirtualHost,
 };
 
-pub fn hosts(cx: &mut Context<'_>, servers: &Servers<'_>) -> Vec<VirtualHost> {
+pub fn hosts(cx: &mut Context<'_>, servers: &Servers<'_>, canaries: &Canaries<'_>) -> Vec<VirtualHost> {
     let mut hosts = Vec::with_capacity(servers.len());
+    let names: HashSet<&HostName> =
+        servers.iter().flat_map(|(name, server)| server.aliases.iter().chain([name])).collect();
     for (name, server) in servers {
-        let site = Site { name, certificate: has_certificate(servers, name) };
+        let site = Site { name, certificate: has_certificate(servers, name), canaries };
         hosts.push(host(cx, &site, server));
-        hosts.extend(www_host(cx, servers, name, server));
+        hosts.extend(www_host(cx, &names, name, server));
     }
     hosts
 }
@@ -94,8 +97,8 @@ fn by_pattern(cx: &mut Context<'_>, site: &Site<'_>, locations: &[&Location<'_>]
 }
 
 fn by_path(cx: &mut Context<'_>, site: &Site<'_>, server: &Server<'_>, locations: &[&Location<'_>]) -> Vec<Route> {
-    let kinds: HashMap<_, _> = server.locations.iter().map(|other| ((&*other.path, other.kind), ())).collect();
-    let has = |path: &str, kind| kinds.contains_key(&(path, kind));
+    let kinds: HashSet<_> = server.locations.iter().map(|other| (&*other.path, other.kind)).collect();
+    let has = |path: &str, kind| kinds.contains(&(path, kind));
     let mut routes = Vec::with_capacity(locations.len());
     for location in locations {
         let path = &location.path;
@@ -170,12 +173,11 @@ fn app_root(locations: &[&Location<'_>], origin: &Origin) -> Option<Filter> {
 }
 
 /// `from-to-www-redirect`: a host that leads to this one, unless somebody has it.
-fn www_host(cx: &Context<'_>, servers: &Servers<'_>, name: &HostName, server: &Server<'_>) -> Option<VirtualHost> {
+fn www_host(cx: &Context<'_>, names: &HashSet<&HostName>, name: &HostName, server: &Server<'_>) -> Option<VirtualHost> {
     let HostName::Exact(to) = name else { return None };
     let owner = server.locations.iter().find_map(|l| l.owner.filter(|owner| owner.policy.redirect.from_to_www))?;
     let from = HostName::Exact(to.strip_prefix("www.").map_or_else(|| format!("www.{to}").into(), Into::into));
-    let is_taken = |(other, server): (&HostName, &Server<'_>)| *other == from || server.aliases.contains(&from);
-    if servers.iter().any(is_taken) {
+    if names.contains(&from) {
         return None;
     }
     let origin = origin(ObjectKind::Ingress, &owner.ingress.key);

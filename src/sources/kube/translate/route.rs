@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::backend::{AddressedBy, Backend, BadBackend};
+use super::backend::{AddressedBy, Backend, BadBackend, Variant};
+use super::canary::{Canaries, Share};
 use super::context::Context;
 use super::prepare::Prepared;
 use super::report::{ObjectKind, Reason, origin};
@@ -15,7 +16,7 @@ use crate::defaults;
 use crate::model::{
     Action, ErrorPage, ErrorPages, Filter, FilterKind, Forward, HostName, HttpsRedirect, Intercept, LocationForm,
     PageSource, PageStatus, PathRewrite, Pattern, QueryRewrite, Redirect, RedirectSlash, RedirectStatus, Replacement,
-    Respond, Rewrite, StatusRange, StickyCookie, UpstreamName,
+    Respond, Rewrite, SecureCookie, StatusRange, StickyCookie, UpstreamName,
 };
 use crate::sources::kube::annotations::Destination;
 use crate::sources::kube::state::ObjectKey;
@@ -25,6 +26,7 @@ pub struct Site<'a> {
     pub name: &'a HostName,
     /// Whether plain requests could be sent to https.
     pub certificate: bool,
+    pub canaries: &'a Canaries<'a>,
 }
 
 pub fn act(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>) -> (Action, Vec<Filter>) {
@@ -33,6 +35,11 @@ pub fn act(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>) -> (A
         return (respond(503), Vec::new());
     }
     // nginx redirects before it asks who comes; preflights are answered before that.
+    if let Some((status, text)) = &owner.policy.respond {
+        let headers = if text.is_empty() { Vec::new() } else { vec![("Content-Type".into(), "text/plain".into())] };
+        let respond = Respond { status: *status, headers, body: text.clone() };
+        return (Action::Respond(respond), owner.cors.iter().cloned().collect());
+    }
     if let Some(action) = redirected(owner) {
         return (action, owner.cors.iter().cloned().collect());
     }
@@ -53,12 +60,18 @@ pub fn act(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>) -> (A
     };
     let filters = filters(cx, site, location, owner);
     let action = match upstream(cx, location, owner) {
-        Some(upstream) => Action::Forward(Forward {
-            upstream,
-            rewrite: Rewrite { host: owner.policy.backend.host.clone(), ..rewrite },
-            timeouts: owner.timeouts.clone(),
-            retry: owner.retry.clone(),
-        }),
+        Some((upstream, variant)) => {
+            let forward = Forward {
+                upstream,
+                rewrite: Rewrite { host: owner.policy.backend.host.clone(), ..rewrite },
+                timeouts: owner.timeouts.clone(),
+                retry: owner.retry.clone(),
+            };
+            match canary(site, location) {
+                Some(canary) => canary.of(cx, forward, &variant),
+                None => Action::Forward(forward),
+            }
+        }
         None if matches!(location.leads, Leads::Nowhere) => default_backend(cx),
         None => respond(503),
     };
@@ -84,7 +97,7 @@ fn default_backend(cx: &mut Context<'_>) -> Action {
 }
 
 /// The upstream of its Service. Where that has no endpoints, the annotation's default backend answers.
-fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>) -> Option<UpstreamName> {
+fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>) -> Option<(UpstreamName, Variant)> {
     let Leads::To(backend) = &location.leads else { return None };
     let mut variant = owner.variant.clone();
     variant.sticky = sticky(location, owner);
@@ -98,14 +111,22 @@ fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>)
     let instead = owner.policy.errors.default_backend.as_ref().filter(|_| !cx.upstreams.has_endpoints(backend));
     let instead = instead.map(|name| ObjectKey::new(owner.ingress.key.namespace.clone(), name.clone()));
     if let Some(upstream) = instead.and_then(|service| cx.service_upstream(&service)) {
-        return Some(upstream);
+        return Some((upstream, Variant::plain()));
     }
     found
+        .map(|name| (name, variant))
         .map_err(|reason| {
             let message = format!("{}; it answers 503", reason.in_words(backend));
             cx.warn(owner.ingress, Reason::ServiceNotFound, location.at.clone(), message);
         })
         .ok()
+}
+
+fn canary<'a>(site: &Site<'a>, location: &Location<'_>) -> Option<&'a Share<'a>> {
+    match &location.leads {
+        Leads::To(backend) => site.canaries.get(backend),
+        Leads::Nowhere => None,
+    }
 }
 
 fn sticky(location: &Location<'_>, owner: &Prepared<'_>) -> Option<StickyCookie> {
@@ -114,7 +135,9 @@ fn sticky(location: &Location<'_>, owner: &Prepared<'_>) -> Option<StickyCookie>
         name: session.name.clone().unwrap_or_else(|| "INGRESSCOOKIE".into()),
         max_age: session.max_age.or(session.expires),
         path: session.path.clone().unwrap_or_else(|| location.path.clone()),
+        domain: session.domain.clone(),
         same_site: session.same_site.unwrap_or(defaults::STICKY_SAME_SITE),
+        secure: if session.secure { SecureCookie::Always } else { SecureCookie::AsGiven },
     })
 }
 
@@ -286,6 +309,6 @@ impl Context<'_> {
     fn service_upstream(&mut self, service: &ObjectKey) -> Option<UpstreamName> {
         let port = self.upstreams.first_port(service).ok()?;
         let backend = Backend { service: service.clone(), port };
-        self.upstreams.of(&backend, &super::backend::Variant::plain()).ok()
+        self.upstreams.of(&backend, &Variant::plain()).ok()
     }
 }

@@ -24,6 +24,8 @@ pub struct Server<'p> {
     pub locations: Vec<Location<'p>>,
     taken: HashMap<(Arc<str>, Kind), usize>,
     pub aliases: Vec<HostName>,
+    /// Whose they are.
+    aliased: Option<&'p Prepared<'p>>,
     pub shown: Option<Shown>,
     pub clients: Clients,
 }
@@ -56,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// As in ingress-nginx, what is left to the implementation is a prefix.
-    fn of(kind: PathType) -> Self {
+    pub fn of(kind: PathType) -> Self {
         match kind {
             PathType::Exact => Self::Exact,
             PathType::Prefix | PathType::ImplementationSpecific => Self::Prefix,
@@ -76,7 +78,7 @@ pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>]) -> Servers<'p>
     let root = Location { path: "/".into(), kind: Kind::Prefix, owner: None, leads: Leads::Nowhere, at: String::new() };
     servers.entry(HostName::CatchAll).or_default().push(root);
     // A canary makes no host: its rules are the other's.
-    let primaries: Vec<_> = all.iter().filter(|prepared| !is_canary(cx, prepared)).collect();
+    let primaries: Vec<_> = all.iter().filter(|prepared| !prepared.policy.canary.is_on).collect();
     for prepared in &primaries {
         open(cx, &mut servers, prepared);
     }
@@ -87,6 +89,7 @@ pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>]) -> Servers<'p>
                 && server.aliases.is_empty()
             {
                 server.aliases = aliases.clone();
+                server.aliased = Some(prepared);
             }
         }
     }
@@ -100,15 +103,6 @@ pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>]) -> Servers<'p>
         }
     }
     servers
-}
-
-fn is_canary(cx: &mut Context<'_>, prepared: &Prepared<'_>) -> bool {
-    if prepared.policy.canary {
-        let path = cx.annotation("canary");
-        let message = "canaries are not there yet: the rules are left out, and whose they are gets all requests";
-        cx.warn(prepared.ingress, Reason::UnsupportedAnnotation, path, message);
-    }
-    prepared.policy.canary
 }
 
 /// Makes the hosts of an Ingress that are not there yet.
@@ -176,11 +170,18 @@ pub fn host_name(rule: &IngressRule) -> Result<HostName, String> {
 }
 
 /// An alias is nobody's own host, and one host's alone.
-fn settle_aliases(cx: &Context<'_>, servers: &mut Servers<'_>) {
-    let _ = cx;
+fn settle_aliases(cx: &mut Context<'_>, servers: &mut Servers<'_>) {
     let mut taken: BTreeSet<HostName> = servers.keys().cloned().collect();
-    for server in servers.values_mut() {
-        server.aliases.retain(|alias| taken.insert(alias.clone()));
+    for (name, server) in servers {
+        let owner = server.aliased;
+        server.aliases.retain(|alias| {
+            let is_free = taken.insert(alias.clone());
+            if let Some(owner) = owner.filter(|_| !is_free && alias != name) {
+                let path = cx.annotation("server-alias");
+                cx.warn(owner.ingress, Reason::Conflict, path, format!("{alias} is another host's name already"));
+            }
+            is_free
+        });
     }
 }
 
@@ -205,6 +206,10 @@ fn add_rule<'p>(
 }
 
 impl<'p> Server<'p> {
+    pub fn location(&self, path: &Arc<str>, kind: Kind) -> Option<&Location<'p>> {
+        self.locations.get(*self.taken.get(&(path.clone(), kind))?)
+    }
+
     fn push(&mut self, location: Location<'p>) {
         self.locations.push(location);
     }
@@ -230,8 +235,12 @@ impl<'p> Server<'p> {
         };
         let kind = Kind::of(path.path_type);
         if let Some(first) = self.taken.get(&(text.clone(), kind)) {
-            let owner = self.locations[*first].owner.map(|owner| owner.ingress.key.to_string()).unwrap_or_default();
-            return Err((Reason::Conflict, format!("{host}{text} belongs to the Ingress {owner}, which is older")));
+            let owner = self.locations[*first].owner.map(|owner| &owner.ingress.key);
+            let message = match owner.filter(|owner| **owner != prepared.ingress.key) {
+                Some(owner) => format!("{host}{text} belongs to the Ingress {owner}, which comes first"),
+                None => format!("{host}{text} is here twice; the first holds"),
+            };
+            return Err((Reason::Conflict, message));
         }
         let location =
             Location { path: text.clone(), kind, owner: Some(prepared), leads: Leads::To(backend), at: at.to_owned() };

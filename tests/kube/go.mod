@@ -1,8 +1,8 @@
-// The programs of Kubernetes that tests run, as Go tools: the module proxy has no binaries.
-module weir.test/kubernetes
+module weir.test/kube
 
 go 1.26.0
 
+// The API server that the tests of `weir ingress` run against, and what its users talk to it with; tests/run.sh builds them.
 tool (
 	k8s.io/kubernetes/cmd/kube-apiserver
 	k8s.io/kubernetes/cmd/kubectl
