@@ -286,8 +286,12 @@ fn statuses_show_a_service_or_the_nodes() {
         json!([{ "type": "InternalIP", "address": "10.0.0.9" }, { "type": "ExternalIP", "address": "203.0.113.9" }]);
     cluster.set_status(&node, json!({ "addresses": addresses }));
     pod(cluster, "published", "nodes", "node-2");
-    let _weir = replica(cluster, "published", "nodes", &["--election-id=nodes"]);
+    let weir = replica(cluster, "published", "nodes", &["--election-id=nodes"]);
     eventually("the node's address is shown", || (shown(cluster, &object) == ["203.0.113.9"]).then_some(()));
+    drop(weir);
+    let arguments = ["--election-id=internal", "--report-node-internal-ip-address"];
+    let _weir = replica(cluster, "published", "nodes", &arguments);
+    eventually("the node's internal address is shown", || (shown(cluster, &object) == ["10.0.0.9"]).then_some(()));
 }
 
 #[test]

@@ -248,8 +248,9 @@ impl Flags {
                 (true, true) => StatusUpdates::Cleared,
             },
             node_addresses: match switches.report_node_internal_ip_address {
-                true => NodeAddresses::Internal,
-                false => NodeAddresses::External,
+                _ if is_given(&self.publish_service) || is_given(&self.publish_status_address) => None,
+                true => Some(NodeAddresses::Internal),
+                false => Some(NodeAddresses::External),
             },
             leadership: match switches.disable_leader_election {
                 true => Leadership::Assumed,

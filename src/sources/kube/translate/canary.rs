@@ -50,7 +50,9 @@ pub fn find<'p>(cx: &mut Context<'_>, servers: &Servers<'_>, all: &'p [Prepared<
                         canaries.insert(primary.clone(), share);
                         continue;
                     }
-                    Some(Leads::Nowhere) | None => "no other Ingress has a rule of this host, path and type",
+                    Some(Leads::Nowhere | Leads::Refused) | None => {
+                        "no other Ingress has a rule of this host, path and type"
+                    }
                 };
                 let at = format!("spec.rules[{index}].http.paths[{nth}]");
                 cx.warn(prepared.ingress, Reason::Conflict, at, format!("{problem}: the canary has no effect there"));

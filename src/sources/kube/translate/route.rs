@@ -31,51 +31,58 @@ pub struct Site<'a> {
 
 pub fn act(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>) -> (Action, Vec<Filter>) {
     let Some(owner) = location.owner else { return (default_backend(cx), Vec::new()) };
-    if owner.policy.closed.is_some() {
+    if owner.policy.closed.is_some() || matches!(location.leads, Leads::Refused) {
         return (respond(503), Vec::new());
     }
-    // nginx redirects before it asks who comes; preflights are answered before that.
-    if let Some((status, text)) = &owner.policy.respond {
-        let headers = if text.is_empty() { Vec::new() } else { vec![("Content-Type".into(), "text/plain".into())] };
-        let respond = Respond { status: *status, headers, body: text.clone() };
-        return (Action::Respond(respond), owner.cors.iter().cloned().collect());
+    // nginx answers and redirects before it asks who comes; preflights are answered before that.
+    let early = |action| (action, owner.cors.iter().cloned().collect());
+    if let Some(action) = answered(owner).or_else(|| redirected(owner)) {
+        return early(action);
     }
-    if let Some(action) = redirected(owner) {
-        return (action, owner.cors.iter().cloned().collect());
-    }
-    let rewriting = match rewriting(cx, location, owner) {
-        Ok(rewriting) => rewriting,
-        Err(message) => {
-            let path = cx.annotation("rewrite-target");
-            cx.warn(owner.ingress, Reason::InvalidAnnotation, path, message);
-            Rewriting::Nothing
-        }
-    };
+    let rewriting = rewriting(cx, location, owner).unwrap_or_else(|message| {
+        let path = cx.annotation("rewrite-target");
+        cx.warn(owner.ingress, Reason::InvalidAnnotation, path, message);
+        Rewriting::Nothing
+    });
     let rewrite = match rewriting {
-        Rewriting::Elsewhere(redirect) => {
-            return (Action::Redirect(redirect), owner.cors.iter().cloned().collect());
-        }
+        Rewriting::Elsewhere(redirect) => return early(Action::Redirect(redirect)),
         Rewriting::Nothing => Rewrite::default(),
         Rewriting::Path(path, query) => Rewrite { path: Some(path), query, host: None },
     };
     let filters = filters(cx, site, location, owner);
-    let action = match upstream(cx, location, owner) {
-        Some((upstream, variant)) => {
-            let forward = Forward {
-                upstream,
-                rewrite: Rewrite { host: owner.policy.backend.host.clone(), ..rewrite },
-                timeouts: owner.timeouts.clone(),
-                retry: owner.retry.clone(),
-            };
-            match canary(site, location) {
-                Some(canary) => canary.of(cx, forward, &variant),
-                None => Action::Forward(forward),
-            }
-        }
-        None if matches!(location.leads, Leads::Nowhere) => default_backend(cx),
-        None => respond(503),
+    (forward(cx, site, location, owner, rewrite), filters)
+}
+
+fn forward(
+    cx: &mut Context<'_>,
+    site: &Site<'_>,
+    location: &Location<'_>,
+    owner: &Prepared<'_>,
+    rewrite: Rewrite,
+) -> Action {
+    let Some((upstream, variant)) = upstream(cx, location, owner) else {
+        return match location.leads {
+            Leads::Nowhere => default_backend(cx),
+            Leads::To(_) | Leads::Refused => respond(503),
+        };
     };
-    (action, filters)
+    let forward = Forward {
+        upstream,
+        rewrite: Rewrite { host: owner.policy.backend.host.clone(), ..rewrite },
+        timeouts: owner.timeouts.clone(),
+        retry: owner.retry.clone(),
+    };
+    match canary(site, location) {
+        Some(canary) => canary.of(cx, forward, &variant),
+        None => Action::Forward(forward),
+    }
+}
+
+/// A snippet's `return`.
+fn answered(owner: &Prepared<'_>) -> Option<Action> {
+    let (status, text) = owner.policy.respond.as_ref()?;
+    let headers = if text.is_empty() { Vec::new() } else { vec![("Content-Type".into(), "text/plain".into())] };
+    Some(Action::Respond(Respond { status: *status, headers, body: text.clone() }))
 }
 
 pub fn respond(status: u16) -> Action {
@@ -125,7 +132,7 @@ fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>)
 fn canary<'a>(site: &Site<'a>, location: &Location<'_>) -> Option<&'a Share<'a>> {
     match &location.leads {
         Leads::To(backend) => site.canaries.get(backend),
-        Leads::Nowhere => None,
+        Leads::Nowhere | Leads::Refused => None,
     }
 }
 

@@ -71,6 +71,8 @@ pub enum Leads {
     To(Backend),
     /// The location that every host has: to the default backend.
     Nowhere,
+    /// The path cannot be served as it is written: it answers 503, so that no other location takes what this one may have protected.
+    Refused,
 }
 
 pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>]) -> Servers<'p> {
@@ -225,7 +227,8 @@ impl<'p> Server<'p> {
     ) -> Result<(), (Reason, String)> {
         let invalid = |message: String| (Reason::InvalidRule, message);
         let text: Arc<str> = path.path.clone().unwrap_or_else(|| "/".into());
-        check_path(&text, path.path_type, cx.options.strict_paths).map_err(invalid)?;
+        check_path(&text).map_err(invalid)?;
+        let refused = check_type(&text, path.path_type, cx.options.strict_paths).err();
         let backend = match &path.backend {
             IngressBackend::Service { name, port } => Backend {
                 service: ObjectKey::new(prepared.ingress.key.namespace.clone(), name.clone()),
@@ -242,8 +245,8 @@ impl<'p> Server<'p> {
             };
             return Err((Reason::Conflict, message));
         }
-        let location =
-            Location { path: text.clone(), kind, owner: Some(prepared), leads: Leads::To(backend), at: at.to_owned() };
+        let leads = if refused.is_some() { Leads::Refused } else { Leads::To(backend) };
+        let location = Location { path: text.clone(), kind, owner: Some(prepared), leads, at: at.to_owned() };
         let place = match self.locations.first_mut() {
             Some(root) if *text == *"/" && kind == Kind::Prefix => {
                 *root = location;
@@ -255,13 +258,13 @@ impl<'p> Server<'p> {
             }
         };
         self.taken.insert((text, kind), place);
-        Ok(())
+        refused.map_or(Ok(()), |message| Err((Reason::RouteClosed, message)))
     }
 }
 
 const LONGEST_PATH: usize = 4096;
 
-fn check_path(path: &str, kind: PathType, strict: bool) -> Result<(), String> {
+fn check_path(path: &str) -> Result<(), String> {
     let shown = crate::sources::kube::annotations::value::quoted(path);
     if !path.starts_with('/') {
         return Err(format!("{shown} is no path; begin it with a slash"));
@@ -269,6 +272,11 @@ fn check_path(path: &str, kind: PathType, strict: bool) -> Result<(), String> {
     if path.len() > LONGEST_PATH || path.chars().any(char::is_control) {
         return Err(format!("{shown} is no path that a request could have"));
     }
+    Ok(())
+}
+
+fn check_type(path: &str, kind: PathType, strict: bool) -> Result<(), String> {
+    let shown = crate::sources::kube::annotations::value::quoted(path);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
     if strict && kind != PathType::ImplementationSpecific && !path.bytes().all(is_plain) {
         return Err(format!(
