@@ -3,9 +3,10 @@
 //! Data flows one way. Each module is a room; `tests/house.rs` holds the direction of the doors.
 //!
 //! ```text
-//! weir.yaml ──► sources ──► model ──► compile ──► snapshot ──► proxy ◄── requests
-//!                           (IR)      (pure)      (ArcSwap)      │
-//!                                                    tls ◄───────┘
+//! weir.yaml ─┐
+//!            ├► sources ──► model ──► compile ──► snapshot ──► proxy ◄── requests
+//! cluster ───┘              (IR)      (pure)      (ArcSwap)      │
+//!       └──► material: certificates, keys, passwords ──► tls ◄───┘
 //! ```
 
 pub mod acme;

@@ -85,7 +85,11 @@ fn the_first_file_of_the_readme_passes_the_check() {
 
 #[test]
 fn the_alerts_fire_when_they_should() {
-    for arguments in [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts.test.yaml"]] {
+    for arguments in [
+        ["check", "rules", "alerts.yaml"],
+        ["test", "rules", "alerts.test.yaml"],
+        ["test", "rules", "traffic.test.yaml"],
+    ] {
         let folder = Path::new(ROOT).join("config/prometheus");
         let output = Command::new("promtool").args(arguments).current_dir(folder).output();
         let output = output.unwrap_or_else(|error| panic!("promtool cannot be started ({error}): install prometheus"));

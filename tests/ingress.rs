@@ -5,12 +5,12 @@ mod cluster;
 mod support;
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use cluster::{ADMIN, Cluster, Ingress, LIMITED, endpoint_address, ingress, service, slice};
-use support::{Answer, Connection, Origin, Request, Signal, eventually, holds_for};
+use cluster::{ADMIN, Cluster, Ingress, LIMITED, endpoint_address, ingress, service, slice, tls_secret};
+use support::{Answer, Authority, Connection, Identity, Origin, Request, Signal, TlsClient, eventually, holds_for};
 
 /// A Service `name` with one endpoint that says `says`; its port is called `web`, and is 80.
 fn backend(cluster: &Cluster, namespace: &str, name: &str, says: &'static str) -> Origin {
@@ -286,8 +286,12 @@ fn statuses_show_a_service_or_the_nodes() {
         json!([{ "type": "InternalIP", "address": "10.0.0.9" }, { "type": "ExternalIP", "address": "203.0.113.9" }]);
     cluster.set_status(&node, json!({ "addresses": addresses }));
     pod(cluster, "published", "nodes", "node-2");
-    let _weir = replica(cluster, "published", "nodes", &["--election-id=nodes"]);
+    let weir = replica(cluster, "published", "nodes", &["--election-id=nodes"]);
     eventually("the node's address is shown", || (shown(cluster, &object) == ["203.0.113.9"]).then_some(()));
+    drop(weir);
+    let arguments = ["--election-id=internal", "--report-node-internal-ip-address"];
+    let _weir = replica(cluster, "published", "nodes", &arguments);
+    eventually("the node's internal address is shown", || (shown(cluster, &object) == ["10.0.0.9"]).then_some(()));
 }
 
 #[test]
@@ -464,4 +468,175 @@ fn a_cluster_gets_its_verdicts_and_is_only_read() {
     let (code, text) = checked(&["--context", "no-such"]);
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("no-such"), "{text}");
+
+/// An Ingress with TLS of its own, from the Secret `secret`.
+fn tls_site(namespace: &str, name: &str, host: &str, secret: &str) -> Value {
+    let mut object = ingress(namespace, name, host, &[("/", "site", json!(80))]);
+    object["spec"]["tls"] = json!([{ "hosts": [host], "secretName": secret }]);
+    object
+}
+
+#[test]
+fn a_secret_is_swapped_broken_deleted_and_made_again_without_a_word_to_others() {
+    let cluster = Cluster::shared();
+    cluster.prepare("secrets");
+    let _site = backend(cluster, "secrets", "site", "site");
+    let authority = Authority::new("secrets");
+    let [first, second, other] = ["tls.test", "tls.test", "other.test"].map(|name| authority.issue(&[name]));
+    let show = |name: &str, identity: &Identity| {
+        cluster.apply(tls_secret("secrets", name, &identity.cert, &identity.key));
+    };
+    show("swapped", &first);
+    show("steady", &other);
+    cluster.apply(tls_site("secrets", "swapped", "tls.test", "swapped"));
+    cluster.apply(tls_site("secrets", "steady", "other.test", "steady"));
+    let weir = Ingress::start(cluster, "secrets", &[]);
+    let client = TlsClient::trusting_anyone(&[b"http/1.1"]);
+    let shown = |host: &str| {
+        assert_eq!(client.certificate_for(weir.https, "other.test"), other.der(), "another host is as it was");
+        client.certificate_for(weir.https, host)
+    };
+    assert_eq!(shown("tls.test"), first.der());
+    assert_eq!(weir.get("tls.test", "/").status, 308);
+    let mut kept = client.connect(weir.https, "tls.test").expect("a connection");
+    let mut still_answers = || {
+        kept.write("GET / HTTP/1.1\r\nHost: tls.test\r\n\r\n");
+        assert_eq!(kept.read_response().text(), "site", "a connection outlives every change");
+    };
+    still_answers();
+    let becomes = |what: &str, is: &dyn Fn(Vec<u8>) -> bool| eventually(what, || is(shown("tls.test")).then_some(()));
+
+    show("swapped", &second);
+    becomes("the new certificate is shown", &|der| der == second.der());
+    still_answers();
+    cluster.apply(tls_secret("secrets", "swapped", "broken", &second.key));
+    becomes("a broken Secret gives way to the default", &|der| der != second.der());
+    show("swapped", &first);
+    becomes("a mended Secret is shown", &|der| der == first.der());
+    let secret = tls_secret("secrets", "swapped", "", "");
+    cluster.delete(&secret);
+    becomes("a missing Secret gives way to the default", &|der| der != first.der());
+    still_answers();
+    show("swapped", &second);
+    becomes("a Secret that is made again is shown", &|der| der == second.der());
+    still_answers();
+}
+
+#[test]
+fn the_default_certificate_and_the_default_backend_may_stand_in_other_namespaces() {
+    let cluster = Cluster::shared();
+    cluster.prepare("defaults");
+    cluster.prepare("defaults-elsewhere");
+    let _site = site(cluster, "defaults", "site", "site.test", "site");
+    let _rest = backend(cluster, "defaults-elsewhere", "rest", "rest");
+    let authority = Authority::new("defaults");
+    let identity = authority.issue(&["nobody.test"]);
+    cluster.apply(tls_secret("defaults-elsewhere", "default", &identity.cert, &identity.key));
+    let arguments = [
+        "--watch-namespace=defaults",
+        "--default-ssl-certificate=defaults-elsewhere/default",
+        "--default-backend-service=defaults-elsewhere/rest",
+    ];
+    let weir = Ingress::start(cluster, "defaults", &arguments);
+    let client = TlsClient::trusting_anyone(&[b"http/1.1"]);
+    assert_eq!(client.certificate_for(weir.https, "site.test"), identity.der());
+    assert_eq!(weir.get("site.test", "/").text(), "site");
+    weir.shows("unknown.test", "/", "rest");
+}
+
+#[test]
+fn the_config_map_is_followed() {
+    let cluster = Cluster::shared();
+    cluster.prepare("options");
+    cluster.prepare("options-elsewhere");
+    let _site = backend(cluster, "options", "site", "site");
+    let identity = Authority::new("options").issue(&["tls.test"]);
+    cluster.apply(tls_secret("options", "tls", &identity.cert, &identity.key));
+    cluster.apply(tls_site("options", "site", "tls.test", "tls"));
+    let set = |data: Value| {
+        let meta = json!({ "namespace": "options-elsewhere", "name": "weir" });
+        cluster.apply(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data }));
+    };
+    set(json!({ "ssl-redirect": "false" }));
+    let arguments = ["--watch-namespace=options", "--configmap=options-elsewhere/weir"];
+    let weir = Ingress::start(cluster, "options", &arguments);
+    assert_eq!(weir.get("tls.test", "/").text(), "site");
+    set(json!({ "ssl-redirect": "true" }));
+    weir.answers("tls.test", "/", 308);
+}
+
+#[test]
+fn services_that_lead_out_of_the_cluster_may_be_ruled_out() {
+    let cluster = Cluster::shared();
+    cluster.prepare("outside");
+    let address = endpoint_address();
+    let _elsewhere = Origin::named_at(address, "elsewhere");
+    let name = address.ip().to_string();
+    cluster.apply(json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": "outside", "name": "elsewhere" },
+        "spec": { "type": "ExternalName", "externalName": name, "ports": [{ "name": "web", "port": address.port() }] },
+    }));
+    cluster.apply(ingress("outside", "site", "site.test", &[("/", "elsewhere", json!(address.port()))]));
+    let weir = Ingress::start(cluster, "outside", &[]);
+    assert_eq!(weir.get("site.test", "/").text(), "elsewhere");
+    drop(weir);
+    let weir = Ingress::start(cluster, "outside", &["--disable-svc-external-name"]);
+    assert_eq!(weir.get("site.test", "/").status, 503);
+}
+
+#[test]
+fn what_means_nothing_here_is_named_and_passed_over() {
+    let cluster = Cluster::shared();
+    cluster.prepare("carried");
+    let weir = Ingress::start(cluster, "carried", &["--validating-webhook=:8443", "--v=2", "--enable-metrics=false"]);
+    for flag in ["--validating-webhook", "--v", "--enable-metrics"] {
+        assert!(weir.log().contains(&format!("{flag} changes nothing")), "{}", weir.log());
+    }
+}
+
+/// As many Ingresses as `WEIR_SCALE` says (2,000), each with a Service and a slice of its own.
+#[test]
+fn many_ingresses_are_served_soon_and_changed_at_once() {
+    let count: usize = std::env::var("WEIR_SCALE").map_or(2_000, |count| count.parse().expect("a number"));
+    let cluster = Cluster::start();
+    cluster.prepare("many");
+    let address = endpoint_address();
+    let _origin = Origin::named_at(address, "origin");
+    let objects = |n: usize| {
+        let name = format!("site-{n}");
+        let made = slice("many", &name, ("web", address.port()), &[address.ip()]);
+        let host = format!("{name}.test");
+        [service("many", &name, &[("web", 80)]), made, ingress("many", &name, &host, &[("/", &name, json!(80))])]
+    };
+    cluster.apply_all((0..count).flat_map(objects).collect());
+
+    let begun = Instant::now();
+    let weir = Ingress::start_slowly(&cluster, "many", &[], Duration::from_secs(120));
+    println!("{count} Ingresses: ready after {:?}, {} KiB", begun.elapsed(), weir.resident_kib());
+    assert_eq!(weir.get(&format!("site-{}.test", count - 1), "/").text(), "origin");
+
+    let mut routes: Vec<Duration> = Vec::new();
+    let mut endpoints: Vec<Duration> = Vec::new();
+    let second: IpAddr = [10, 99, 0, 9].into();
+    let _second = Origin::named_at((second, address.port()).into(), "second");
+    for n in 0..10 {
+        let (name, host) = (format!("site-{n}"), format!("new-{n}.test"));
+        cluster.apply(ingress("many", &name, &host, &[("/", &name, json!(80))]));
+        let begun = Instant::now();
+        weir.answers(&host, "/", 200);
+        routes.push(begun.elapsed());
+        cluster.apply(slice("many", &name, ("web", address.port()), &[second]));
+        let begun = Instant::now();
+        weir.shows(&host, "/", "second");
+        endpoints.push(begun.elapsed());
+    }
+    routes.sort();
+    endpoints.sort();
+    println!("a route is live after {:?} (half), {:?} (all)", routes[5], routes[9]);
+    println!(
+        "an endpoint is live after {:?} (half), {:?} (all); {} KiB",
+        endpoints[5],
+        endpoints[9],
+        weir.resident_kib()
+    );
 }

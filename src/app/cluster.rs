@@ -11,6 +11,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 
@@ -81,8 +82,12 @@ impl Follower {
     }
 
     async fn follow(&mut self, state: ClusterState) -> anyhow::Result<()> {
+        let begun = Instant::now();
         let (candidate, report) = self.translate(state).await?;
+        let translated = begun.elapsed();
         self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
+        let (translate_ms, duration_ms) = (translated.as_millis() as u64, begun.elapsed().as_millis() as u64);
+        tracing::debug!(translate_ms, duration_ms, "the cluster as it is now is served");
         // What is said of objects is true by now.
         self.reporter.report(report);
         Ok(())

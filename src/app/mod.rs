@@ -17,6 +17,7 @@ mod reload;
 mod signals;
 mod upgrade;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,10 +34,11 @@ use crate::cache::Stores;
 use crate::discovery::{Discovery, ReplicaWatch};
 use crate::health::{HealthChecks, Prober};
 use crate::jwks::KeyFetcher;
-use crate::model::{ListenerName, Model, Threads};
+use crate::model::{ListenerName, Model, Threads, UpstreamName};
 use crate::ocsp::Stapler;
 use crate::passwords;
 use crate::proxy::{DataPlane, RequestId, Shared};
+use crate::snapshot::upstream::Upstream;
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
 use crate::sources::kube::reporting::{Departure, Reporter};
@@ -45,7 +47,7 @@ use crate::telemetry::metrics::{Metrics, Order};
 use crate::tls::{CertificateResolver, ServerTls};
 
 pub use candidate::Candidate;
-use candidate::InForce;
+use candidate::{Authors, InForce};
 pub use cluster::ClusterOptions;
 use signals::Signals;
 use upgrade::Inheritance;
@@ -111,6 +113,7 @@ struct App {
     prober: Arc<Prober>,
     status: ArcSwap<ReloadStatus>,
     draining: AtomicBool,
+    authors: Authors,
     /// See [`Programmed`].
     programmed: AtomicBool,
     reload_now: Notify,
@@ -121,10 +124,17 @@ struct App {
 /// Health checks, discovery and keys of one snapshot. They end with this.
 #[derive(Default)]
 struct Watchers {
-    _health: Vec<HealthChecks>,
-    _discovery: Vec<Discovery>,
+    upstreams: BTreeMap<UpstreamName, Arc<UpstreamWatcher>>,
     _keys: Vec<KeyFetcher>,
     _replicas: Option<ReplicaWatch>,
+}
+
+/// Of one upstream; it goes on from snapshot to snapshot where the upstream does.
+struct UpstreamWatcher {
+    upstream: Arc<Upstream>,
+    resolvers: Vec<SocketAddr>,
+    _health: Option<HealthChecks>,
+    _discovery: Option<Discovery>,
 }
 
 /// What a reload changes beside the snapshot.
@@ -254,6 +264,7 @@ impl App {
             prober: Arc::new(Prober::new()),
             status: ArcSwap::from_pointee(reload::nothing_yet()),
             draining: AtomicBool::new(false),
+            authors: candidate.authors,
             programmed: AtomicBool::new(programmed == Programmed::Yes),
             reload_now: Notify::new(),
             reporter: Mutex::new(None),

@@ -14,7 +14,7 @@ use anyhow::Context;
 
 use super::candidate::{Authors, Candidate, InForce, cannot_listen, unbound};
 use super::inspect::Inspector;
-use super::{App, Part, Parts, StartError, Watchers};
+use super::{App, Part, Parts, StartError, UpstreamWatcher, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::cache::Stores;
 use crate::compile::hosts_of;
@@ -29,6 +29,7 @@ use crate::ocsp::Stapler;
 use crate::proxy::Settings;
 use crate::snapshot::Snapshot;
 use crate::snapshot::table::Table;
+use crate::snapshot::upstream::Upstream;
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
@@ -60,7 +61,7 @@ impl App {
     pub(super) async fn begin(self: &Arc<Self>, candidate: &Candidate, part: Part) -> Result<(), StartError> {
         let snapshot = self.shared.snapshot.load_full();
         let mut parts = self.parts.lock().await;
-        parts.watchers = self.watch_upstreams(&snapshot);
+        parts.watchers = self.watch_upstreams(&snapshot, &Watchers::default());
         match part {
             Part::First => {}
             // Its predecessor serves meanwhile.
@@ -147,7 +148,7 @@ impl App {
         previous: &Arc<Snapshot>,
     ) -> Result<(), Diagnostics> {
         let snapshot = Arc::new(candidate.compile(Some(previous), &self.metrics, &self.stores)?);
-        let watchers = self.watch_upstreams(&snapshot);
+        let watchers = self.watch_upstreams(&snapshot, &parts.watchers);
         settle(&snapshot, Some(previous).filter(|_| candidate.authors == Authors::Many)).await;
         let beside = |found: Diagnostics| {
             let mut all = candidate.diagnostics.clone();
@@ -158,7 +159,7 @@ impl App {
         let access_log = self.reserve(parts, &snapshot.model, &previous.model).await.map_err(beside)?;
         self.apply(parts, &snapshot, previous, candidate, access_log).await;
         self.acme.apply(acme).await;
-        // The tasks of the snapshot before end here.
+        // The tasks that only the snapshot before had end here.
         parts.watchers = watchers;
         self.note_applied(&snapshot, candidate);
         Ok(())
@@ -298,19 +299,34 @@ impl App {
         }
     }
 
-    fn watch_upstreams(&self, snapshot: &Snapshot) -> Watchers {
+    /// Upstreams that were there `before` go on being watched.
+    fn watch_upstreams(&self, snapshot: &Snapshot, before: &Watchers) -> Watchers {
         let metrics = self.metrics.clone();
         let observer: Observer = Arc::new(move |upstream, change| metrics.upstream(upstream).health_changed(change.to));
-        let upstreams = || snapshot.upstreams.values().cloned();
-        let check = |upstream| HealthChecks::start(upstream, self.prober.clone(), observer.clone());
-        let resolver = Arc::new(DnsResolver::new(&snapshot.model.process.resolvers));
+        let resolvers = &snapshot.model.process.resolvers;
+        let resolver = Arc::new(DnsResolver::new(resolvers));
         let fetch = |keys: &Arc<Keys>| KeyFetcher::start(keys.clone(), self.metrics.key_set(&keys.source.url));
-        let discover = |upstream| Discovery::start(upstream, resolver.clone());
+        let goes_on = |upstream: &Arc<Upstream>, watcher: &UpstreamWatcher| {
+            Arc::ptr_eq(upstream, &watcher.upstream) && watcher.resolvers == *resolvers
+        };
+        let watch = |(name, upstream): (&UpstreamName, &Arc<Upstream>)| {
+            let known = before.upstreams.get(name).filter(|watcher| goes_on(upstream, watcher));
+            let start = || UpstreamWatcher {
+                upstream: upstream.clone(),
+                resolvers: resolvers.clone(),
+                _health: HealthChecks::start(upstream.clone(), self.prober.clone(), observer.clone()),
+                _discovery: Discovery::start(upstream.clone(), resolver.clone()),
+            };
+            (name.clone(), known.cloned().unwrap_or_else(|| Arc::new(start())))
+        };
         Watchers {
-            _health: upstreams().filter_map(check).collect(),
-            _discovery: upstreams().filter_map(discover).collect(),
+            upstreams: snapshot.upstreams.iter().map(watch).collect(),
             _keys: snapshot.jwts.key_sets.values().map(fetch).collect(),
-            _replicas: snapshot.limits.replica_count().cloned().and_then(|count| ReplicaWatch::start(count, resolver)),
+            _replicas: snapshot
+                .limits
+                .replica_count()
+                .cloned()
+                .and_then(|count| ReplicaWatch::start(count, resolver.clone())),
         }
     }
 

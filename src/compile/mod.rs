@@ -112,6 +112,12 @@ fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams
     let without_tls = UpstreamTlsMaterial::default();
     for definition in &model.upstreams {
         let previous = surroundings.previous.and_then(|previous| previous.upstreams.get(&definition.name));
+        // Of thousands few change. What is spoken with in TLS is made anew: its files may have changed beneath the same names.
+        if let Some(same) = previous.filter(|previous| definition.tls.is_none() && previous.definition() == definition)
+        {
+            built.insert(definition.name.clone(), same.clone());
+            continue;
+        }
         let material = surroundings.upstream_tls.get(&definition.name).unwrap_or(&without_tls);
         match Upstream::new(definition, previous.map(|previous| &**previous), material, surroundings.now) {
             Ok(upstream) => drop(built.insert(definition.name.clone(), Arc::new(upstream))),

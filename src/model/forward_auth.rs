@@ -73,6 +73,17 @@ pub struct SignIn {
     pub url: HeaderTemplate,
     /// Of the query: where the client wanted to go. None: the page is not told.
     pub parameter: Option<Arc<str>>,
+    pub told: ReturnTo,
+}
+
+/// How much of where the client wanted to go its parameter says. Escaped either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReturnTo {
+    #[default]
+    Url,
+    /// Path and query.
+    Uri,
 }
 
 /// What the client gets where the service says no.

@@ -130,6 +130,9 @@ pub enum HashKey {
     Path,
     /// One query parameter.
     Query(Arc<str>),
+    Host,
+    /// The normalized path, and the query as it came.
+    Uri,
 }
 
 /// Weir marks the client with a cookie that names an endpoint, and keeps to it while it can be used. A request that finds it
@@ -141,7 +144,20 @@ pub struct StickyCookie {
     #[serde(serialize_with = "serialize_optional_duration")]
     pub max_age: Option<Duration>,
     pub path: Arc<str>,
+    /// None: the host's own.
+    pub domain: Option<Arc<str>>,
     pub same_site: SameSite,
+    pub secure: SecureCookie,
+}
+
+/// Whether browsers send it over TLS alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecureCookie {
+    /// Where it was given over TLS.
+    #[default]
+    AsGiven,
+    Always,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

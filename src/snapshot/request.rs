@@ -76,6 +76,14 @@ impl RequestView<'_> {
         cookie_in(self.headers.first("cookie")?, name)
     }
 
+    /// Path and query.
+    pub fn uri(&self) -> Cow<'_, str> {
+        match self.query {
+            None => Cow::Borrowed(self.path),
+            Some(query) => Cow::Owned(format!("{}?{query}", self.path)),
+        }
+    }
+
     /// The first value of a query parameter, as it was sent (not percent-decoded). `a` alone has the empty value.
     pub fn query_parameter(&self, name: &str) -> Option<&str> {
         self.query?.split('&').find_map(|pair| {

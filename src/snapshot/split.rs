@@ -106,7 +106,7 @@ fn is_bound_to(arm: &Forward, request: &RequestView<'_>) -> bool {
 
 /// Of the key's text and the salt, as nginx's `split_clients "$key$salt"`.
 fn hash(by: &SplitKey, request: &RequestView<'_>) -> Option<u32> {
-    let address;
+    let (address, uri);
     let text = match &by.key {
         HashKey::ClientIp => {
             address = match request.client {
@@ -119,6 +119,11 @@ fn hash(by: &SplitKey, request: &RequestView<'_>) -> Option<u32> {
         HashKey::Cookie(name) => request.cookie(name)?,
         HashKey::Path => request.path.as_bytes(),
         HashKey::Query(name) => request.query_parameter(name)?.as_bytes(),
+        HashKey::Host => request.host.as_bytes(),
+        HashKey::Uri => {
+            uri = request.uri();
+            uri.as_bytes()
+        }
     };
     Some(murmur2(&[text, by.salt.as_bytes()].concat()))
 }

@@ -21,9 +21,12 @@ use crate::model::{Certificate, CertificateSource};
 #[derive(Default)]
 pub struct RememberedCertificates(HashMap<PathBuf, Made>);
 
-/// What was made of two texts.
+/// Certificate and key.
+type Texts = (Arc<[u8]>, Arc<[u8]>);
+
+/// What was made of them.
 struct Made {
-    texts: (Arc<[u8]>, Arc<[u8]>),
+    texts: Texts,
     loaded: Loaded,
 }
 
@@ -60,7 +63,7 @@ impl RememberedCertificates {
     }
 }
 
-fn texts(cert: &Path, key: &Path, material: &Material) -> Option<(Arc<[u8]>, Arc<[u8]>)> {
+fn texts(cert: &Path, key: &Path, material: &Material) -> Option<Texts> {
     Some((material.read(cert, u64::MAX).ok()?, material.read(key, u64::MAX).ok()?))
 }
 

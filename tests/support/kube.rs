@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
@@ -113,14 +115,14 @@ impl Cluster {
     }
 
     fn is_ready_soon(&self) -> bool {
-        let end = std::time::Instant::now() + LIMIT;
-        while std::time::Instant::now() < end {
+        let end = Instant::now() + LIMIT;
+        while Instant::now() < end {
             let asked = http::Request::get("/readyz").body(Vec::new()).expect("a request");
             let is_ready = block_on(async { self.client.request_text(asked).await.is_ok() });
             if is_ready {
                 return true;
             }
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(50));
         }
         false
     }
@@ -129,6 +131,22 @@ impl Cluster {
     #[track_caller]
     pub fn apply(&self, object: Value) {
         self.try_apply(&object).unwrap_or_else(|error| panic!("{object}: {error}"));
+    }
+
+    /// Many at one time, in their order but for a few.
+    pub fn apply_all(&self, objects: Vec<Value>) {
+        const AT_ONCE: usize = 16;
+        for some in objects.chunks(1000) {
+            let apply = |object: &Value| {
+                let path = format!("{}?fieldManager=test&force=true", path_of(object));
+                let asked = http::Request::patch(path).header("content-type", "application/apply-patch+yaml");
+                let asked = asked.body(object.to_string().into_bytes()).expect("a request");
+                let client = self.client.clone();
+                async move { client.request::<Value>(asked).await.expect("the object is made") }
+            };
+            let applied = futures::stream::iter(some.iter().map(apply)).buffer_unordered(AT_ONCE);
+            block_on(applied.for_each(|_| async {}));
+        }
     }
 
     pub fn try_apply(&self, object: &Value) -> Result<Value, kube::Error> {
@@ -301,6 +319,18 @@ impl Ingress {
         Ingress { process, folder, http, https, admin }
     }
 
+    /// As [`Ingress::start`], where that may take longer than other things.
+    pub fn start_slowly(cluster: &Cluster, class: &str, arguments: &[&str], limit: Duration) -> Ingress {
+        let end = Instant::now() + limit;
+        let mut ingress = Self::spawn(cluster, class, arguments);
+        let is_ready = |admin| Request::try_get(admin, "/readyz").is_ok_and(|answer| answer.status == 200);
+        while Instant::now() < end && !is_ready(ingress.admin) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        ingress.wait_until_ready();
+        ingress
+    }
+
     #[track_caller]
     pub fn wait_until_ready(&mut self) {
         let admin = self.admin;
@@ -362,7 +392,7 @@ impl Ingress {
 
 // The programs.
 
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let folder = std::env::var_os("KUBEBUILDER_ASSETS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kube"), PathBuf::from);
     let path = folder.join(name);

@@ -18,7 +18,7 @@ use crate::sources::kube::process;
 use crate::sources::kube::reporting::{Leadership, NodeAddresses, ReporterSettings, StatusUpdates};
 use crate::sources::kube::state::{ObjectKey, PublishedAddress};
 use crate::sources::kube::translate::{ClassByName, ClassRules, Publish, Settings, WithoutClass};
-use crate::sources::kube::watch::{Namespaces, Scope};
+use crate::sources::kube::watch::{ExternalNames, Namespaces, Scope};
 use passed_over::PassedOver;
 
 #[derive(Args)]
@@ -107,6 +107,9 @@ struct Switches {
     /// Every replica takes itself for the leader
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true)]
     disable_leader_election: bool,
+    /// Services that lead out of the cluster by a name are not served
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true)]
+    disable_svc_external_name: bool,
     /// Where statuses show nodes: their internal addresses
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true)]
     report_node_internal_ip_address: bool,
@@ -200,6 +203,10 @@ impl Flags {
         let named = |flag: &Option<Given<ObjectKey>>| flag.clone().flatten();
         Scope {
             namespaces,
+            external_names: match self.switches.disable_svc_external_name {
+                true => ExternalNames::Ignore,
+                false => ExternalNames::Serve,
+            },
             config_maps: named(&self.configmap).into_iter().collect(),
             secrets: named(&self.default_ssl_certificate).into_iter().collect(),
             services: named(&self.publish_service).into_iter().chain(named(&self.default_backend_service)).collect(),
@@ -241,8 +248,9 @@ impl Flags {
                 (true, true) => StatusUpdates::Cleared,
             },
             node_addresses: match switches.report_node_internal_ip_address {
-                true => NodeAddresses::Internal,
-                false => NodeAddresses::External,
+                _ if is_given(&self.publish_service) || is_given(&self.publish_status_address) => None,
+                true => Some(NodeAddresses::Internal),
+                false => Some(NodeAddresses::External),
             },
             leadership: match switches.disable_leader_election {
                 true => Leadership::Assumed,

@@ -32,6 +32,7 @@ fn without_flags_everything_is_as_in_ingress_nginx() {
     assert_eq!(&*settings.annotations_prefix, "nginx.ingress.kubernetes.io");
     assert_eq!(options.scope.namespaces, Namespaces::All);
     assert_eq!(options.reporting.statuses, StatusUpdates::Cleared);
+    assert_eq!(options.reporting.node_addresses, Some(NodeAddresses::External));
     let lease = "ingress-controller-leader".to_owned();
     assert_eq!(options.reporting.leadership, Leadership::Elected { lease, ttl: Duration::from_secs(30) });
 }
@@ -45,6 +46,7 @@ fn the_arguments_of_its_daemon_set_carry_over() {
         "--election-ttl=1m",
         "--update-status-on-shutdown=false",
         "--report-node-internal-ip-address",
+        "--disable-svc-external-name",
         "--controller-class=example.org/other",
         "--ingress-class=other",
         "--ingress-class-by-name",
@@ -73,8 +75,9 @@ fn the_arguments_of_its_daemon_set_carry_over() {
     assert_eq!(settings.default_backend, key("web/nothing"));
     assert_eq!(settings.process.shutdown.delay, Duration::from_secs(5));
     assert_eq!(settings.process.admin.as_ref().map(|admin| admin.address), "127.0.0.1:10254".parse().ok());
+    assert_eq!(options.scope.external_names, ExternalNames::Ignore);
     assert_eq!(options.reporting.statuses, StatusUpdates::Left);
-    assert_eq!(options.reporting.node_addresses, NodeAddresses::Internal);
+    assert_eq!(options.reporting.node_addresses, None, "a Service is published");
     let ttl = Duration::from_secs(60);
     assert_eq!(options.reporting.leadership, Leadership::Elected { lease: "leader".into(), ttl });
     assert_eq!(options.scope.namespaces, Namespaces::One("shop".into()));

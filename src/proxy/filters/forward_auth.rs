@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Verdict;
-use crate::model::{AuthRefusal, HeaderTemplate, SetCookie};
+use crate::model::{AuthRefusal, HeaderTemplate, ReturnTo, SetCookie};
 use crate::snapshot::chain::{EditValue, Facts};
 use crate::snapshot::forward_auth::{AuthAnswer, ForwardAuth};
 use crate::snapshot::request::RequestView;
@@ -165,8 +165,11 @@ impl OriginalUrl<'_> {
     }
 
     /// As ingress-nginx writes it: what could end the parameter stands in the target alone.
-    fn escaped(&self) -> String {
-        let mut escaped = format!("{}://{}", self.scheme, self.authority);
+    fn escaped(&self, told: ReturnTo) -> String {
+        let mut escaped = match told {
+            ReturnTo::Url => format!("{}://{}", self.scheme, self.authority),
+            ReturnTo::Uri => String::new(),
+        };
         for byte in self.target.bytes() {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
@@ -182,7 +185,7 @@ fn to_sign_in(auth: &ForwardAuth, original: &OriginalUrl<'_>, facts: &Facts<'_>)
         let mut url = rendered(&sign_in.url, facts)?;
         if let Some(parameter) = &sign_in.parameter {
             url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(&format!("{parameter}={}", original.escaped()));
+            url.push_str(&format!("{parameter}={}", original.escaped(sign_in.told)));
         }
         HeaderValue::try_from(url).ok()
     });

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::model::{HashKey, LbPolicy, SameSite, Scheme, StickyCookie};
+use crate::model::{HashKey, LbPolicy, SameSite, Scheme, SecureCookie, StickyCookie};
 use crate::snapshot::request::RequestView;
 use crate::snapshot::upstream::{Endpoint, PickRequest, Upstream, hash_key};
 
@@ -58,23 +58,30 @@ fn key(by: &HashKey, request: &RequestView<'_>) -> Option<u64> {
         HashKey::Cookie(name) => request.cookie(name).map(hash_key),
         HashKey::Path => Some(hash_key(request.path.as_bytes())),
         HashKey::Query(name) => request.query_parameter(name).map(|value| hash_key(value.as_bytes())),
+        HashKey::Host => Some(hash_key(request.host.as_bytes())),
+        HashKey::Uri => Some(hash_key(request.uri().as_bytes())),
     }
 }
 
 /// HttpOnly always: no script has business with it. Secure on TLS.
 fn set_cookie(sticky: &StickyCookie, value: &str, scheme: Scheme) -> String {
     let mut cookie = format!("{}={value}; Path={}; HttpOnly", sticky.name, sticky.path);
+    if let Some(domain) = &sticky.domain {
+        cookie.push_str(&format!("; Domain={domain}"));
+    }
     if let Some(max_age) = sticky.max_age {
         cookie.push_str(&format!("; Max-Age={}", max_age.as_secs()));
     }
-    match (sticky.same_site, scheme) {
+    // A browser keeps what is Secure even where it came without TLS only on the machine itself; a proxy before us may have had it.
+    let is_secure = scheme == Scheme::Https || sticky.secure == SecureCookie::Always;
+    match (sticky.same_site, is_secure) {
         (SameSite::Strict, _) => cookie.push_str("; SameSite=Strict"),
         (SameSite::Lax, _) => cookie.push_str("; SameSite=Lax"),
-        (SameSite::None, Scheme::Https) => cookie.push_str("; SameSite=None"),
+        (SameSite::None, true) => cookie.push_str("; SameSite=None"),
         // Browsers drop `SameSite=None` without `Secure`; without either the cookie works as `Lax`.
-        (SameSite::None, Scheme::Http) => {}
+        (SameSite::None, false) => {}
     }
-    if scheme == Scheme::Https {
+    if is_secure {
         cookie.push_str("; Secure");
     }
     cookie
@@ -90,12 +97,25 @@ mod tests {
             name: "weir".into(),
             max_age: Some(std::time::Duration::from_secs(60)),
             path: "/".into(),
+            domain: None,
             same_site: SameSite::None,
+            secure: SecureCookie::AsGiven,
         };
         assert_eq!(set_cookie(&sticky, "x", Scheme::Http), "weir=x; Path=/; HttpOnly; Max-Age=60");
         assert_eq!(
             set_cookie(&sticky, "x", Scheme::Https),
             "weir=x; Path=/; HttpOnly; Max-Age=60; SameSite=None; Secure"
+        );
+        let secure = StickyCookie {
+            domain: Some("a.test".into()),
+            max_age: None,
+            same_site: SameSite::Lax,
+            secure: SecureCookie::Always,
+            ..sticky
+        };
+        assert_eq!(
+            set_cookie(&secure, "x", Scheme::Http),
+            "weir=x; Path=/; HttpOnly; Domain=a.test; SameSite=Lax; Secure"
         );
     }
 }

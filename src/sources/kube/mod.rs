@@ -14,6 +14,7 @@ pub mod migration;
 pub mod options;
 pub mod process;
 pub mod reporting;
+mod snippet;
 pub mod state;
 pub mod translate;
 pub mod watch;

@@ -192,7 +192,7 @@ fn sign_in(cx: &Lowering, url: Field<scalar::Template>, parameter: Field<TextOrO
             Some(name)
         }
     };
-    Some(SignIn { url, parameter })
+    Some(SignIn { url, parameter, told: Default::default() })
 }
 
 fn check_sign_in(cx: &Lowering, place: Place, url: &HeaderTemplate) {

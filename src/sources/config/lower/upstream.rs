@@ -7,8 +7,8 @@ use super::{Lowering, certificate, health, retry};
 use crate::defaults;
 use crate::model::{
     ClientCertificate, EndpointAddress, EndpointSpec, HashKey, HealthCheck, Keepalive, LbPolicy, Listener, Probe,
-    SameSite, StickyCookie, Upstream, UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
-    Verify, WhenAllUnhealthy,
+    SameSite, SecureCookie, StickyCookie, Upstream, UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts,
+    UpstreamTls, Verify, WhenAllUnhealthy,
 };
 use crate::sources::config::decode::{Either, Field, List, Table};
 use crate::sources::config::findings::Place;
@@ -158,6 +158,8 @@ fn sticky(cx: &Lowering, at: NodeId, shape: shapes::Sticky) -> Option<StickyCook
             Some(shapes::SameSite::None) => SameSite::None,
             None => defaults::STICKY_SAME_SITE,
         },
+        domain: None,
+        secure: SecureCookie::AsGiven,
     })
 }
 

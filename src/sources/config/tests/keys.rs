@@ -282,7 +282,9 @@ fn keys_of_an_upstream_arrive() {
                 { "address": "srv:_http._tcp.api.internal", "weight": 1, "backup": true },
             ],
             "balance": "peak-ewma",
-            "sticky": { "name": "node", "max_age": "1h", "path": "/app", "same_site": "Strict" },
+            "sticky": {
+                "name": "node", "max_age": "1h", "path": "/app", "domain": null, "same_site": "Strict", "secure": "as-given",
+            },
             "slow_start": "20s",
             "health_check": {
                 "probe": { "http": {
@@ -736,7 +738,7 @@ fn forward_auth_arrives() {
         "set_cookie": "always",
         "sign_in": {
             "url": [{ "text": "https://login.test/?host=" }, { "variable": "host" }],
-            "parameter": "back",
+            "parameter": "back", "told": "url",
         },
         "refusal": "passed",
         "failure_status": 503,

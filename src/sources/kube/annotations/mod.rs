@@ -14,6 +14,7 @@ pub mod value;
 
 pub use doc::reference;
 pub use policy::*;
+pub use registry::destination;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -175,7 +176,7 @@ pub fn read(ingress: &Ingress, prefix: &str) -> (Policy, Vec<Finding>) {
         let Some(name) = key.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('/')) else { continue };
         // As in ingress-nginx, an empty value is none. An alias gives way to the key.
         let Some(entry) = BY_KEY.get(name) else {
-            tell(&mut findings, key, Problem::Unknown, unknown(name));
+            tell(&mut findings, key, Problem::Unknown, || unknown(name));
             continue;
         };
         if value.trim().is_empty() || name != entry.key && is_written(ingress, prefix, entry.key) {
@@ -199,12 +200,12 @@ fn apply(entry: &Annotation, key: &Arc<str>, value: &str, policy: &mut Policy, f
     if entry.otherwise == Otherwise::Close {
         policy.close(format!("{key} cannot be honoured"));
     }
-    tell(findings, key, problem, message);
+    tell(findings, key, problem, || message);
 }
 
-fn tell(findings: &mut Vec<Finding>, key: &Arc<str>, problem: Problem, message: String) {
+fn tell(findings: &mut Vec<Finding>, key: &Arc<str>, problem: Problem, message: impl FnOnce() -> String) {
     if findings.len() < MOST_FINDINGS {
-        findings.push(Finding { key: key.clone(), problem, message });
+        findings.push(Finding { key: key.clone(), problem, message: message() });
     }
 }
 
@@ -214,8 +215,7 @@ fn is_written(ingress: &Ingress, prefix: &str, key: &str) -> bool {
 
 /// With the key that may have been meant.
 fn unknown(name: &str) -> String {
-    const LONGEST: usize = 64;
-    let near = |known: &&&str| name.len() <= LONGEST && strsim::damerau_levenshtein(known, name) <= 2;
+    let near = |known: &&&str| known.len().abs_diff(name.len()) <= 2 && strsim::damerau_levenshtein(known, name) <= 2;
     match BY_KEY.keys().filter(near).min() {
         Some(known) => format!("there is no annotation {}; did you mean \"{known}\"?", quoted(name)),
         None => format!("there is no annotation {}", quoted(name)),

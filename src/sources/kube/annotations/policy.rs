@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::model::{ByteSize, CorsOrigins, HashKey, HeaderTemplate, HostName, RetryOn, SameSite};
+use crate::model::{
+    ByteSize, CorsOrigins, HashKey, HeaderEdits, HeaderTemplate, HostName, Pattern, RetryOn, ReturnTo, SameSite,
+};
 use crate::sources::kube::state::ObjectKey;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// The first reason for which no request may pass.
     pub closed: Option<String>,
+    /// Every request is answered with this.
+    pub respond: Option<(u16, Arc<str>)>,
     pub rewrite: Rewriting,
     pub redirect: Redirecting,
     pub backend: Backending,
@@ -33,7 +37,7 @@ pub struct Policy {
     pub headers: Headers,
     pub aliases: Vec<HostName>,
     /// The rules are another Ingress's, and this one's backends their second.
-    pub canary: bool,
+    pub canary: Canary,
     /// With their keys.
     pub snippets: Vec<(&'static str, Arc<str>)>,
 }
@@ -195,13 +199,21 @@ impl Reference {
 pub struct ForwardAuthing {
     pub url: Option<Arc<str>>,
     pub method: Option<Arc<str>>,
-    pub sign_in: Option<HeaderTemplate>,
+    pub sign_in: Option<SignInPage>,
     pub redirect_parameter: Option<Arc<str>>,
     pub response_headers: Vec<Arc<str>>,
     pub always_set_cookie: bool,
     pub cache_key: Option<Arc<str>>,
     pub cache_duration: Option<Vec<(u16, Duration)>>,
     pub enable_global: Option<bool>,
+}
+
+/// Where a client signs in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SignInPage {
+    pub url: HeaderTemplate,
+    /// Written at the URL's end: how much the page is told, and in which parameter.
+    pub parameter: Option<(Arc<str>, ReturnTo)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -266,6 +278,21 @@ pub struct Session {
     pub max_age: Option<Duration>,
     pub expires: Option<Duration>,
     pub same_site: Option<SameSite>,
+    pub domain: Option<Arc<str>>,
+    pub secure: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Canary {
+    pub is_on: bool,
+    pub weight: u32,
+    /// 100, unless it is more.
+    pub total: u32,
+    /// In lowercase.
+    pub header: Option<Arc<str>>,
+    pub header_value: Option<Arc<str>>,
+    pub header_pattern: Option<Pattern>,
+    pub cookie: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -274,4 +301,6 @@ pub struct Headers {
     pub custom: Option<Reference>,
     /// `Connection` to the upstream.
     pub connection: Option<Arc<str>>,
+    /// Of snippets.
+    pub edits: HeaderEdits,
 }

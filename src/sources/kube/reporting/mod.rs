@@ -36,7 +36,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct ReporterSettings {
     pub statuses: StatusUpdates,
-    pub node_addresses: NodeAddresses,
+    /// None: the flags say which addresses statuses show. Else those of the nodes that replicas run on.
+    pub node_addresses: Option<NodeAddresses>,
     pub leadership: Leadership,
 }
 
@@ -82,7 +83,7 @@ pub enum Departure {
 impl Reporter {
     /// Starts on the current Tokio runtime.
     pub fn start(client: &Client, outlook: Outlook, settings: ReporterSettings) -> Self {
-        let pods = Pods::of_environment(client, settings.node_addresses);
+        let pods = Pods::of_environment(client);
         let election = match &settings.leadership {
             Leadership::Elected { lease, ttl } => {
                 Some(Election::new(client, pods.namespace(), lease, pods.identity(), *ttl))
@@ -179,11 +180,13 @@ impl Desk {
             return;
         }
         let Some(state) = self.outlook.now() else { return };
-        let no_address = report.statuses.iter().all(|status| status.addresses.is_empty());
-        // Nobody said which addresses: those of the nodes.
-        let nodes: Option<Arc<[PublishedAddress]>> = match no_address {
-            true => self.pods.node_addresses().await,
-            false => None,
+        let nodes: Option<Arc<[PublishedAddress]>> = match self.settings.node_addresses {
+            None => None,
+            // What is not known is left as it stands: others may have written it.
+            Some(which) => match self.pods.node_addresses(which).await {
+                None => return,
+                found => found,
+            },
         };
         status::write(&self.client, &state, &report.statuses, nodes.as_ref()).await;
     }

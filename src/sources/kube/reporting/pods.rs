@@ -26,19 +26,18 @@ pub struct Pods {
     /// None: this is no pod of the cluster.
     name: Option<String>,
     identity: String,
-    addresses: NodeAddresses,
 }
 
 impl Pods {
     /// As the manifests' downward API says it: `POD_NAME` and `POD_NAMESPACE`.
-    pub fn of_environment(client: &Client, addresses: NodeAddresses) -> Self {
+    pub fn of_environment(client: &Client) -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let name = variable("POD_NAME");
         let namespace = variable("POD_NAMESPACE").unwrap_or_else(|| client.default_namespace().to_owned());
         let host = variable("HOSTNAME").unwrap_or_else(|| "weir".to_owned());
         // A pod whose container began anew, and an upgrade's successor, is another one.
         let identity = format!("{}_{:016x}", name.as_deref().unwrap_or(&host), random());
-        Self { client: client.clone(), namespace, name, identity, addresses }
+        Self { client: client.clone(), namespace, name, identity }
     }
 
     pub fn namespace(&self) -> &str {
@@ -63,7 +62,7 @@ impl Pods {
     }
 
     /// Of the nodes that replicas run on. None where they cannot be known.
-    pub async fn node_addresses(&self) -> Option<Arc<[PublishedAddress]>> {
+    pub async fn node_addresses(&self, which: NodeAddresses) -> Option<Arc<[PublishedAddress]>> {
         self.name.as_ref()?;
         let found = async {
             let nodes: BTreeSet<String> =
@@ -71,7 +70,7 @@ impl Pods {
             let api: Api<Node> = Api::all(self.client.clone());
             let mut addresses = BTreeSet::new();
             for name in nodes {
-                addresses.extend(api.get_opt(&name).await?.and_then(|node| self.address_of(&node)));
+                addresses.extend(api.get_opt(&name).await?.and_then(|node| address_of(&node, which)));
             }
             Ok::<_, kube::Error>(addresses.into_iter().collect())
         };
@@ -91,16 +90,16 @@ impl Pods {
         };
         Ok(pods.items.into_iter().filter(runs).collect())
     }
+}
 
-    fn address_of(&self, node: &Node) -> Option<PublishedAddress> {
-        let addresses = node.status.as_ref()?.addresses.as_ref()?;
-        let of = |kind: &str| addresses.iter().find(|address| address.type_ == kind && !address.address.is_empty());
-        let address = match self.addresses {
-            NodeAddresses::External => of("ExternalIP").or_else(|| of("InternalIP")),
-            NodeAddresses::Internal => of("InternalIP"),
-        };
-        Some(PublishedAddress::Ip(address?.address.as_str().into()))
-    }
+fn address_of(node: &Node, which: NodeAddresses) -> Option<PublishedAddress> {
+    let addresses = node.status.as_ref()?.addresses.as_ref()?;
+    let of = |kind: &str| addresses.iter().find(|address| address.type_ == kind && !address.address.is_empty());
+    let address = match which {
+        NodeAddresses::External => of("ExternalIP").or_else(|| of("InternalIP")),
+        NodeAddresses::Internal => of("InternalIP"),
+    };
+    Some(PublishedAddress::Ip(address?.address.as_str().into()))
 }
 
 fn random() -> u64 {

@@ -14,18 +14,14 @@ use crate::sources::kube::translate::Status;
 /// Patches that are under way at one time.
 const AT_ONCE: usize = 8;
 
-/// Writes where what is shown differs. `instead`: for those to which the flags give no address.
+/// Writes where what is shown differs. `instead`: of what the translation says.
 pub async fn write(
     client: &Client,
     state: &ClusterState,
     statuses: &[Status],
     instead: Option<&Arc<[PublishedAddress]>>,
 ) {
-    let wanted = |status: &Status| match (status.addresses.is_empty(), instead) {
-        (true, Some(addresses)) => addresses.clone(),
-        (true, None) | (false, _) => status.addresses.clone(),
-    };
-    patch(client, differing(state, statuses, wanted)).await;
+    patch(client, differing(state, statuses, |status| instead.unwrap_or(&status.addresses).clone())).await;
 }
 
 /// Takes every address back.

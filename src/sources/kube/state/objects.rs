@@ -62,10 +62,10 @@ impl<K: Ord + Clone, T> Objects<K, T> {
         self.0 = Arc::new(objects.into_iter().map(|(key, object)| (key, Arc::new(object))).collect());
     }
 
-    /// Only those whose keys count.
-    pub fn retain(&mut self, counts: impl Fn(&K) -> bool) {
-        if !self.0.keys().all(&counts) {
-            Arc::make_mut(&mut self.0).retain(|key, _| counts(key));
+    /// Only those that count.
+    pub fn retain(&mut self, counts: impl Fn(&K, &T) -> bool) {
+        if !self.0.iter().all(|(key, object)| counts(key, object)) {
+            Arc::make_mut(&mut self.0).retain(|key, object| counts(key, object));
         }
     }
 

@@ -31,8 +31,11 @@ pub fn text(translation: &Translation, settings: &Settings) -> String {
     for event in &translation.events {
         let _ = writeln!(out, "event {} {} {}: {}", event.object.kind, event.object.key, event.reason, event.message);
     }
+    // Each Event is a diagnostic, too; here are the others.
     for diagnostic in translation.diagnostics.iter() {
-        let _ = writeln!(out, "diagnostic {diagnostic}");
+        if !translation.events.iter().any(|event| event.message.ends_with(&diagnostic.message)) {
+            let _ = writeln!(out, "diagnostic {diagnostic}");
+        }
     }
     out
 }
@@ -111,7 +114,7 @@ impl Usual {
             Action::Respond(respond) if respond.headers.is_empty() => {
                 let _ = write!(out, "{}", respond.status);
             }
-            Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => {
+            Action::Split(_) | Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => {
                 let _ = write!(out, "{}", json(&route.action));
             }
         }

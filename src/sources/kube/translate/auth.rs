@@ -10,8 +10,8 @@ use super::report::Reason;
 use crate::defaults;
 use crate::model::{
     AskedWith, AuthCache, AuthCacheKey, AuthRefusal, AuthService, BasicAuth, ClientCertificate, EndpointAddress,
-    EndpointSpec, FilterKind, ForwardAuth, ForwardCredentials, Keepalive, OutlierDetection, Retry, SetCookie, SignIn,
-    Upstream, UpstreamLimits, UpstreamName, UpstreamTimeouts, UpstreamTls, Verify,
+    EndpointSpec, FilterKind, ForwardAuth, ForwardCredentials, Keepalive, OutlierDetection, Retry, ReturnTo, SetCookie,
+    SignIn, Upstream, UpstreamLimits, UpstreamName, UpstreamTimeouts, UpstreamTls, Verify,
 };
 use crate::sources::kube::annotations::value::quoted;
 use crate::sources::kube::annotations::{AuthSecretKind, ForwardAuthing, Policy};
@@ -20,6 +20,9 @@ use crate::sources::kube::state::{AUTHORITIES, CERTIFICATE, Ingress, PRIVATE_KEY
 /// What cannot be built closes the policy.
 pub fn filters(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy) -> Vec<FilterKind> {
     let mut filters = Vec::new();
+    if policy.closed.is_some() {
+        return filters;
+    }
     let basic = policy.basic_auth.is_on.then(|| basic_auth(cx, ingress, policy));
     let own = policy.forward_auth.url.is_some();
     let global =
@@ -80,15 +83,15 @@ fn users(data: &BTreeMap<Arc<str>, SecretBytes>) -> SecretBytes {
 }
 
 fn forward_auth(cx: &mut Context<'_>, place: &str, asked: &ForwardAuthing) -> Result<FilterKind, String> {
-    let url = asked.url.as_deref().unwrap_or_default();
-    let service = service(cx, place, url)?;
-    let sign_in = asked.sign_in.as_ref().map(|url| {
-        // Who writes where to return to in the URL itself gets no second one.
-        let parameter = asked.redirect_parameter.clone().unwrap_or_else(|| defaults::SIGN_IN_PARAMETER.into());
-        let has_one = url.0.iter().any(
-            |part| matches!(part, crate::model::TemplatePart::Text(text) if text.contains(&format!("{parameter}="))),
-        );
-        SignIn { url: url.clone(), parameter: (!has_one).then_some(parameter) }
+    let cache = cache(asked)?;
+    let service = service(cx, place, asked.url.as_deref().unwrap_or_default())?;
+    let sign_in = asked.sign_in.as_ref().map(|page| {
+        let own = page.parameter.clone();
+        let (parameter, told) = own.unwrap_or_else(|| {
+            let written = asked.redirect_parameter.clone();
+            (written.unwrap_or_else(|| defaults::SIGN_IN_PARAMETER.into()), ReturnTo::Url)
+        });
+        SignIn { url: page.url.clone(), parameter: Some(parameter), told }
     });
     Ok(FilterKind::ForwardAuth(ForwardAuth {
         place: place.into(),
@@ -101,7 +104,7 @@ fn forward_auth(cx: &mut Context<'_>, place: &str, asked: &ForwardAuthing) -> Re
         sign_in,
         refusal: AuthRefusal::Own,
         failure_status: defaults::FORWARD_AUTH_FAILURE_STATUS,
-        cache: cache(asked)?,
+        cache,
     }))
 }
 

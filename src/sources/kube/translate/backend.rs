@@ -16,8 +16,8 @@ use std::time::Duration;
 use super::report::{ObjectKind, origin};
 use crate::defaults;
 use crate::model::{
-    EndpointAddress, EndpointSpec, Keepalive, LbPolicy, OutlierDetection, Retry, RetryOn, StickyCookie, Upstream,
-    UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
+    EndpointAddress, EndpointSpec, HashKey, Keepalive, LbPolicy, OutlierDetection, Retry, RetryOn, StickyCookie,
+    Upstream, UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
 use crate::sources::kube::options::Options;
 use crate::sources::kube::state::{
@@ -85,7 +85,7 @@ impl Variant {
             LbPolicy::LeastConnections => words.push("least-connections".into()),
             LbPolicy::PeakEwma => words.push("ewma".into()),
             LbPolicy::Random => words.push("random".into()),
-            LbPolicy::Hash(_) => words.push("hash".into()),
+            LbPolicy::Hash(key) => words.push(hash_words(key)),
         }
         if let Some(sticky) = &self.sticky {
             words.push(format!("cookie:{}{}", sticky.name, sticky.path));
@@ -97,6 +97,18 @@ impl Variant {
             words.push("close".into());
         }
         words.join(",")
+    }
+}
+
+fn hash_words(key: &HashKey) -> String {
+    match key {
+        HashKey::ClientIp => "hash:client-ip".into(),
+        HashKey::Header(name) => format!("hash:header:{name}"),
+        HashKey::Cookie(name) => format!("hash:cookie:{name}"),
+        HashKey::Path => "hash:path".into(),
+        HashKey::Query(name) => format!("hash:query:{name}"),
+        HashKey::Host => "hash:host".into(),
+        HashKey::Uri => "hash:uri".into(),
     }
 }
 

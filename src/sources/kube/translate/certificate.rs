@@ -32,13 +32,24 @@ pub fn assign(cx: &mut Context<'_>, servers: &mut Servers<'_>, primaries: &[&Pre
         }
         for rule in &ingress.rules {
             let Ok(name) = host_name(rule) else { continue };
-            if let Some(server) = servers.get_mut(&name)
-                && server.shown.is_none()
-                && name != HostName::CatchAll
-            {
-                server.shown = Some(shown(cx, ingress, &name));
+            match servers.get_mut(&name) {
+                Some(server) if server.shown.is_none() && name != HostName::CatchAll => {
+                    server.shown = Some(shown(cx, ingress, &name));
+                }
+                Some(Server { shown: Some(Shown::Own(first)), .. }) => tell_of_another(cx, ingress, &name, first),
+                Some(_) | None => {}
             }
         }
+    }
+}
+
+/// Who comes later may name the same Secret, and is told where it names another.
+fn tell_of_another(cx: &mut Context<'_>, ingress: &Ingress, host: &HostName, first: &ObjectKey) {
+    let Some((at, secret)) = secret_of(cx, ingress, host) else { return };
+    let key = ObjectKey::new(ingress.key.namespace.clone(), secret);
+    if key != *first {
+        let message = format!("{host} is served with the certificate in the Secret {first}, whose Ingress comes first");
+        cx.warn(ingress, Reason::Conflict, at, message);
     }
 }
 

@@ -4,8 +4,9 @@
 //! Server ──► does any location need patterns? ──► routes: by prefix and exact path, or all of them patterns, the longest first
 //! ```
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
+use super::canary::Canaries;
 use super::context::Context;
 use super::report::{ObjectKind, Reason, origin};
 use super::route::{self, Site};
@@ -16,12 +17,14 @@ use crate::model::{
     PatternOrder, QueryRewrite, Redirect, RedirectStatus, Replacement, Route, RouteMatch, RouteName, VirtualHost,
 };
 
-pub fn hosts(cx: &mut Context<'_>, servers: &Servers<'_>) -> Vec<VirtualHost> {
+pub fn hosts(cx: &mut Context<'_>, servers: &Servers<'_>, canaries: &Canaries<'_>) -> Vec<VirtualHost> {
     let mut hosts = Vec::with_capacity(servers.len());
+    let names: HashSet<&HostName> =
+        servers.iter().flat_map(|(name, server)| server.aliases.iter().chain([name])).collect();
     for (name, server) in servers {
-        let site = Site { name, certificate: has_certificate(servers, name) };
+        let site = Site { name, certificate: has_certificate(servers, name), canaries };
         hosts.push(host(cx, &site, server));
-        hosts.extend(www_host(cx, servers, name, server));
+        hosts.extend(www_host(cx, &names, name, server));
     }
     hosts
 }
@@ -80,22 +83,56 @@ fn needs_patterns(location: &Location<'_>) -> bool {
 
 fn by_pattern(cx: &mut Context<'_>, site: &Site<'_>, locations: &[&Location<'_>]) -> Vec<Route> {
     let mut routes = Vec::with_capacity(locations.len());
+    let mut last = None;
     for location in locations {
+        // Of an exact path and a prefix that are the same pattern the first takes all.
+        if last.replace(&location.path) == Some(&location.path) {
+            continue;
+        }
         match cx.pattern(&format!("(?i)^{}", location.path)) {
             Ok(pattern) => routes.push(one(cx, site, location, PathMatch::Regex(pattern))),
-            Err(message) => {
-                if let Some(owner) = location.owner {
-                    cx.warn(owner.ingress, Reason::InvalidRule, location.at.clone(), message);
-                }
-            }
+            Err(message) => routes.extend(closed_beginning(cx, site, location, message)),
         }
     }
     routes
 }
 
+/// A pattern that cannot be read may have protected something: what begins like it is closed, so that no other location takes it.
+fn closed_beginning(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>, message: String) -> Option<Route> {
+    let start = literal_start(&location.path);
+    let path = PathMatch::Regex(cx.pattern(&format!("(?i)^{}", regex::escape(start))).ok()?);
+    if let Some(owner) = location.owner {
+        let message = format!("{message}; paths that begin with {start} answer 503");
+        cx.warn(owner.ingress, Reason::RouteClosed, location.at.clone(), message);
+    }
+    Some(Route {
+        name: RouteName::new(format!("{}{path}", site.name)),
+        origin: location_origin(location),
+        matches: RouteMatch { path, methods: Vec::new(), headers: Vec::new(), query: Vec::new() },
+        action: route::respond(503),
+        filters: Vec::new(),
+    })
+}
+
+/// What every match must begin with, as far as it can be told without reading the pattern.
+fn literal_start(pattern: &str) -> &str {
+    // A choice anywhere may begin otherwise.
+    if pattern.contains('|') && !pattern.contains('(') {
+        return "/";
+    }
+    let end =
+        pattern.find(['\\', '^', '$', '.', '|', '?', '*', '+', '(', ')', '[', ']', '{', '}']).unwrap_or(pattern.len());
+    let is_repeated = pattern[end..].starts_with(['?', '*', '{']);
+    let start = &pattern[..end];
+    match start.char_indices().next_back() {
+        Some((last, _)) if is_repeated => &start[..last],
+        Some(_) | None => start,
+    }
+}
+
 fn by_path(cx: &mut Context<'_>, site: &Site<'_>, server: &Server<'_>, locations: &[&Location<'_>]) -> Vec<Route> {
-    let kinds: HashMap<_, _> = server.locations.iter().map(|other| ((&*other.path, other.kind), ())).collect();
-    let has = |path: &str, kind| kinds.contains_key(&(path, kind));
+    let kinds: HashSet<_> = server.locations.iter().map(|other| (&*other.path, other.kind)).collect();
+    let has = |path: &str, kind| kinds.contains(&(path, kind));
     let mut routes = Vec::with_capacity(locations.len());
     for location in locations {
         let path = &location.path;
@@ -170,12 +207,11 @@ fn app_root(locations: &[&Location<'_>], origin: &Origin) -> Option<Filter> {
 }
 
 /// `from-to-www-redirect`: a host that leads to this one, unless somebody has it.
-fn www_host(cx: &Context<'_>, servers: &Servers<'_>, name: &HostName, server: &Server<'_>) -> Option<VirtualHost> {
+fn www_host(cx: &Context<'_>, names: &HashSet<&HostName>, name: &HostName, server: &Server<'_>) -> Option<VirtualHost> {
     let HostName::Exact(to) = name else { return None };
     let owner = server.locations.iter().find_map(|l| l.owner.filter(|owner| owner.policy.redirect.from_to_www))?;
     let from = HostName::Exact(to.strip_prefix("www.").map_or_else(|| format!("www.{to}").into(), Into::into));
-    let is_taken = |(other, server): (&HostName, &Server<'_>)| *other == from || server.aliases.contains(&from);
-    if servers.iter().any(is_taken) {
+    if names.contains(&from) {
         return None;
     }
     let origin = origin(ObjectKind::Ingress, &owner.ingress.key);
@@ -204,4 +240,24 @@ fn www_host(cx: &Context<'_>, servers: &Servers<'_>, name: &HostName, server: &S
         patterns: PatternOrder::Narrowest,
         routes: vec![route],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_begins_with_what_stands_before_its_first_sign() {
+        for (pattern, start) in [
+            ("/admin/(?!x)", "/admin/"),
+            ("/ab*(", "/a"),
+            ("/ab+(", "/ab"),
+            ("/(", "/"),
+            ("/a|/b[", "/"),
+            ("/é?(", "/"),
+            ("/a{2}(", "/"),
+        ] {
+            assert_eq!(literal_start(pattern), start, "{pattern}");
+        }
+    }
 }

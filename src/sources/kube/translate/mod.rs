@@ -11,6 +11,7 @@
 
 mod auth;
 mod backend;
+mod canary;
 mod certificate;
 mod class;
 mod context;
@@ -72,7 +73,8 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
     let ours = class::ours(state, &settings.class);
     let prepared: Vec<_> = ours.iter().map(|ingress| prepare::prepare(&mut cx, ingress)).collect();
     let servers = server::lay_out(&mut cx, &prepared);
-    let hosts = host::hosts(&mut cx, &servers);
+    let canaries = canary::find(&mut cx, &servers, &prepared);
+    let hosts = host::hosts(&mut cx, &servers, &canaries);
     let certificates = certificate::certificates(&mut cx, &servers);
     let Context { report, material, secrets, upstreams, others, .. } = cx;
     let (events, diagnostics) = report.finish();

@@ -40,7 +40,7 @@ pub fn prepare<'s>(cx: &mut Context<'s>, ingress: &'s Arc<Ingress>) -> Prepared<
         };
         cx.warn(ingress, reason, annotation_path(&key), message);
     }
-    snippets::refuse(cx, ingress, &mut policy);
+    snippets::apply(cx, ingress, &mut policy);
     let auth = auth::filters(cx, ingress, &mut policy);
     let headers = headers(cx, ingress, &mut policy);
     let variant = variant(cx, ingress, &mut policy);
@@ -117,13 +117,15 @@ fn bodies(cx: &Context<'_>, policy: &Policy) -> Vec<FilterKind> {
 /// What ingress-nginx tells upstreams beyond what Weir tells them anyway, and takes away.
 fn headers(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy) -> HeaderEdits {
     let variable = |variable| HeaderTemplate(vec![TemplatePart::Variable(variable)]);
-    let mut edits = HeaderEdits::default();
-    edits.request.set = vec![
+    let mut edits = std::mem::take(&mut policy.headers.edits);
+    let usual = [
         ("X-Forwarded-Scheme".into(), variable(Variable::Scheme)),
         ("X-Scheme".into(), variable(Variable::Scheme)),
         ("X-Original-Forwarded-For".into(), variable(Variable::Header("x-forwarded-for".into()))),
         ("X-Original-Forwarded-Host".into(), variable(Variable::Header("x-forwarded-host".into()))),
     ];
+    // What a snippet sets stands above it.
+    edits.request.set.splice(0..0, usual);
     let forwarded = &cx.options.forwarded;
     if (forwarded.use_headers || forwarded.real_ip) && !forwarded.full {
         edits.request.set.push(("X-Forwarded-For".into(), variable(Variable::ClientIp)));
@@ -137,7 +139,7 @@ fn headers(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy) ->
         edits.response.remove.push("Server".into());
     }
     match custom_headers(cx, ingress, policy) {
-        Ok(fields) => edits.response.set = fields,
+        Ok(fields) => edits.response.set.extend(fields),
         Err(message) => {
             let path = cx.annotation("custom-headers");
             cx.warn(ingress, Reason::RouteClosed, path, message.clone());

@@ -1,6 +1,7 @@
 //! What is said of objects: Events for who wrote them, diagnostics for who runs Weir.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub struct ObjectReference {
     pub uid: Arc<str>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ObjectKind {
     Ingress,
     ConfigMap,
@@ -74,8 +75,13 @@ impl fmt::Display for Reason {
 #[derive(Debug, Default)]
 pub struct Report {
     events: BTreeSet<Event>,
+    /// How many there are of an object.
+    told: HashMap<(ObjectKind, ObjectKey), usize>,
     diagnostics: Diagnostics,
 }
+
+/// An object of a megabyte can hold thousands of mistakes.
+const MOST_OF_ONE: usize = 25;
 
 /// An Event's message may have 1024 characters (events.k8s.io, `note`), and what was written may be long.
 const LONGEST_MESSAGE: usize = 1000;
@@ -94,7 +100,13 @@ impl Report {
         path: impl Into<String>,
         message: impl Into<String>,
     ) {
-        let (path, message) = (path.into(), message.into());
+        let told = self.told.entry((object.kind, object.key.clone())).or_default();
+        *told += 1;
+        let (path, message) = match (*told).cmp(&MOST_OF_ONE) {
+            Ordering::Less => (path.into(), message.into()),
+            Ordering::Equal => (String::new(), "more is wrong with this object; the rest is left out".to_owned()),
+            Ordering::Greater => return,
+        };
         let text = if path.is_empty() { message.clone() } else { format!("{path}: {message}") };
         self.diagnostics.push(Diagnostic::warning(origin(object.kind, &object.key), path, message));
         self.events.insert(Event { object, reason, message: shortened(text) });

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::backend::{AddressedBy, Backend, BadBackend};
+use super::backend::{AddressedBy, Backend, BadBackend, Variant};
+use super::canary::{Canaries, Share};
 use super::context::Context;
 use super::prepare::Prepared;
 use super::report::{ObjectKind, Reason, origin};
@@ -15,7 +16,7 @@ use crate::defaults;
 use crate::model::{
     Action, ErrorPage, ErrorPages, Filter, FilterKind, Forward, HostName, HttpsRedirect, Intercept, LocationForm,
     PageSource, PageStatus, PathRewrite, Pattern, QueryRewrite, Redirect, RedirectSlash, RedirectStatus, Replacement,
-    Respond, Rewrite, StatusRange, StickyCookie, UpstreamName,
+    Respond, Rewrite, SecureCookie, StatusRange, StickyCookie, UpstreamName,
 };
 use crate::sources::kube::annotations::Destination;
 use crate::sources::kube::state::ObjectKey;
@@ -25,44 +26,63 @@ pub struct Site<'a> {
     pub name: &'a HostName,
     /// Whether plain requests could be sent to https.
     pub certificate: bool,
+    pub canaries: &'a Canaries<'a>,
 }
 
 pub fn act(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>) -> (Action, Vec<Filter>) {
     let Some(owner) = location.owner else { return (default_backend(cx), Vec::new()) };
-    if owner.policy.closed.is_some() {
+    if owner.policy.closed.is_some() || matches!(location.leads, Leads::Refused) {
         return (respond(503), Vec::new());
     }
-    // nginx redirects before it asks who comes; preflights are answered before that.
-    if let Some(action) = redirected(owner) {
-        return (action, owner.cors.iter().cloned().collect());
+    // nginx answers and redirects before it asks who comes; preflights are answered before that.
+    let early = |action| (action, owner.cors.iter().cloned().collect());
+    if let Some(action) = answered(owner).or_else(|| redirected(owner)) {
+        return early(action);
     }
-    let rewriting = match rewriting(cx, location, owner) {
-        Ok(rewriting) => rewriting,
-        Err(message) => {
-            let path = cx.annotation("rewrite-target");
-            cx.warn(owner.ingress, Reason::InvalidAnnotation, path, message);
-            Rewriting::Nothing
-        }
-    };
+    let rewriting = rewriting(cx, location, owner).unwrap_or_else(|message| {
+        let path = cx.annotation("rewrite-target");
+        cx.warn(owner.ingress, Reason::InvalidAnnotation, path, message);
+        Rewriting::Nothing
+    });
     let rewrite = match rewriting {
-        Rewriting::Elsewhere(redirect) => {
-            return (Action::Redirect(redirect), owner.cors.iter().cloned().collect());
-        }
+        Rewriting::Elsewhere(redirect) => return early(Action::Redirect(redirect)),
         Rewriting::Nothing => Rewrite::default(),
         Rewriting::Path(path, query) => Rewrite { path: Some(path), query, host: None },
     };
     let filters = filters(cx, site, location, owner);
-    let action = match upstream(cx, location, owner) {
-        Some(upstream) => Action::Forward(Forward {
-            upstream,
-            rewrite: Rewrite { host: owner.policy.backend.host.clone(), ..rewrite },
-            timeouts: owner.timeouts.clone(),
-            retry: owner.retry.clone(),
-        }),
-        None if matches!(location.leads, Leads::Nowhere) => default_backend(cx),
-        None => respond(503),
+    (forward(cx, site, location, owner, rewrite), filters)
+}
+
+fn forward(
+    cx: &mut Context<'_>,
+    site: &Site<'_>,
+    location: &Location<'_>,
+    owner: &Prepared<'_>,
+    rewrite: Rewrite,
+) -> Action {
+    let Some((upstream, variant)) = upstream(cx, location, owner) else {
+        return match location.leads {
+            Leads::Nowhere => default_backend(cx),
+            Leads::To(_) | Leads::Refused => respond(503),
+        };
     };
-    (action, filters)
+    let forward = Forward {
+        upstream,
+        rewrite: Rewrite { host: owner.policy.backend.host.clone(), ..rewrite },
+        timeouts: owner.timeouts.clone(),
+        retry: owner.retry.clone(),
+    };
+    match canary(site, location) {
+        Some(canary) => canary.of(cx, forward, &variant),
+        None => Action::Forward(forward),
+    }
+}
+
+/// A snippet's `return`.
+fn answered(owner: &Prepared<'_>) -> Option<Action> {
+    let (status, text) = owner.policy.respond.as_ref()?;
+    let headers = if text.is_empty() { Vec::new() } else { vec![("Content-Type".into(), "text/plain".into())] };
+    Some(Action::Respond(Respond { status: *status, headers, body: text.clone() }))
 }
 
 pub fn respond(status: u16) -> Action {
@@ -84,7 +104,7 @@ fn default_backend(cx: &mut Context<'_>) -> Action {
 }
 
 /// The upstream of its Service. Where that has no endpoints, the annotation's default backend answers.
-fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>) -> Option<UpstreamName> {
+fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>) -> Option<(UpstreamName, Variant)> {
     let Leads::To(backend) = &location.leads else { return None };
     let mut variant = owner.variant.clone();
     variant.sticky = sticky(location, owner);
@@ -98,14 +118,22 @@ fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>)
     let instead = owner.policy.errors.default_backend.as_ref().filter(|_| !cx.upstreams.has_endpoints(backend));
     let instead = instead.map(|name| ObjectKey::new(owner.ingress.key.namespace.clone(), name.clone()));
     if let Some(upstream) = instead.and_then(|service| cx.service_upstream(&service)) {
-        return Some(upstream);
+        return Some((upstream, Variant::plain()));
     }
     found
+        .map(|name| (name, variant))
         .map_err(|reason| {
             let message = format!("{}; it answers 503", reason.in_words(backend));
             cx.warn(owner.ingress, Reason::ServiceNotFound, location.at.clone(), message);
         })
         .ok()
+}
+
+fn canary<'a>(site: &Site<'a>, location: &Location<'_>) -> Option<&'a Share<'a>> {
+    match &location.leads {
+        Leads::To(backend) => site.canaries.get(backend),
+        Leads::Nowhere | Leads::Refused => None,
+    }
 }
 
 fn sticky(location: &Location<'_>, owner: &Prepared<'_>) -> Option<StickyCookie> {
@@ -114,7 +142,9 @@ fn sticky(location: &Location<'_>, owner: &Prepared<'_>) -> Option<StickyCookie>
         name: session.name.clone().unwrap_or_else(|| "INGRESSCOOKIE".into()),
         max_age: session.max_age.or(session.expires),
         path: session.path.clone().unwrap_or_else(|| location.path.clone()),
+        domain: session.domain.clone(),
         same_site: session.same_site.unwrap_or(defaults::STICKY_SAME_SITE),
+        secure: if session.secure { SecureCookie::Always } else { SecureCookie::AsGiven },
     })
 }
 
@@ -286,6 +316,6 @@ impl Context<'_> {
     fn service_upstream(&mut self, service: &ObjectKey) -> Option<UpstreamName> {
         let port = self.upstreams.first_port(service).ok()?;
         let backend = Backend { service: service.clone(), port };
-        self.upstreams.of(&backend, &super::backend::Variant::plain()).ok()
+        self.upstreams.of(&backend, &Variant::plain()).ok()
     }
 }

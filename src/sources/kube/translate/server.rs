@@ -24,6 +24,8 @@ pub struct Server<'p> {
     pub locations: Vec<Location<'p>>,
     taken: HashMap<(Arc<str>, Kind), usize>,
     pub aliases: Vec<HostName>,
+    /// Whose they are.
+    aliased: Option<&'p Prepared<'p>>,
     pub shown: Option<Shown>,
     pub clients: Clients,
 }
@@ -56,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// As in ingress-nginx, what is left to the implementation is a prefix.
-    fn of(kind: PathType) -> Self {
+    pub fn of(kind: PathType) -> Self {
         match kind {
             PathType::Exact => Self::Exact,
             PathType::Prefix | PathType::ImplementationSpecific => Self::Prefix,
@@ -69,6 +71,8 @@ pub enum Leads {
     To(Backend),
     /// The location that every host has: to the default backend.
     Nowhere,
+    /// The path cannot be served as it is written: it answers 503, so that no other location takes what this one may have protected.
+    Refused,
 }
 
 pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>]) -> Servers<'p> {
@@ -76,7 +80,7 @@ pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>]) -> Servers<'p>
     let root = Location { path: "/".into(), kind: Kind::Prefix, owner: None, leads: Leads::Nowhere, at: String::new() };
     servers.entry(HostName::CatchAll).or_default().push(root);
     // A canary makes no host: its rules are the other's.
-    let primaries: Vec<_> = all.iter().filter(|prepared| !is_canary(cx, prepared)).collect();
+    let primaries: Vec<_> = all.iter().filter(|prepared| !prepared.policy.canary.is_on).collect();
     for prepared in &primaries {
         open(cx, &mut servers, prepared);
     }
@@ -87,6 +91,7 @@ pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>]) -> Servers<'p>
                 && server.aliases.is_empty()
             {
                 server.aliases = aliases.clone();
+                server.aliased = Some(prepared);
             }
         }
     }
@@ -100,15 +105,6 @@ pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>]) -> Servers<'p>
         }
     }
     servers
-}
-
-fn is_canary(cx: &mut Context<'_>, prepared: &Prepared<'_>) -> bool {
-    if prepared.policy.canary {
-        let path = cx.annotation("canary");
-        let message = "canaries are not there yet: the rules are left out, and whose they are gets all requests";
-        cx.warn(prepared.ingress, Reason::UnsupportedAnnotation, path, message);
-    }
-    prepared.policy.canary
 }
 
 /// Makes the hosts of an Ingress that are not there yet.
@@ -176,11 +172,18 @@ pub fn host_name(rule: &IngressRule) -> Result<HostName, String> {
 }
 
 /// An alias is nobody's own host, and one host's alone.
-fn settle_aliases(cx: &Context<'_>, servers: &mut Servers<'_>) {
-    let _ = cx;
+fn settle_aliases(cx: &mut Context<'_>, servers: &mut Servers<'_>) {
     let mut taken: BTreeSet<HostName> = servers.keys().cloned().collect();
-    for server in servers.values_mut() {
-        server.aliases.retain(|alias| taken.insert(alias.clone()));
+    for (name, server) in servers {
+        let owner = server.aliased;
+        server.aliases.retain(|alias| {
+            let is_free = taken.insert(alias.clone());
+            if let Some(owner) = owner.filter(|_| !is_free && alias != name) {
+                let path = cx.annotation("server-alias");
+                cx.warn(owner.ingress, Reason::Conflict, path, format!("{alias} is another host's name already"));
+            }
+            is_free
+        });
     }
 }
 
@@ -205,6 +208,10 @@ fn add_rule<'p>(
 }
 
 impl<'p> Server<'p> {
+    pub fn location(&self, path: &Arc<str>, kind: Kind) -> Option<&Location<'p>> {
+        self.locations.get(*self.taken.get(&(path.clone(), kind))?)
+    }
+
     fn push(&mut self, location: Location<'p>) {
         self.locations.push(location);
     }
@@ -220,7 +227,8 @@ impl<'p> Server<'p> {
     ) -> Result<(), (Reason, String)> {
         let invalid = |message: String| (Reason::InvalidRule, message);
         let text: Arc<str> = path.path.clone().unwrap_or_else(|| "/".into());
-        check_path(&text, path.path_type, cx.options.strict_paths).map_err(invalid)?;
+        check_path(&text).map_err(invalid)?;
+        let refused = check_type(&text, path.path_type, cx.options.strict_paths).err();
         let backend = match &path.backend {
             IngressBackend::Service { name, port } => Backend {
                 service: ObjectKey::new(prepared.ingress.key.namespace.clone(), name.clone()),
@@ -230,11 +238,15 @@ impl<'p> Server<'p> {
         };
         let kind = Kind::of(path.path_type);
         if let Some(first) = self.taken.get(&(text.clone(), kind)) {
-            let owner = self.locations[*first].owner.map(|owner| owner.ingress.key.to_string()).unwrap_or_default();
-            return Err((Reason::Conflict, format!("{host}{text} belongs to the Ingress {owner}, which is older")));
+            let owner = self.locations[*first].owner.map(|owner| &owner.ingress.key);
+            let message = match owner.filter(|owner| **owner != prepared.ingress.key) {
+                Some(owner) => format!("{host}{text} belongs to the Ingress {owner}, which comes first"),
+                None => format!("{host}{text} is here twice; the first holds"),
+            };
+            return Err((Reason::Conflict, message));
         }
-        let location =
-            Location { path: text.clone(), kind, owner: Some(prepared), leads: Leads::To(backend), at: at.to_owned() };
+        let leads = if refused.is_some() { Leads::Refused } else { Leads::To(backend) };
+        let location = Location { path: text.clone(), kind, owner: Some(prepared), leads, at: at.to_owned() };
         let place = match self.locations.first_mut() {
             Some(root) if *text == *"/" && kind == Kind::Prefix => {
                 *root = location;
@@ -246,13 +258,13 @@ impl<'p> Server<'p> {
             }
         };
         self.taken.insert((text, kind), place);
-        Ok(())
+        refused.map_or(Ok(()), |message| Err((Reason::RouteClosed, message)))
     }
 }
 
 const LONGEST_PATH: usize = 4096;
 
-fn check_path(path: &str, kind: PathType, strict: bool) -> Result<(), String> {
+fn check_path(path: &str) -> Result<(), String> {
     let shown = crate::sources::kube::annotations::value::quoted(path);
     if !path.starts_with('/') {
         return Err(format!("{shown} is no path; begin it with a slash"));
@@ -260,6 +272,11 @@ fn check_path(path: &str, kind: PathType, strict: bool) -> Result<(), String> {
     if path.len() > LONGEST_PATH || path.chars().any(char::is_control) {
         return Err(format!("{shown} is no path that a request could have"));
     }
+    Ok(())
+}
+
+fn check_type(path: &str, kind: PathType, strict: bool) -> Result<(), String> {
+    let shown = crate::sources::kube::annotations::value::quoted(path);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
     if strict && kind != PathType::ImplementationSpecific && !path.bytes().all(is_plain) {
         return Err(format!(

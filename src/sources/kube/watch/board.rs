@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::ExternalNames;
 use super::kept::{Kept, Namespace};
-use crate::sources::kube::state::{ClusterState, ObjectKey, Objects};
+use crate::sources::kube::state::{ClusterState, ObjectKey, Objects, ServiceKind};
 
 /// Locked for as long as a map is changed, by the control plane alone.
 #[derive(Default)]
@@ -22,6 +23,7 @@ pub struct Seen {
     pub namespaces: Objects<Arc<str>, Namespace>,
     /// None: objects of every namespace count. Else those of `namespaces`, and these.
     restricted_to: Option<BTreeSet<ObjectKey>>,
+    external_names: ExternalNames,
     /// Sources that have not listed their objects yet.
     awaited: usize,
 }
@@ -29,6 +31,10 @@ pub struct Seen {
 impl Board {
     pub fn await_another(&self) {
         self.lock().awaited += 1;
+    }
+
+    pub fn regard(&self, external_names: ExternalNames) {
+        self.lock().external_names = external_names;
     }
 
     pub fn restrict(&self, named: BTreeSet<ObjectKey>) {
@@ -65,11 +71,14 @@ impl Board {
         let mut state = seen.state.clone();
         if let Some(named) = &seen.restricted_to {
             let counts = |key: &ObjectKey| seen.namespaces.get(&key.namespace).is_some() || named.contains(key);
-            state.ingresses.retain(counts);
-            state.services.retain(counts);
-            state.slices.retain(|key| counts(key) || has_named(named, key));
-            state.secrets.retain(counts);
-            state.config_maps.retain(counts);
+            state.ingresses.retain(|key, _| counts(key));
+            state.services.retain(|key, _| counts(key));
+            state.slices.retain(|key, slice| counts(key) || named.contains(&slice.service));
+            state.secrets.retain(|key, _| counts(key));
+            state.config_maps.retain(|key, _| counts(key));
+        }
+        if seen.external_names == ExternalNames::Ignore {
+            state.services.retain(|_, service| !matches!(service.kind, ServiceKind::ExternalName(_)));
         }
         Some(state)
     }
@@ -78,11 +87,6 @@ impl Board {
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Slices of a Service that a flag names have names of their own.
-fn has_named(named: &BTreeSet<ObjectKey>, slice: &ObjectKey) -> bool {
-    named.iter().any(|key| key.namespace == slice.namespace)
 }
 
 /// Whether something else may follow from a change.

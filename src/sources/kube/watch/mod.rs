@@ -41,6 +41,7 @@ const SLICES_OF_SERVICES: &str = "kubernetes.io/service-name";
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     pub namespaces: Namespaces,
+    pub external_names: ExternalNames,
     /// ConfigMaps, Secrets and Services that flags name: they may stand outside of those namespaces.
     pub config_maps: Vec<ObjectKey>,
     pub secrets: Vec<ObjectKey>,
@@ -57,6 +58,15 @@ pub enum Namespaces {
     Labelled(String),
 }
 
+/// Whether Services may lead out of the cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExternalNames {
+    #[default]
+    Serve,
+    /// They count as if they were not there.
+    Ignore,
+}
+
 /// Watches as long as it lives.
 pub struct Watch {
     board: Arc<Board>,
@@ -67,12 +77,16 @@ impl Watch {
     /// Starts on the current Tokio runtime.
     pub fn start(client: &Client, scope: &Scope) -> Self {
         let mut start = Start { client, board: Arc::default(), sources: JoinSet::new() };
+        start.board.regard(scope.external_names);
         start.everywhere::<IngressClass>();
-        start.within::<Ingress>(scope, &[], watcher::Config::default());
-        start.within::<Service>(scope, &scope.services, watcher::Config::default());
-        start.within::<EndpointSlice>(scope, &[], watcher::Config::default().labels(SLICES_OF_SERVICES));
-        start.within::<Secret>(scope, &scope.secrets, watcher::Config::default().fields(SECRETS_OF_USE));
-        start.within::<ConfigMap>(scope, &scope.config_maps, watcher::Config::default());
+        let all = watcher::Config::default;
+        start.within::<Ingress>(scope, all(), &[]);
+        start.within::<Service>(scope, all(), &of_names(&scope.services));
+        let slices = |selector: &str| all().labels(selector);
+        let named = scope.services.iter().map(|key| (key, slices(&format!("{SLICES_OF_SERVICES}={}", key.name))));
+        start.within::<EndpointSlice>(scope, slices(SLICES_OF_SERVICES), &named.collect::<Vec<_>>());
+        start.within::<Secret>(scope, all().fields(SECRETS_OF_USE), &of_names(&scope.secrets));
+        start.within::<ConfigMap>(scope, all(), &of_names(&scope.config_maps));
         if let Namespaces::Labelled(selector) = &scope.namespaces {
             start.namespaces(selector, scope);
         }
@@ -125,6 +139,11 @@ impl Outlook {
     }
 }
 
+fn of_names(keys: &[ObjectKey]) -> Vec<(&ObjectKey, watcher::Config)> {
+    let of_name = |key: &ObjectKey| watcher::Config::default().fields(&format!("metadata.name={}", key.name));
+    keys.iter().map(|key| (key, of_name(key))).collect()
+}
+
 struct Start<'a> {
     client: &'a Client,
     board: Arc<Board>,
@@ -141,7 +160,8 @@ impl Start<'_> {
         self.spawn::<T>(api, watcher::Config::default(), Forbidden::MeansNone);
     }
 
-    fn within<T: Kept>(&mut self, scope: &Scope, named: &[ObjectKey], config: watcher::Config)
+    /// Those of the namespaces, and what is `named` outside of them.
+    fn within<T: Kept>(&mut self, scope: &Scope, config: watcher::Config, named: &[(&ObjectKey, watcher::Config)])
     where
         T::Object: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
@@ -151,14 +171,13 @@ impl Start<'_> {
             Namespaces::One(namespace) => Api::namespaced(client(), namespace),
         };
         let mut apis = vec![(api, config)];
-        for key in named {
+        for (key, config) in named {
             let is_within = match &scope.namespaces {
                 Namespaces::All | Namespaces::Labelled(_) => true,
                 Namespaces::One(namespace) => *namespace == key.namespace,
             };
             if !is_within {
-                let config = watcher::Config::default().fields(&format!("metadata.name={}", key.name));
-                apis.push((Api::namespaced(client(), &key.namespace), config));
+                apis.push((Api::namespaced(client(), &key.namespace), config.clone()));
             }
         }
         for (api, config) in apis {

@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// An API server that comes back is followed again within this long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
+/// What a Role does not allow is seldom allowed later.
+const FORBIDDEN_PAUSE: Duration = Duration::from_secs(60);
+
 /// What it means that these objects may not be listed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Forbidden {
@@ -55,7 +58,9 @@ impl<T: Kept> Source<T> {
                 Ok(event) => self.take(event),
                 Err(error) => {
                     self.note_failure(&error);
-                    tokio::time::sleep(pause(self.failures)).await;
+                    let is_settled = self.forbidden == Forbidden::MeansNone && is_forbidden(&error);
+                    let pause = if is_settled { FORBIDDEN_PAUSE } else { pause(self.failures) };
+                    tokio::time::sleep(pause).await;
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{HeaderTemplate, parse_duration};
+use crate::model::{HeaderTemplate, ReturnTo, parse_duration};
 use crate::sources::kube::annotations::value::{self, Read, quoted};
-use crate::sources::kube::annotations::{Annotation, AuthSecretKind, Kind, Reference};
+use crate::sources::kube::annotations::{Annotation, AuthSecretKind, Kind, Reference, SignInPage};
 
 pub const ENTRIES: &[Annotation] = &[
     Annotation::set(
@@ -122,8 +122,8 @@ pub const ENTRIES: &[Annotation] = &[
         "auth-signin",
         Kind::Url,
         2,
-        "Where who is not signed in is sent (302), with where they wanted to go in the parameter `rd`. `$host`, `$scheme`, \
-         `$request_uri` and `$escaped_request_uri` may stand in it",
+        "Where who is not signed in is sent (302), with where they wanted to go in the parameter `rd`. `$host` and `$scheme` \
+         may stand in it, and a parameter for `$escaped_request_uri` at its end",
         |policy, text| {
             policy.forward_auth.sign_in = Some(sign_in(text)?);
             Ok(())
@@ -221,28 +221,48 @@ pub const ENTRIES: &[Annotation] = &[
     ),
 ];
 
-/// nginx's variables become Weir's.
-pub fn sign_in(text: &str) -> Read<HeaderTemplate> {
+/// nginx's variables become Weir's. Where the request went stands at the end, if it stands there at all, and is escaped.
+fn sign_in(text: &str) -> Read<SignInPage> {
     let text = text.trim();
     let is_url = ["http://", "https://", "$scheme://", "/"].iter().any(|start| text.starts_with(start));
     if !is_url || text.starts_with("//") || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("{} is no URL to send a client to", quoted(text)));
     }
-    const KNOWN: [(&str, &str); 6] = [
-        ("escaped_request_uri", "${uri}"),
-        ("request_uri", "${uri}"),
-        ("best_http_host", "${host}"),
-        ("http_host", "${host}"),
-        ("host", "${host}"),
-        ("scheme", "${scheme}"),
-    ];
+    let (url, parameter) = match return_to(text) {
+        Some((url, name, told)) => (url, Some((name.into(), told))),
+        None => (text, None),
+    };
+    Ok(SignInPage { url: template(url)?, parameter })
+}
+
+/// `…?rd=$escaped_request_uri` and `…?rd=$scheme://$host$escaped_request_uri`: the rest, the parameter, and what it says.
+fn return_to(text: &str) -> Option<(&str, &str, ReturnTo)> {
+    const ENDS: [(&str, ReturnTo); 2] = [("$escaped_request_uri", ReturnTo::Uri), ("$request_uri", ReturnTo::Uri)];
+    const SCHEMES: [&str; 3] = ["$scheme://", "$pass_access_scheme://", "https://"];
+    let (rest, told) = ENDS.iter().find_map(|(end, told)| Some((text.strip_suffix(end)?, *told)))?;
+    let host = HOSTS.iter().find_map(|host| rest.strip_suffix(host));
+    let whole = host.and_then(|rest| SCHEMES.iter().find_map(|scheme| rest.strip_suffix(scheme)));
+    let (rest, told) = whole.map_or((rest, told), |rest| (rest, ReturnTo::Url));
+    let (url, name) = rest.strip_suffix('=')?.rsplit_once(['?', '&'])?;
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+    is_name.then_some((url, name, told))
+}
+
+const HOSTS: [&str; 3] = ["$best_http_host", "$http_host", "$host"];
+
+fn template(text: &str) -> Read<HeaderTemplate> {
+    let known = HOSTS.iter().map(|host| (&host[1..], "${host}"));
+    let known: Vec<_> = known.chain([("pass_access_scheme", "${scheme}"), ("scheme", "${scheme}")]).collect();
     let mut template = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
         template.push_str(before);
-        let (name, next) = match KNOWN.iter().find(|(name, _)| after.starts_with(name)) {
+        let (name, next) = match known.iter().find(|(name, _)| after.starts_with(name)) {
             Some((name, variable)) => (*variable, &after[name.len()..]),
-            None => return Err(format!("{} has a variable that Weir does not have", quoted(text))),
+            None => {
+                let help = "$host and $scheme may stand anywhere, the request's URI as a parameter at the end";
+                return Err(format!("{} cannot be sent to; {help}", quoted(text)));
+            }
         };
         template.push_str(name);
         rest = next;
@@ -252,7 +272,7 @@ pub fn sign_in(text: &str) -> Read<HeaderTemplate> {
 }
 
 /// `200 202 10m, 401 5m`
-pub fn durations(text: &str) -> Read<Vec<(u16, Duration)>> {
+fn durations(text: &str) -> Read<Vec<(u16, Duration)>> {
     let mut durations = Vec::new();
     for item in value::list(text) {
         let wrong = || format!("{} is not how long answers are kept; write it as \"200 202 401 5m\"", quoted(item));
@@ -275,9 +295,21 @@ mod tests {
 
     #[test]
     fn a_sign_in_page_may_have_nginx_variables() {
-        let read = sign_in("https://auth.test/start?rd=$scheme://$host$request_uri").unwrap();
-        assert_eq!(read, HeaderTemplate::parse("https://auth.test/start?rd=${scheme}://${host}${uri}").unwrap());
-        for wrong in ["auth.test", "//auth.test", "https://auth.test/$x", "https://a b"] {
+        let read = |text: &str| sign_in(text).map(|page| (page.url, page.parameter)).unwrap();
+        let of = |text: &str| HeaderTemplate::parse(text).unwrap();
+        let parameter = |name: &str, told| Some((name.into(), told));
+        assert_eq!(
+            read("https://$host/start?a=b&rd=$escaped_request_uri"),
+            (of("https://${host}/start?a=b"), parameter("rd", ReturnTo::Uri))
+        );
+        assert_eq!(
+            read("https://auth.test/start?next=$scheme://$http_host$escaped_request_uri"),
+            (of("https://auth.test/start"), parameter("next", ReturnTo::Url))
+        );
+        assert_eq!(read("$scheme://auth.test/"), (of("${scheme}://auth.test/"), None));
+        for wrong in
+            ["auth.test", "//auth.test", "https://auth.test/$x", "https://a b", "https://a.test/$request_uri/x"]
+        {
             assert!(sign_in(wrong).is_err(), "{wrong}");
         }
     }

@@ -9,7 +9,7 @@ pub const ENTRIES: &[Annotation] = &[
         "backend-protocol",
         Kind::Words,
         1,
-        "HTTP, HTTPS, GRPC, GRPCS or AUTO_HTTP (TLS where the listener has it). FCGI is refused, and closes the route",
+        "HTTP, HTTPS, GRPC or GRPCS. AUTO_HTTP and FCGI are refused, and close the route",
         |policy, text| {
             let known = [
                 ("HTTP", Some(Protocol::Http)),
@@ -178,7 +178,8 @@ pub const ENTRIES: &[Annotation] = &[
         "upstream-hash-by",
         Kind::Text,
         3,
-        "Consistent hashing by one variable: `$remote_addr`, `$uri`, `$http_NAME`, `$cookie_NAME` or `$arg_NAME`",
+        "Consistent hashing by one variable: `$remote_addr`, `$request_uri` (normalized), `$uri`, `$host`, `$http_NAME`, `$cookie_NAME` or \
+         `$arg_NAME`",
         |policy, text| {
             policy.backend.hash_by = Some(hash_by(text)?);
             Ok(())
@@ -204,7 +205,13 @@ pub const ENTRIES: &[Annotation] = &[
         },
     ),
     Annotation::nothing("affinity-mode", Kind::Words, 2, "Sessions stay where they are (`persistent`), also when endpoints are added"),
-    Annotation::nothing("affinity-canary-behavior", Kind::Words, 3, "Canaries are chosen for each request"),
+    Annotation::refused(
+        "affinity-canary-behavior",
+        Kind::Words,
+        3,
+        "a session stays with the canary, or with the other",
+        |text| text.trim() == "sticky",
+    ),
     Annotation::set("session-cookie-name", Kind::Text, 2, "The default is INGRESSCOOKIE", |policy, text| {
         policy.session.name = Some(value::token(text)?);
         Ok(())
@@ -237,13 +244,22 @@ pub const ENTRIES: &[Annotation] = &[
         Ok(())
     }),
     Annotation::nothing("session-cookie-conditional-samesite-none", Kind::Boolean, 3, "The browsers that this was for are gone"),
-    Annotation::refused("session-cookie-domain", Kind::Text, 2, "the cookie is the host's own", super::never),
-    Annotation::refused(
+    Annotation::set("session-cookie-domain", Kind::Text, 2, "Without it the cookie is the host's own", |policy, text| {
+        match crate::model::HostName::parse(text.trim().trim_start_matches('.')) {
+            Ok(crate::model::HostName::Exact(name)) => policy.session.domain = Some(name),
+            Ok(_) | Err(_) => return Err(format!("{} is no domain of a cookie", quoted(text))),
+        }
+        Ok(())
+    }),
+    Annotation::set(
         "session-cookie-secure",
         Kind::Boolean,
         2,
-        "the cookie is Secure on TLS, and not without it",
-        super::never,
+        "`true`: the cookie is Secure without TLS, too. `false` is as if it were not written: on TLS it is Secure",
+        |policy, text| {
+            policy.session.secure = value::boolean(text)?;
+            Ok(())
+        },
     ),
     Annotation::nothing(
         "session-cookie-change-on-failure",
@@ -277,7 +293,7 @@ fn next_upstream(text: &str) -> Read<Vec<RetryOn>> {
 fn hash_by(text: &str) -> Read<HashKey> {
     let refused = || {
         format!(
-            "{} is not hashed by here; write $remote_addr, $uri, $http_NAME, $cookie_NAME or $arg_NAME alone",
+            "{} is not hashed by here; write $remote_addr, $request_uri, $uri, $host, $http_NAME, $cookie_NAME or $arg_NAME alone",
             quoted(text)
         )
     };
@@ -290,6 +306,8 @@ fn hash_by(text: &str) -> Read<HashKey> {
     Ok(match variable {
         "remote_addr" | "binary_remote_addr" | "the_real_ip" => HashKey::ClientIp,
         "uri" | "document_uri" => HashKey::Path,
+        "request_uri" => HashKey::Uri,
+        "host" | "http_host" => HashKey::Host,
         _ => match variable.split_once('_') {
             Some(("http", name)) if is_word(name) => {
                 HashKey::Header(name.replace('_', "-").to_ascii_lowercase().into())

@@ -8,6 +8,7 @@ mod redirect;
 mod tls;
 
 use super::Annotation;
+pub use redirect::destination;
 
 /// In the order in which the reference page has them.
 pub const GROUPS: &[(&str, &[Annotation])] = &[

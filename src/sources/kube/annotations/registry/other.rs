@@ -1,6 +1,6 @@
 //! Errors, names, and what is refused.
 
-use crate::model::HostName;
+use crate::model::{HostName, Pattern};
 use crate::sources::kube::annotations::value::{self, Read, quoted};
 use crate::sources::kube::annotations::{Annotation, Kind};
 
@@ -11,8 +11,10 @@ pub const ENTRIES: &[Annotation] = &[
         2,
         "More names for the host, separated by commas, unless an Ingress has them itself. Patterns are refused",
         |policy, text| {
-            policy.aliases = value::list(text).map(alias).collect::<Read<_>>()?;
-            Ok(())
+            // One that is none takes no other along.
+            let (good, bad): (Vec<_>, Vec<_>) = value::list(text).map(alias).partition(Result::is_ok);
+            policy.aliases = good.into_iter().flatten().collect();
+            bad.into_iter().next().map_or(Ok(()), |bad| bad.map(|_| ()))
         },
     ),
     Annotation::set(
@@ -50,18 +52,69 @@ pub const ENTRIES: &[Annotation] = &[
         "canary",
         Kind::Boolean,
         2,
-        "Marks the Ingress as the second backend of another's rules. Not yet: its rules are left out, and the other gets all requests",
+        "The Ingress's backends are the second ones of another's rules of the same host, path and type, wherever these backends are led \
+         to. One canary for each; header before cookie before weight",
         |policy, text| {
-            policy.canary = value::boolean(text)?;
+            policy.canary.is_on = value::boolean(text)?;
             Ok(())
         },
     ),
-    Annotation::nothing("canary-weight", Kind::Number, 2, "Not yet"),
-    Annotation::nothing("canary-weight-total", Kind::Number, 2, "Not yet"),
-    Annotation::nothing("canary-by-header", Kind::Text, 2, "Not yet"),
-    Annotation::nothing("canary-by-header-value", Kind::Text, 2, "Not yet"),
-    Annotation::nothing("canary-by-header-pattern", Kind::Text, 2, "Not yet"),
-    Annotation::nothing("canary-by-cookie", Kind::Text, 2, "Not yet"),
+    Annotation::set(
+        "canary-weight",
+        Kind::Number,
+        2,
+        "How many of `canary-weight-total` requests it gets",
+        |policy, text| {
+            policy.canary.weight = value::number(text)?;
+            Ok(())
+        },
+    ),
+    Annotation::set(
+        "canary-weight-total",
+        Kind::Number,
+        2,
+        "The default is 100; less counts as 100",
+        |policy, text| {
+            policy.canary.total = value::number(text)?;
+            Ok(())
+        },
+    ),
+    Annotation::set(
+        "canary-by-header",
+        Kind::Text,
+        2,
+        "A field of the request: `always` leads to the canary, `never` does not",
+        |policy, text| {
+            policy.canary.header = Some(value::field_name(text.trim())?.to_ascii_lowercase().into());
+            Ok(())
+        },
+    ),
+    Annotation::set("canary-by-header-value", Kind::Text, 2, "This value alone leads to the canary", |policy, text| {
+        policy.canary.header_value = Some(value::field_value(text)?);
+        Ok(())
+    }),
+    Annotation::set(
+        "canary-by-header-pattern",
+        Kind::Text,
+        2,
+        "Values of this pattern lead to the canary",
+        |policy, text| {
+            let pattern =
+                Pattern::parse(text).map_err(|_| format!("{} is no pattern that can be read", quoted(text)))?;
+            policy.canary.header_pattern = Some(pattern);
+            Ok(())
+        },
+    ),
+    Annotation::set(
+        "canary-by-cookie",
+        Kind::Text,
+        2,
+        "A cookie, with the same values as canary-by-header",
+        |policy, text| {
+            policy.canary.cookie = Some(value::token(text)?);
+            Ok(())
+        },
+    ),
     Annotation::refused("mirror-target", Kind::Url, 3, "requests are not mirrored yet", super::never),
     Annotation::refused("mirror-host", Kind::Text, 3, "requests are not mirrored yet", super::never),
     Annotation::refused("mirror-request-body", Kind::Switch, 3, "requests are not mirrored yet", super::never),
@@ -87,17 +140,24 @@ pub const ENTRIES: &[Annotation] = &[
         "configuration-snippet",
         Kind::Text,
         2,
-        "There is no nginx that could read it: it is left out. Where the global option `allow-snippet-annotations` allows it and it is about \
-         access, the route is closed",
+        "Only where the global option `allow-snippet-annotations` is true, and only if all of it is understood: add_header, more_set_headers, \
+         more_clear_headers and their input_ forms, proxy_set_header, proxy_hide_header, allow, deny, return, client_max_body_size and \
+         proxy_*_timeout. Otherwise it is left out; where it is about access the route is closed",
         |policy, text| {
             policy.snippets.push(("configuration-snippet", text.into()));
             Ok(())
         },
     ),
-    Annotation::set("server-snippet", Kind::Text, 2, "As configuration-snippet", |policy, text| {
-        policy.snippets.push(("server-snippet", text.into()));
-        Ok(())
-    }),
+    Annotation::set(
+        "server-snippet",
+        Kind::Text,
+        2,
+        "As configuration-snippet, for the Ingress's own rules",
+        |policy, text| {
+            policy.snippets.push(("server-snippet", text.into()));
+            Ok(())
+        },
+    ),
     Annotation::refused("stream-snippet", Kind::Text, 4, "there is no nginx that could read it", super::never),
 ];
 

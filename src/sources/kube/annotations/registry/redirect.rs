@@ -146,7 +146,8 @@ fn uri(text: &str) -> Read<Arc<str>> {
     }
 }
 
-fn destination(text: &str) -> Read<Destination> {
+/// A URL, in which few of nginx's variables may stand.
+pub fn destination(text: &str) -> Read<Destination> {
     let url = uri(text)?;
     let wrong = || format!("{} is no URL to redirect to; write it as \"https://www.example.org/path\"", quoted(text));
     let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;

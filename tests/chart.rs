@@ -1,0 +1,223 @@
+//! The Helm chart lays out what the manifests do, takes the values of ingress-nginx's, and refuses what it would not heed.
+//!
+//! ```text
+//! values ──► k8s/chart ──Helm──► kube-apiserver, asked and not told ──► objects with their defaults
+//! ```
+
+// Each has a part of them.
+#[allow(dead_code)]
+#[path = "support/kube.rs"]
+mod kube;
+#[allow(dead_code)]
+#[path = "support/kubectl.rs"]
+mod kubectl;
+mod support;
+
+use std::collections::BTreeSet;
+
+use kubectl::{Apply, Kubectl, arguments_of, chart, in_root, kustomize, lint_the_chart, of_kind, refused_by_the_chart};
+use serde_json::{Value, json};
+
+#[test]
+fn held_to_one_namespace_the_chart_grants_nothing_of_others() {
+    let values =
+        json!({ "fullnameOverride": "held", "controller": { "scope": { "enabled": true, "namespace": "shop" } } });
+    let rendered = chart("chart", &values);
+    let rights = |document: &&str| {
+        document.contains("rbac.authorization.k8s.io/v1") || document.contains("kind: ServiceAccount")
+    };
+    let rights: Vec<&str> = rendered.split("---\n").filter(rights).collect();
+    Kubectl::shared().apply(&rights.join("---\n"), Apply::ForGood);
+    let needed = [
+        ("watch", "ingresses.networking.k8s.io", "shop"),
+        ("patch", "ingresses.networking.k8s.io/status", "shop"),
+        ("watch", "secrets", "shop"),
+        ("create", "events.events.k8s.io", "shop"),
+        ("watch", "ingressclasses.networking.k8s.io", ""),
+        ("watch", "configmaps=held", "chart"),
+        ("watch", "services=held", "chart"),
+        ("update", "leases.coordination.k8s.io=ingress-controller-leader", "chart"),
+    ];
+    let refused = [
+        ("list", "secrets", ""),
+        ("get", "secrets", "chart"),
+        ("list", "ingresses.networking.k8s.io", ""),
+        ("list", "services", ""),
+        ("list", "configmaps", "chart"),
+    ];
+    Kubectl::shared().assert_may("chart:held", &needed, &refused);
+    let objects = Kubectl::shared().apply(&rendered, Apply::OnlyAsk);
+    assert!(arguments_of(of_kind(&objects, "Deployment")).contains(&"--watch-namespace=shop".to_owned()));
+}
+
+#[test]
+fn the_chart_lays_out_what_the_manifests_do() {
+    let values = json!({ "controller": {
+        "kind": "DaemonSet",
+        "hostPort": { "enabled": true },
+        "service": { "enabled": false },
+        "networkPolicy": { "enabled": true },
+        "priorityClassName": "weir",
+        "tolerations": [{ "key": "dedicated", "operator": "Equal", "value": "ingress", "effect": "NoSchedule" }],
+    } });
+    let ours = Kubectl::shared().apply(&kustomize(&in_root("k8s/base")), Apply::OnlyAsk);
+    let charts = Kubectl::shared().apply(&chart("chart", &values), Apply::OnlyAsk);
+    for (kind, part) in [
+        ("DaemonSet", "/spec/template/spec"),
+        ("DaemonSet", "/spec/updateStrategy"),
+        ("NetworkPolicy", "/spec/ingress"),
+        ("NetworkPolicy", "/spec/egress"),
+        ("PodDisruptionBudget", "/spec/minAvailable"),
+        ("IngressClass", "/spec"),
+    ] {
+        assert_eq!(pruned(&charts, kind, part), pruned(&ours, kind, part), "{kind} {part}");
+    }
+    for kind in ["ClusterRole", "Role"] {
+        assert_eq!(rights(of_kind(&charts, kind)), rights(of_kind(&ours, kind)), "{kind}");
+    }
+
+    let values = json!({ "controller": { "autoscaling": { "enabled": true }, "maxUnavailable": 1 } });
+    let ours = Kubectl::shared().apply(&kustomize(&in_root("k8s/overlays/gke-deployment")), Apply::OnlyAsk);
+    let charts = Kubectl::shared().apply(&chart("chart", &values), Apply::OnlyAsk);
+    for (kind, part) in [
+        ("HorizontalPodAutoscaler", "/spec"),
+        ("PodDisruptionBudget", "/spec/maxUnavailable"),
+        ("Deployment", "/spec/strategy"),
+        ("Deployment", "/spec/template/spec/containers/0/lifecycle"),
+    ] {
+        assert_eq!(pruned(&charts, kind, part), pruned(&ours, kind, part), "{kind} {part}");
+    }
+}
+
+#[test]
+fn the_chart_takes_what_was_written_for_the_chart_of_ingress_nginx() {
+    let everything = json!({
+        "commonLabels": { "team": "edge" },
+        "imagePullSecrets": [{ "name": "pull" }],
+        "controller": {
+            "image": { "registry": "registry.test", "image": "edge/weir", "tag": "1.2.3", "digest": format!("sha256:{:064}", 7) },
+            "config": { "use-forwarded-headers": true, "proxy-body-size": "10m" },
+            "extraArgs": { "default-ssl-certificate": "weir/default", "watch-ingress-without-class": true, "ingress-class-by-name": "" },
+            "extraEnvs": [{ "name": "TZ", "value": "UTC" }],
+            "ingressClassResource": { "name": "edge", "default": true, "controllerValue": "k8s.io/edge", "aliases": ["old"] },
+            "ingressClass": "edge",
+            "service": {
+                "annotations": { "cloud.google.com/l4-rbs": "enabled" },
+                "loadBalancerSourceRanges": ["10.0.0.0/8"],
+                "ipFamilyPolicy": "PreferDualStack",
+                "nodePorts": { "http": 30080, "https": 30443 },
+                "internal": { "enabled": true, "annotations": { "networking.gke.io/load-balancer-type": "Internal" } },
+            },
+            "replicaCount": 3,
+            "minAvailable": "50%",
+            "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 1 } },
+            "tolerations": [{ "key": "edge", "operator": "Exists" }],
+            "nodeSelector": { "pool": "edge" },
+            "affinity": { "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [] } },
+            "metrics": {
+                "enabled": true,
+                "port": 10300,
+                "serviceMonitor": { "enabled": true, "additionalLabels": { "release": "prometheus" }, "scrapeInterval": "15s" },
+                "prometheusRule": { "enabled": true, "rules": [{ "alert": "Mine", "expr": "up == 0" }] },
+                "dashboard": { "enabled": true },
+            },
+            "networkPolicy": { "enabled": true, "metricsNamespace": "observability" },
+            "admissionWebhooks": { "enabled": false, "failurePolicy": "Fail" },
+            "allowSnippetAnnotations": false,
+        },
+        "defaultBackend": { "enabled": false },
+    });
+    for values in [json!({}), everything.clone()] {
+        lint_the_chart(&values);
+    }
+    let objects = Kubectl::shared().apply(&chart("chart", &everything), Apply::OnlyAsk);
+    let deployment = of_kind(&objects, "Deployment");
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    let pod = &deployment["spec"]["template"]["spec"];
+    let image = format!("registry.test/edge/weir:1.2.3@sha256:{:064}", 7);
+    assert_eq!((&pod["containers"][0]["image"], &pod["nodeSelector"]["pool"]), (&json!(image), &json!("edge")));
+    let arguments = arguments_of(deployment);
+    for argument in [
+        "--configmap=$(POD_NAMESPACE)/weir",
+        "--controller-class=k8s.io/edge",
+        "--default-ssl-certificate=weir/default",
+        "--healthz-port=10300",
+        "--ingress-class=edge",
+        "--ingress-class-by-name",
+        "--watch-ingress-without-class=true",
+    ] {
+        assert!(arguments.iter().any(|given| given == argument), "{arguments:?}");
+    }
+    assert_eq!(of_kind(&objects, "PodDisruptionBudget")["spec"]["minAvailable"], "50%");
+    let names = |kind: &str| -> Vec<&Value> {
+        objects.iter().filter(|object| object["kind"] == kind).map(|object| &object["metadata"]["name"]).collect()
+    };
+    assert_eq!(names("IngressClass"), ["edge", "old"]);
+    assert_eq!(names("Service"), ["weir", "weir-internal", "weir-metrics"]);
+    let groups = of_kind(&objects, "PrometheusRule")["spec"]["groups"].as_array().expect("groups");
+    assert_eq!(groups.last().expect("a group")["rules"][0]["alert"], "Mine");
+}
+
+#[test]
+fn the_chart_refuses_what_it_would_not_heed() {
+    for (values, part) in [
+        (json!({ "controller": { "replicas": 3 } }), "additional properties 'replicas' not allowed"),
+        (json!({ "controller": { "kind": "Both" } }), "value must be one of 'Deployment', 'DaemonSet'"),
+        (json!({ "controller": { "hostNetwork": true } }), "at '/controller/hostNetwork': value must be false"),
+        (
+            json!({ "controller": { "admissionWebhooks": { "enabled": true } } }),
+            "'/controller/admissionWebhooks/enabled'",
+        ),
+        (json!({ "controller": { "allowSnippetAnnotations": true } }), "'/controller/allowSnippetAnnotations'"),
+        (json!({ "defaultBackend": { "enabled": true } }), "at '/defaultBackend/enabled': value must be false"),
+        (json!({ "tcp": { "5432": "db/postgres:5432" } }), "additional properties 'tcp' not allowed"),
+        (
+            json!({ "controller": { "kind": "DaemonSet", "autoscaling": { "enabled": true } } }),
+            "set controller.kind=Deployment",
+        ),
+        (
+            json!({ "controller": { "metrics": { "service": { "enabled": false }, "serviceMonitor": { "enabled": true } } } }),
+            "set controller.metrics.service.enabled=true",
+        ),
+    ] {
+        let said = refused_by_the_chart(&values);
+        assert!(said.contains(part), "{values}: no {part} in\n{said}");
+    }
+}
+
+/// A part of the one object of its kind that selects Weir's pods, without what is meant to differ: the image's tag, and flags
+/// that the chart gives with their defaults.
+fn pruned(objects: &[Value], kind: &str, part: &str) -> Value {
+    let mut objects = objects.to_vec();
+    objects.retain(|object| object["metadata"]["name"] != "default-deny");
+    let mut found = of_kind(&objects, kind).pointer(part).unwrap_or_else(|| panic!("{kind} has {part}")).clone();
+    if let Some(container) = found.pointer_mut("/containers/0").and_then(Value::as_object_mut) {
+        assert!(container.remove("image").is_some());
+        let defaults = [json!("--ingress-class=nginx"), json!("--controller-class=k8s.io/ingress-nginx")];
+        container["args"].as_array_mut().expect("arguments").retain(|argument| !defaults.contains(argument));
+    }
+    found
+}
+
+/// Each verb on each resource on its own, however rules group them.
+fn rights(role: &Value) -> BTreeSet<[String; 4]> {
+    let each = |rule: &Value, key: &str| match rule[key].as_array() {
+        Some(list) => list.iter().map(|item| item.as_str().expect("text").to_owned()).collect(),
+        None => vec![String::new()],
+    };
+    let mut found = BTreeSet::new();
+    for rule in role["rules"].as_array().expect("rules") {
+        for group in each(rule, "apiGroups") {
+            for resource in each(rule, "resources") {
+                for name in each(rule, "resourceNames") {
+                    found.extend(
+                        each(rule, "verbs")
+                            .into_iter()
+                            .map(|verb| [group.clone(), resource.clone(), name.clone(), verb]),
+                    );
+                }
+            }
+        }
+    }
+    found
+}
