@@ -33,6 +33,7 @@ use crate::snapshot::chain::{Edit, EditValue, FilterChain};
 use crate::snapshot::forward_auth::{self, ForwardAuths};
 use crate::snapshot::jwt::Jwts;
 use crate::snapshot::limit::States;
+use crate::snapshot::mirror::{self, Mirrors};
 use crate::snapshot::redirect::Served;
 use crate::snapshot::router::{HostEntry, Router};
 use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Respond, Route, Table, Timeouts};
@@ -72,6 +73,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     let forward_auths: ForwardAuths = forward_auth::of(&model, &upstreams, known, surroundings.metrics);
     let known = surroundings.previous.map(|previous| &previous.jwts);
     let jwts = Jwts::of(&model, surroundings.keys, known, surroundings.metrics);
+    let mirrors = mirror::of(&model, &upstreams, surroundings.metrics);
     let redis = redis(surroundings)?;
     let running = Running {
         upstreams: &upstreams,
@@ -83,6 +85,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
         forward_auths: &forward_auths,
         jwts: &jwts,
         stores: surroundings.stores,
+        mirrors: &mirrors,
     };
     let tables: HashMap<_, _> = model
         .listeners
@@ -137,12 +140,13 @@ struct Running<'a> {
     jwts: &'a Jwts,
     redis: Option<&'a Arc<Store>>,
     stores: &'a Stores,
+    mirrors: &'a Mirrors,
 }
 
 impl<'a> Running<'a> {
     fn outside(self, served: &'a Served) -> Outside<'a> {
-        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, redis, stores } = self;
-        Outside { states, metrics, users, served, upstreams, pages, forward_auths, jwts, redis, stores }
+        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, redis, stores, mirrors } = self;
+        Outside { states, metrics, users, served, upstreams, pages, forward_auths, jwts, redis, stores, mirrors }
     }
 }
 

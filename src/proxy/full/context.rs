@@ -10,6 +10,7 @@ use pingora::http::RequestHeader;
 
 use super::affinity::Affinity;
 use super::cache::Caching;
+use super::mirror::Feed;
 use super::pooled::{Afterwards, Turn};
 use super::sign_in::Vouched;
 use super::slow_body::Bounds;
@@ -50,6 +51,8 @@ pub struct Context {
     pub forwarding: Option<Box<Forwarding>>,
     /// Present where the route's cache has to do with the request.
     pub caching: Option<Box<Caching>>,
+    /// Of its body to shadows.
+    pub feeds: Vec<Feed>,
     pub purpose: Purpose,
 }
 
@@ -82,6 +85,7 @@ impl Default for Context {
             compression: None,
             forwarding: None,
             caching: None,
+            feeds: Vec::new(),
             purpose: Purpose::Client,
         }
     }
