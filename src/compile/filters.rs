@@ -287,7 +287,7 @@ pub fn error_pages_of(levels: Levels<'_>, outside: Outside<'_>) -> Option<Arc<Er
 }
 
 /// A page whose files could not be read shows nothing.
-fn error_pages(definition: &model::ErrorPages, Outside { upstreams, pages, .. }: Outside<'_>) -> ErrorPages {
+fn error_pages(definition: &model::ErrorPages, Outside { upstreams, metrics, pages, .. }: Outside<'_>) -> ErrorPages {
     let source = |source: &PageSource| match source {
         PageSource::Files(files) => {
             let page = |file: &PageFile| pages.get(&(file.file.clone(), file.format)).cloned();
@@ -295,7 +295,8 @@ fn error_pages(definition: &model::ErrorPages, Outside { upstreams, pages, .. }:
             (!files.is_empty()).then_some(Source::Files(files))
         }
         PageSource::Upstream { name, path } => {
-            Some(Source::Upstream { upstream: upstreams.get(name)?.clone(), path: path.clone() })
+            let (upstream, metrics) = (upstreams.get(name)?.clone(), metrics.upstream(name));
+            Some(Source::Upstream { upstream, metrics, path: path.clone() })
         }
     };
     let rule = |page: &model::ErrorPage| {

@@ -1,10 +1,12 @@
 //! What can be seen of a model only when its parts are laid side by side: warnings, for `weir check` and the log.
 
 use super::circles::circles;
+use super::filters::{Levels, in_force};
 use super::{entries, hosts_of};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{
-    ClientAuth, ClientAuthMode, Extent, Filter, FilterKind, HostClientAuth, HostName, Listener, Model, VirtualHost,
+    Action, ClientAuth, ClientAuthMode, Extent, Filter, FilterKind, HostClientAuth, HostName, Listener, Model,
+    VirtualHost,
 };
 use crate::snapshot::router;
 
@@ -15,6 +17,7 @@ pub fn lint(model: &Model, known: Extent, covers: &dyn Fn(&HostName) -> bool) ->
         let hosts = hosts_of(model, listener);
         unreachable_routes(&hosts, &mut found);
         limits_by_claims_of_nobody(listener, &hosts, &mut found);
+        idle_mirrors(listener, &hosts, &mut found);
         if listener.tls.is_some() {
             names_without_certificate(listener, &hosts, covers, &mut found);
         } else {
@@ -60,6 +63,37 @@ fn limits_by_claims_of_nobody(listener: &Listener, hosts: &[&VirtualHost], found
                 let help = "give it the filter jwt, or another key";
                 let place = filter.kind.limit().map_or("", |limit| limit.name().as_str()).to_owned();
                 found.push(Diagnostic::warning(filter.origin.clone(), place, message).help(help));
+            }
+        }
+    }
+}
+
+/// What copies nothing, or to where the request goes anyway.
+fn idle_mirrors(listener: &Listener, hosts: &[&VirtualHost], found: &mut Diagnostics) {
+    for host in hosts {
+        for route in &host.routes {
+            let levels = Levels { listener: &listener.filters, host: &host.filters, route: &route.filters };
+            let mirrors =
+                in_force(levels).into_iter().filter_map(|(filter, level)| Some((filter, filter.kind.mirror()?, level)));
+            for (filter, mirror, level) in mirrors {
+                let (message, help) = match &route.action {
+                    Action::Forward(forward) if forward.upstream == mirror.upstream => (
+                        format!(
+                            "route \"{}\" goes to the upstream \"{}\" itself: each request that is copied reaches it twice",
+                            route.name, mirror.upstream
+                        ),
+                        "mirror to another upstream",
+                    ),
+                    Action::Forward(_) => continue,
+                    Action::Redirect(_) | Action::Respond(_) | Action::Files(_) if level == "route" => (
+                        "this mirror copies nothing: only what goes to an upstream is copied".to_owned(),
+                        "take it out, or let the route forward",
+                    ),
+                    Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => continue,
+                };
+                found.push(
+                    Diagnostic::warning(filter.origin.clone(), format!("{}.mirror", mirror.place), message).help(help),
+                );
             }
         }
     }

@@ -29,14 +29,18 @@ pub const STALE_ATTEMPTS: u32 = 64;
 /// Idle connections of each are found by nobody else.
 #[derive(Clone, Copy)]
 pub enum Pool {
+    Auth,
     Mirror,
+    Page,
 }
 
 impl Pool {
     fn at(self, lease: &Lease) -> u64 {
         lease.endpoint().pool()
             ^ match self {
-                Pool::Mirror => 0x5bad_0000_5bad_0000,
+                Pool::Auth => 0x0a17_4007_0a17_4007,
+                Pool::Mirror => 0x5bad_0e55_5bad_0e55,
+                Pool::Page => 0x0e44_0404_0e44_0404,
             }
     }
 }
@@ -91,7 +95,7 @@ impl<'a> Exchange<'a> {
         let mut exchange = Self { upstream, session, peer, pool, socket, afterwards, origin, turn: Turn::Any };
         match exchange.take_turn() {
             Ok(turn) => exchange.turn = turn,
-            Err(error) => return Err(exchange.broken(&error)),
+            Err(error) => return Err(exchange.end(&error).await),
         }
         Ok(exchange)
     }
@@ -152,13 +156,13 @@ impl<'a> Exchange<'a> {
         self.session.shutdown().await;
     }
 
-    pub fn broken(&self, error: &Error) -> Broken {
+    /// It has failed.
+    pub async fn end(self, error: &Error) -> Broken {
         let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-        Broken {
-            is_stale: self.origin == Connected::FromPool && !timed_out,
-            outcome: if timed_out { Outcome::TimedOut } else { Outcome::Reset },
-            reason: in_words(error),
-        }
+        let is_stale = self.origin == Connected::FromPool && !timed_out;
+        self.hang_up().await;
+        let outcome = if timed_out { Outcome::TimedOut } else { Outcome::Reset };
+        Broken { is_stale, outcome, reason: in_words(error) }
     }
 }
 

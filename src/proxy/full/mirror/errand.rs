@@ -104,9 +104,7 @@ impl Errand {
             // Who has seen enough says so, and hears no more.
             let patience = Self::PATIENCE_AFTER_FAILURE;
             let Ok(Ok(head)) = tokio::time::timeout(patience, exchange.answer()).await else {
-                let broken = exchange.broken(&error);
-                exchange.hang_up().await;
-                return Err(broken);
+                return Err(exchange.end(&error).await);
             };
             lease.report(Outcome::Answered { status: head.status.as_u16(), latency: None }, Instant::now());
             exchange.hang_up().await;
@@ -133,11 +131,7 @@ impl Errand {
         let until = tokio::time::Instant::from_std(sent + timeout);
         let head = match tokio::time::timeout_at(until, exchange.answer()).await {
             Ok(Ok(head)) => head,
-            Ok(Err(error)) => {
-                let broken = exchange.broken(&error);
-                exchange.hang_up().await;
-                return Err(broken);
-            }
+            Ok(Err(error)) => return Err(exchange.end(&error).await),
             Err(_) => {
                 exchange.hang_up().await;
                 let reason = format!("no answer within {} ms", timeout.as_millis());
