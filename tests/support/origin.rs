@@ -314,7 +314,7 @@ impl Framing {
             Framing::Chunked => {
                 let (mut body, mut at) = (Vec::new(), from);
                 loop {
-                    let line_end = at + find(&bytes[at..], b"\r\n")?;
+                    let line_end = at + find(bytes.get(at..)?, b"\r\n")?;
                     let size = std::str::from_utf8(&bytes[at..line_end]).ok()?;
                     let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
                     at = line_end + 2;
