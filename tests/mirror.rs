@@ -225,7 +225,7 @@ fn a_shadow_that_is_down_is_counted_and_told_of_once() {
         let log = weir.log();
         (log.matches("\"status\":200").count() == 40).then_some(log)
     });
-    assert_eq!(log.matches("\"path\":\"/\"").count(), 40, "copies stand in no access log: {log}");
+    assert_eq!(log.matches("\"target\":\"/\"").count(), 40, "copies stand in no access log: {log}");
 }
 
 #[test]
@@ -584,14 +584,23 @@ fn the_shadow_is_spoken_with_as_its_upstream_says() {
             .replace("shadow: { endpoints", "shadow: { protocol: http2, endpoints"),
     );
     assert_eq!(weir.request("POST", "/p?q").header("X-Mine", "1").body(pattern(200_000)).send().text(), "origin");
-    assert_eq!(weir.get("/g").text(), "origin");
+    assert_eq!(H2Client::plain(weir.http).send("GET", "a.test", "/g", &[("te", "trailers")], None).text(), "origin");
     wait_for_count(&weir, "answered", 2);
     let mut copies = h2.received();
     copies.sort_by_key(|copy| copy.uri.path().to_owned());
     assert_eq!((copies[0].method.as_str(), copies[1].method.as_str()), ("GET", "POST"));
     assert_eq!(copies[1].uri.path_and_query().unwrap().as_str(), "/p?q");
     assert_eq!(copies[1].uri.authority().unwrap().as_str(), "shadow.test");
-    assert_eq!(copies[1].headers["x-mine"], "1");
+    assert_eq!((&*copies[1].headers["x-mine"].to_str().unwrap(), copies[1].headers.get("te")), ("1", None));
+    assert_eq!(copies[0].headers["te"], "trailers", "gRPC servers insist on it");
+    let mut client = weir.connect();
+    client.write("POST /cut HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhello");
+    eventually("the copy has set out", || (h2.received().len() == 3).then_some(()));
+    drop(client);
+    wait_for_count(&weir, "abandoned", 1);
+    weir.get("/g");
+    wait_for_count(&weir, "answered", 3);
+    assert_eq!(h2.connection_count(), 1, "a copy that is given up costs one stream");
     let authority = support::Authority::new("a test authority");
     let tls = support::H2Origin::tls(&authority.issue(&["shadow.test"]));
     let keys = "shadow: { protocol: auto, tls: { ca: ca.pem, server-name: shadow.test }, endpoints";
@@ -690,4 +699,77 @@ fn nothing_is_left_of_copies_that_are_over() {
     drop(client);
     eventually("every descriptor is closed", || (open() <= before + 2).then_some(()));
     assert!(weir.resident_kib() < memory + 60_000, "{} KiB, before {memory}", weir.resident_kib());
+}
+
+#[test]
+fn what_binds_a_request_to_an_endpoint_binds_its_copy() {
+    let origin = Origin::named("origin");
+    let shadows = [Origin::named("a"), Origin::named("b"), Origin::named("c")];
+    let endpoints = shadows.each_ref().map(|shadow| format!("\"{}\"", shadow.address)).join(", ");
+    let text = file(&origin, "SHADOW", "")
+        .replace("\"SHADOW\"]", &format!("{endpoints}], balance: {{ hash: {{ query: user }} }}"));
+    let weir = Weir::start(&text);
+    for user in 0..12 {
+        for n in 0..4 {
+            weir.get(&format!("/{n}?user={user}"));
+        }
+    }
+    wait_for_count(&weir, "answered", 48);
+    let users = shadows.each_ref().map(|shadow| {
+        let received = shadow.received().into_iter().map(|copy| copy.target.split_once('=').unwrap().1.to_owned());
+        received.collect::<std::collections::BTreeSet<_>>()
+    });
+    assert_eq!(users.iter().map(|users| users.len()).sum::<usize>(), 12, "each at one: {users:?}");
+    assert!(users.iter().filter(|users| !users.is_empty()).count() > 1, "{users:?}");
+}
+
+#[test]
+fn a_body_that_was_waited_for_is_copied_as_any_other() {
+    let (origin, shadow) = (Origin::named("origin"), Origin::named("shadow"));
+    let text = file(&origin, &shadow.address.to_string(), ", max-lag: 64MiB");
+    let weir = Weir::start(&text.replace("filters: [ ", "filters: [ { request-buffering: { max-memory: 1KiB } }, "));
+    let body = pattern(300_000);
+    let mut client = weir.connect();
+    client.write("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 300000\r\n\r\n");
+    client.write(&body[..200_000]);
+    holds_for(Duration::from_millis(200), "the shadow is not kept waiting", || shadow.connection_count() == 0);
+    client.write(&body[200_000..]);
+    assert_eq!(client.read_response().text(), "origin");
+    shadow.wait_for_requests(1);
+    assert!(shadow.only_request().body == body);
+}
+
+#[test]
+fn explain_and_check_tell_of_mirrors() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = folder.path().join("weir.yaml");
+    std::fs::write(
+        &yaml,
+        "listeners: { http: { address: \"127.0.0.1:80\" } }\n\
+         upstreams: { a: { endpoints: [\"127.0.0.1:1\"] }, b: { endpoints: [\"127.0.0.1:2\"] } }\n\
+         hosts:\n  - names: [\"*\"]\n    filters: [ { mirror: { upstream: b, percentage: 5%, request-body: off, host: b.test } } ]\n    \
+         routes:\n      - { path: /, upstream: a }\n      - { path: /all, upstream: a, filters: [ { mirror: { upstream: b } } ] }\n      \
+         - { path: /here, respond: { body: here } }\n      - { path: /idle, respond: {}, filters: [ { mirror: { upstream: b } } ] }\n      \
+         - { path: /twice, upstream: b }\n",
+    )
+    .unwrap();
+    let weir = |arguments: &[&str]| {
+        let output =
+            support::weir_command().args([arguments[0], yaml.to_str().unwrap()]).args(&arguments[1..]).output();
+        let output = output.unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let text = weir(&["explain", "GET", "http://a.test/"]);
+    assert!(text.contains("filter    mirror of the host"), "{text}");
+    let words =
+        "note      mirror: 5% of the time a copy goes to upstream b, as b.test, without its body; nobody waits for it";
+    assert!(text.contains(words), "{text}");
+    let text = weir(&["explain", "GET", "http://a.test/all"]);
+    assert!(text.contains("note      mirror: a copy goes to upstream b; nobody waits for it"), "{text}");
+    assert!(!weir(&["explain", "GET", "http://a.test/here"]).contains("note      mirror"));
+    let text = weir(&["check"]);
+    assert!(text.contains("weir.yaml:9:"), "{text}");
+    assert!(text.contains("this mirror copies nothing: only what goes to an upstream is copied"), "{text}");
+    assert!(text.contains("goes to the upstream \"b\" itself: each request that is copied reaches it twice"), "{text}");
+    assert_eq!(text.matches("warning").count(), 2, "{text}");
 }

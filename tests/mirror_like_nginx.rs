@@ -52,6 +52,7 @@ const NGINX: &str = "
     location /here/ { return 200 here; }
     location /kept/ { proxy_cache kept; proxy_cache_valid 200 1h; proxy_pass http://ORIGIN; }
     location /failing/ { proxy_pass http://DOWN; }
+    location /folder/ { alias FOLDER/; }
 ";
 
 const WEIR: &str = r#"
@@ -79,6 +80,7 @@ hosts:
       - { path: /here, respond: { body: here } }
       - { path: /kept, upstream: origin, filters: [ { cache: { ttl: { 200: 1h } } } ] }
       - { path: /failing, upstream: nobody }
+      - { path: /folder, files: { root: "FOLDER", strip-prefix: true } }
 "#;
 
 /// Of `secret`.
@@ -129,6 +131,29 @@ const CASES: &[(&str, u16, usize)] = &[
     ("GET /kept/1 HTTP/1.1\r\nHost: a.test\r\n\r\n", 200, 1),
     ("HEAD /kept/1 HTTP/1.1\r\nHost: a.test\r\n\r\n", 200, 1),
     ("GET /failing/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 502, 1),
+];
+
+/// A request, the status of both answers, and how many copies nginx and Weir send.
+const DIFFERENCES: &[(&str, u16, [usize; 2], &str)] = &[
+    (
+        "GET /folder/a.txt HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        200,
+        [1, 0],
+        "what Weir answers from a folder never was a request to an upstream",
+    ),
+    (
+        "GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        200,
+        [1, 0],
+        "of a conversation, nginx copies the first line, as another request than it was",
+    ),
+    (
+        "POST /failing/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello",
+        502,
+        [1, 0],
+        "nginx keeps every client waiting until its body is whole; Weir copies what goes to the upstream, and here nothing goes",
+    ),
 ];
 
 /// One proxy, with an upstream and a shadow of its own.
@@ -196,9 +221,14 @@ fn shadows_see_what_nginxs_see() {
     let down = free_address();
     let (origins, shadows) = ([upstream(), upstream()], [shadow(), shadow()]);
     let http = NGINX_HTTP.replace("CACHE", &folder.path().join("cache").display().to_string());
-    let server = NGINX.replace("USERS", &folder.path().join("users").display().to_string());
+    std::fs::write(folder.path().join("a.txt"), "a").unwrap();
+    let root = folder.path().display().to_string();
+    let server = NGINX.replace("FOLDER", &root).replace("USERS", &folder.path().join("users").display().to_string());
     let nginx = Nginx::start_with(&http, &filled_in(&server, &origins[0], &shadows[0], down));
-    let weir = Weir::start_with(&filled_in(WEIR, &origins[1], &shadows[1], down), &[("users", USERS)]);
+    let weir = Weir::start_with(
+        &filled_in(&WEIR.replace("FOLDER", &root), &origins[1], &shadows[1], down),
+        &[("users", USERS)],
+    );
     let ([origin, others_origin], [shadow, others_shadow]) = (origins, shadows);
     let nginx = Side { proxy: nginx.address, shadow, _origin: origin };
     let weirs = Side { proxy: weir.http, shadow: others_shadow, _origin: others_origin };
@@ -212,6 +242,13 @@ fn shadows_see_what_nginxs_see() {
         assert_eq!((ours.0, ours.1.len()), (*status, *expected), "{request}");
         copies += expected;
     }
+    let mut differences = [copies; 2];
+    for (request, status, expected, why) in DIFFERENCES {
+        for (side, (proxy, expected)) in [&nginx, &weirs].into_iter().zip(expected).enumerate() {
+            assert_eq!(proxy.ask(request, *expected).0, *status, "{request}: {why}");
+            differences[side] += expected;
+        }
+    }
     let counts = || (nginx.shadow.request_count() - begun, weirs.shadow.request_count());
-    holds_for(Duration::from_millis(300), "nothing else is copied", || counts() == (copies, copies));
+    holds_for(Duration::from_millis(300), "nothing else is copied", || counts() == differences.into());
 }

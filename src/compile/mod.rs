@@ -229,7 +229,12 @@ pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
 
 fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Route {
     let levels = Levels { listener: &part.listener.filters, host: &part.host.filters, route: &route.filters };
-    let chain = filters::chain(levels, running.outside(part.served));
+    let mut chain = filters::chain(levels, running.outside(part.served));
+    let action = action(route, running.upstreams, running.metrics);
+    if !matches!(action, Action::Forward(_)) {
+        // Copied is what an upstream gets.
+        chain.mirrors.clear();
+    }
     Route {
         name: route.name.clone(),
         origin: route.origin.clone(),
@@ -237,7 +242,7 @@ fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Rou
         path: route.matches.path.clone(),
         terms: part.terms.clone(),
         certificate_fields: part.certificate_fields,
-        action: action(route, running.upstreams, running.metrics),
+        action,
         needs: needs(&chain),
         chain,
         metrics: running.metrics.route(route),

@@ -10,7 +10,7 @@ use pingora::http::RequestHeader;
 
 use super::affinity::Affinity;
 use super::cache::Caching;
-use super::mirror::Feed;
+use super::mirror::{Feed, Shadow};
 use super::pooled::{Afterwards, Turn};
 use super::sign_in::Vouched;
 use super::slow_body::Bounds;
@@ -168,6 +168,8 @@ pub struct Forwarding {
     pub host: Option<HeaderValue>,
     pub forwarded: ForwardedField,
     pub affinity: Affinity,
+    /// Whom copies go to.
+    pub shadows: Vec<Shadow>,
     pub max_body: Option<u64>,
     pub received_body: u64,
     pub attempt: Attempts,

@@ -15,6 +15,7 @@ use http::header::HOST;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 
+use super::super::affinity::Affinity;
 use super::super::own_connector::OwnConnector;
 use super::super::own_exchange::{self, Broken, Exchange, Pool, STALE_ATTEMPTS};
 use super::feed::Body;
@@ -26,6 +27,7 @@ use crate::telemetry::metrics::{MirrorOutcome, MirrorPlace};
 pub struct Errand {
     pub connector: Arc<OwnConnector>,
     pub mirror: Arc<Mirror>,
+    pub affinity: Affinity,
     pub head: RequestHeader,
     pub place: MirrorPlace,
     /// Where it is sent.
@@ -74,8 +76,9 @@ impl Errand {
         let connector = self.connector.clone();
         let connector = connector.get().await.map_err(|_| Failure::NoConnector)?;
         let now = Instant::now();
-        let lease =
-            self.mirror.upstream.acquire(&PickRequest::at(now), Some(now + self.mirror.definition().timeout)).await?;
+        let (key, sticky) = (self.affinity.key, self.affinity.sticky.as_deref());
+        let pick = PickRequest { key, sticky, ..PickRequest::at(now) };
+        let lease = self.mirror.upstream.acquire(&pick, Some(now + self.mirror.definition().timeout)).await?;
         if !self.head.headers.contains_key(HOST)
             && let Ok(address) = HeaderValue::try_from(lease.endpoint().address.to_string())
         {

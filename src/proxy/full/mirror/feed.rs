@@ -144,3 +144,64 @@ impl Body {
         self.kept.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(most: u64) -> (Feed, Body) {
+        let (unbound, body) = channel(ByteSize(most));
+        (unbound.to(tokio::spawn(std::future::pending::<()>()).abort_handle()), body)
+    }
+
+    async fn all(body: &mut Body) -> Vec<u8> {
+        let mut whole = Vec::new();
+        while let Some(piece) = body.next().await {
+            whole.extend_from_slice(&piece);
+        }
+        whole
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_again_to_the_upstream_is_passed_once() {
+        let (mut feed, mut body) = feed(1000);
+        let piece = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        assert!(feed.pass(piece("abc").as_ref(), Place::Within, 1));
+        assert!(feed.pass(piece("ab").as_ref(), Place::Within, 2));
+        assert!(feed.pass(piece("cdef").as_ref(), Place::Within, 2));
+        assert!(feed.pass(piece("abcdefg").as_ref(), Place::Within, 3));
+        assert!(!feed.pass(None, Place::End, 3));
+        drop(feed);
+        body.begun().await;
+        assert_eq!(all(&mut body).await, b"abcdefg");
+        assert!(body.rewind());
+        assert_eq!(all(&mut body).await, b"abcdefg");
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_and_what_has_gone_makes_room() {
+        let (mut feed, mut body) = feed(1000);
+        let piece = Bytes::from_static(&[0; 400]);
+        assert!(feed.pass(Some(&piece), Place::Within, 1));
+        assert!(feed.pass(Some(&piece), Place::Within, 1));
+        body.next().await.unwrap();
+        assert!(feed.pass(Some(&piece), Place::Within, 1));
+        assert!(!feed.pass(Some(&piece), Place::Within, 1));
+        let task = feed.task.clone();
+        drop(feed);
+        tokio::task::yield_now().await;
+        assert!(task.is_finished(), "a copy that cannot be whole is given up");
+    }
+
+    #[tokio::test]
+    async fn a_long_body_does_not_begin_anew() {
+        let (mut feed, mut body) = feed(1 << 20);
+        assert!(feed.pass(Some(&Bytes::from(vec![0; MOST_KEPT])), Place::Within, 1));
+        body.next().await.unwrap();
+        assert!(body.rewind());
+        assert_eq!(body.next().await.unwrap().len(), MOST_KEPT);
+        assert!(!feed.pass(Some(&Bytes::from_static(b"x")), Place::End, 1));
+        assert_eq!(body.next().await.unwrap(), "x");
+        assert!(!body.rewind());
+    }
+}

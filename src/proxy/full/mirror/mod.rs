@@ -20,6 +20,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
+use super::affinity::Affinity;
 use super::context::{Context, Purpose};
 use super::own_connector::OwnConnector;
 use super::{arrive, departure};
@@ -27,35 +28,48 @@ use crate::model::MirroredBody;
 use crate::proxy::fields;
 use crate::proxy::filters::Place;
 use crate::snapshot::mirror::Mirror;
+use crate::snapshot::request::RequestView;
 use errand::Errand;
 pub use feed::Feed;
 
 /// Idle connections to shadows, of one worker in all. Endpoints bound their own.
 pub const POOL_SIZE: usize = 1024;
 
+/// Who is sent a copy of one request, and what binds it to an endpoint there.
+pub struct Shadow {
+    mirror: Arc<Mirror>,
+    affinity: Affinity,
+}
+
+/// By chance.
+pub fn choose(mirrors: &[Arc<Mirror>], request: &RequestView<'_>) -> Vec<Shadow> {
+    let chosen = mirrors.iter().filter(|mirror| mirror.chooses());
+    chosen.map(|mirror| Shadow { mirror: mirror.clone(), affinity: Affinity::of(&mirror.upstream, request) }).collect()
+}
+
 /// Of a request that goes to its upstream, or is answered from what is kept of it.
 pub fn begin(connector: &Arc<OwnConnector>, session: &mut Session, ctx: &mut Context) {
-    let Some(route) = ctx.route.clone().filter(|route| !route.chain.mirrors.is_empty()) else { return };
-    // What has become another protocol is a conversation, and a refresh nobody's request.
+    let shadows = match &mut ctx.forwarding {
+        Some(forwarding) if !forwarding.shadows.is_empty() => std::mem::take(&mut forwarding.shadows),
+        Some(_) | None => return,
+    };
+    // What becomes another protocol is a conversation, and a refresh nobody's request.
     if ctx.purpose != Purpose::Client || session.is_upgrade_req() {
         return;
     }
-    let mut head = None;
-    for mirror in route.chain.mirrors.iter().filter(|mirror| mirror.chooses()) {
-        if head.is_none() {
-            head = self::head(session, ctx);
-        }
-        let Some(head) = &head else { return };
+    let Some(head) = head(session, ctx) else { return };
+    let has_body = !session.as_mut().is_body_empty();
+    for Shadow { mirror, affinity } in shadows {
         let Some(place) = mirror.metrics.enter(mirror.definition().max_in_flight.get()) else {
             mirror.metrics.skipped.increment();
             continue;
         };
-        let has_body = !session.as_mut().is_body_empty();
-        let head = addressed(head.clone(), mirror, has_body);
-        let mut errand = Errand { connector: connector.clone(), mirror: mirror.clone(), head, place, body: None };
-        if has_body && mirror.definition().request_body == MirroredBody::Send {
-            let (feed, body) = feed::channel(mirror.definition().max_lag);
-            errand.body = Some(body);
+        let feeding = (has_body && mirror.definition().request_body == MirroredBody::Send)
+            .then(|| feed::channel(mirror.definition().max_lag));
+        let (feed, body) = feeding.unzip();
+        let head = addressed(head.clone(), &mirror, has_body);
+        let errand = Errand { connector: connector.clone(), mirror, affinity, head, place, body };
+        if let Some(feed) = feed {
             ctx.feeds.push(feed.to(tokio::spawn(errand.run()).abort_handle()));
         } else {
             // It ends by the filter's timeout, or with the worker.
