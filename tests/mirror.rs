@@ -579,11 +579,11 @@ fn a_connection_that_the_shadow_has_closed_costs_no_copy() {
 fn the_shadow_is_spoken_with_as_its_upstream_says() {
     let origin = Origin::named("origin");
     let h2 = support::H2Origin::plain();
-    let weir = Weir::start(
-        &file(&origin, &h2.address.to_string(), ", host: shadow.test")
-            .replace("shadow: { endpoints", "shadow: { protocol: http2, endpoints"),
-    );
+    let text = file(&origin, &h2.address.to_string(), ", host: shadow.test");
+    let text = text.replace("shadow: { endpoints", "shadow: { protocol: http2, endpoints");
+    let weir = Weir::start(&format!("threads: 1\n{text}"));
     assert_eq!(weir.request("POST", "/p?q").header("X-Mine", "1").body(pattern(200_000)).send().text(), "origin");
+    wait_for_count(&weir, "answered", 1);
     assert_eq!(H2Client::plain(weir.http).send("GET", "a.test", "/g", &[("te", "trailers")], None).text(), "origin");
     wait_for_count(&weir, "answered", 2);
     let mut copies = h2.received();
@@ -768,8 +768,8 @@ fn explain_and_check_tell_of_mirrors() {
     assert!(text.contains("note      mirror: a copy goes to upstream b; nobody waits for it"), "{text}");
     assert!(!weir(&["explain", "GET", "http://a.test/here"]).contains("note      mirror"));
     let text = weir(&["check"]);
-    assert!(text.contains("weir.yaml:9:"), "{text}");
+    assert!(text.contains("weir.yaml:10:48"), "{text}");
     assert!(text.contains("this mirror copies nothing: only what goes to an upstream is copied"), "{text}");
     assert!(text.contains("goes to the upstream \"b\" itself: each request that is copied reaches it twice"), "{text}");
-    assert_eq!(text.matches("warning").count(), 2, "{text}");
+    assert_eq!(text.matches(": warning: ").count(), 2, "{text}");
 }
