@@ -25,6 +25,7 @@ use crate::snapshot::path::{Resource, Target};
 use crate::snapshot::request::RequestView;
 use crate::snapshot::rewrite;
 use crate::snapshot::router::{NameVerdict, RouteId, RouteVerdict, Verdict};
+use crate::snapshot::split::{Reason, Split};
 use crate::snapshot::table::{Action, Forward, Route, Table};
 use crate::snapshot::upstream::PickRequest;
 
@@ -218,6 +219,7 @@ fn action(route: Option<&Route>, view: &RequestView<'_>, target: &Resource<'_>) 
     }
     match &route.action {
         Action::Forward(forward) => forward_in_words(forward, route, view, target),
+        Action::Split(split) => split_in_words(split, route, view, target),
         Action::Respond(respond) => format!("answered {} by Weir", respond.status),
         Action::Files(folder) => file_in_words(folder, view),
         Action::Redirect(redirect) => match rewrite::location(redirect, &route.path, view, &target.raw) {
@@ -256,8 +258,36 @@ fn forward_in_words(forward: &Forward, route: &Route, view: &RequestView<'_>, ta
     }
 }
 
+/// One way, where it can be told; else all, with their shares.
+fn split_in_words(split: &Split, route: &Route, view: &RequestView<'_>, target: &Resource<'_>) -> String {
+    let (arm, reason) = split.choose(view);
+    let why = match reason {
+        Reason::Rule(number) => format!("by rule {number} of the split"),
+        Reason::Session => "by its sticky cookie".into(),
+        Reason::Key => "by the key of the split".into(),
+        Reason::Chance => {
+            let share = |(arm, share): (&Forward, f64)| {
+                let percent = (share * 1e6).round() / 1e4;
+                format!("{percent} % {}", forward_in_words(arm, route, view, target))
+            };
+            return format!("split by chance: {}", split.weighted().map(share).collect::<Vec<_>>().join("; "));
+        }
+    };
+    format!("{}, {why}", forward_in_words(&split.arms()[arm], route, view, target))
+}
+
 fn endpoints(route: &Route, view: &RequestView<'_>) -> Vec<Candidate> {
-    let Action::Forward(forward) = &route.action else { return Vec::new() };
+    match &route.action {
+        Action::Forward(forward) => endpoints_of(forward, view),
+        Action::Split(split) => match split.choose(view) {
+            (_, Reason::Chance) => split.arms().iter().flat_map(|arm| endpoints_of(arm, view)).collect(),
+            (arm, Reason::Rule(_) | Reason::Session | Reason::Key) => endpoints_of(&split.arms()[arm], view),
+        },
+        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => Vec::new(),
+    }
+}
+
+fn endpoints_of(forward: &Forward, view: &RequestView<'_>) -> Vec<Candidate> {
     let affinity = Affinity::of(&forward.upstream, view);
     let pick = PickRequest { now: Instant::now(), key: affinity.key, sticky: affinity.sticky.as_deref(), exclude: &[] };
     let known = forward.upstream.candidates(&pick).into_iter().map(|candidate| Candidate {

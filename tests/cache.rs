@@ -4,6 +4,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -687,6 +688,48 @@ fn a_disk_that_garbles_loses_or_refuses_is_a_miss_and_never_an_error() {
     eventually("the failures are counted", || {
         weir.metric("weir_cache_disk_errors_total", &["store=\"files\""]).filter(|failed| *failed >= 1.0)
     });
+}
+
+/// A real file system of 2 MiB, in a mount namespace of the process's own.
+#[test]
+fn a_disk_that_is_full_is_a_miss_and_never_an_error() {
+    let body = "x".repeat(64 * 1024);
+    let origin = Origin::start(move |_: &Received| Answer::with_headers("Cache-Control: max-age=60\r\n", &body));
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, program) = (folder.path().join("disk"), folder.path().join("weir-on-a-small-disk"));
+    std::fs::create_dir(&disk).unwrap();
+    let (shown, binary) = (disk.display(), support::weir_binary());
+    let script = format!(
+        "#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c \
+         'mount -t tmpfs -o size=2m none {shown} && exec {} \"$@\"' sh \"$@\"\n",
+        binary.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut weir = Weir::spawn_program(&program, &on_disk(origin.address, &disk, "1KiB"));
+    weir.wait_until_ready();
+
+    for path in 0..100 {
+        let answer = weir.get(&format!("/{path}"));
+        assert_eq!((answer.status, answer.body.len(), status(&answer)), (200, 64 * 1024, "MISS"), "/{path}");
+    }
+    let refused = eventually("the disk refuses some", || {
+        weir.metric("weir_cache_disk_errors_total", &["store=\"files\""]).filter(|failed| *failed >= 1.0)
+    });
+    assert!(refused <= 100.0);
+    // What fits is served from there; nothing is served in part.
+    let hits = (0..100)
+        .filter(|path| {
+            let answer = weir.get(&format!("/{path}"));
+            assert_eq!((answer.status, answer.body.len()), (200, 64 * 1024), "/{path}");
+            status(&answer) == "HIT"
+        })
+        .count();
+    assert!((10..=32).contains(&hits), "{hits} of 32 that 2 MiB have room for");
+    // When there is room again it is used again.
+    assert_eq!(request(weir.admin, "POST", "/cache/purge?all=true").send().status, 202);
+    eventually("it is kept again", || (status(&weir.get("/after")) == "HIT").then_some(()));
+    assert!(weir.is_running());
 }
 
 #[test]

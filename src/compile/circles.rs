@@ -91,7 +91,7 @@ impl<'m> Place<'m> {
         match &route.action {
             _ if by_filter.is_some() => by_filter,
             Action::Redirect(redirect) => rewrite::location(redirect, &route.matches.path, view, raw).ok(),
-            Action::Forward(_) | Action::Respond(_) | Action::Files(_) => None,
+            Action::Forward(_) | Action::Split(_) | Action::Respond(_) | Action::Files(_) => None,
         }
     }
 }

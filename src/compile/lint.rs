@@ -6,7 +6,7 @@ use super::{entries, hosts_of};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{
     Action, ClientAuth, ClientAuthMode, Extent, Filter, FilterKind, HostClientAuth, HostName, Listener, Model,
-    VirtualHost,
+    UpstreamName, VirtualHost,
 };
 use crate::snapshot::router;
 
@@ -73,29 +73,34 @@ fn idle_mirrors(listener: &Listener, hosts: &[&VirtualHost], found: &mut Diagnos
     for host in hosts {
         for route in &host.routes {
             let levels = Levels { listener: &listener.filters, host: &host.filters, route: &route.filters };
+            let goes_to = upstreams_of(&route.action);
             let mirrors =
-                in_force(levels).into_iter().filter_map(|(filter, level)| Some((filter, filter.kind.mirror()?, level)));
-            for (filter, mirror, level) in mirrors {
-                let (message, help) = match &route.action {
-                    Action::Forward(forward) if forward.upstream == mirror.upstream => (
-                        format!(
-                            "route \"{}\" goes to the upstream \"{}\" itself: each request that is copied reaches it twice",
-                            route.name, mirror.upstream
-                        ),
-                        "mirror to another upstream",
-                    ),
-                    Action::Forward(_) => continue,
-                    Action::Redirect(_) | Action::Respond(_) | Action::Files(_) if level == "route" => (
-                        "this mirror copies nothing: only what goes to an upstream is copied".to_owned(),
-                        "take it out, or let the route forward",
-                    ),
-                    Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => continue,
+                in_force(levels).into_iter().filter_map(|(filter, at)| Some((filter, filter.kind.mirror()?, at)));
+            for (filter, mirror, level) in mirrors.filter(|(_, mirror, _)| mirror.percentage.0 > 0) {
+                let (message, help) = if goes_to.contains(&&mirror.upstream) {
+                    let message = format!(
+                        "route \"{}\" goes to the upstream \"{}\" itself: a request that is copied reaches it twice",
+                        route.name, mirror.upstream
+                    );
+                    (message, "mirror to another upstream, or take it out with percentage: 0%")
+                } else if goes_to.is_empty() && level == "route" {
+                    let message = "this mirror copies nothing: only what goes to an upstream is copied".to_owned();
+                    (message, "take it out, or let the route forward")
+                } else {
+                    continue;
                 };
-                found.push(
-                    Diagnostic::warning(filter.origin.clone(), format!("{}.mirror", mirror.place), message).help(help),
-                );
+                let place = format!("{}.mirror", mirror.place);
+                found.push(Diagnostic::warning(filter.origin.clone(), place, message).help(help));
             }
         }
+    }
+}
+
+fn upstreams_of(action: &Action) -> Vec<&UpstreamName> {
+    match action {
+        Action::Forward(forward) => vec![&forward.upstream],
+        Action::Split(split) => split.arms.iter().map(|arm| &arm.forward.upstream).collect(),
+        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => Vec::new(),
     }
 }
 

@@ -36,6 +36,7 @@ use crate::snapshot::limit::States;
 use crate::snapshot::mirror::{self, Mirrors};
 use crate::snapshot::redirect::Served;
 use crate::snapshot::router::{HostEntry, Router};
+use crate::snapshot::split::Split;
 use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Respond, Route, Table, Timeouts};
 use crate::snapshot::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
@@ -231,9 +232,10 @@ fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Rou
     let levels = Levels { listener: &part.listener.filters, host: &part.host.filters, route: &route.filters };
     let mut chain = filters::chain(levels, running.outside(part.served));
     let action = action(route, running.upstreams, running.metrics);
-    if !matches!(action, Action::Forward(_)) {
+    match action {
+        Action::Forward(_) | Action::Split(_) => {}
         // Copied is what an upstream gets.
-        chain.mirrors.clear();
+        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => chain.mirrors.clear(),
     }
     Route {
         name: route.name.clone(),
@@ -271,11 +273,14 @@ fn needs(chain: &FilterChain) -> Needs {
 
 fn action(route: &model::Route, upstreams: &Upstreams, metrics: &Metrics) -> Action {
     match &route.action {
-        model::Action::Forward(forward) => match upstreams.get(&forward.upstream) {
-            Some(upstream) => Action::Forward(Box::new(self::forward(forward, upstream, metrics))),
-            // The sources resolve references; a route that lost its upstream all the same is closed, not dropped.
-            None => Action::Respond(Respond { status: 503, headers: Vec::new(), body: Bytes::new() }),
+        model::Action::Forward(forward) => match forward_to(forward, upstreams, metrics) {
+            Some(forward) => Action::Forward(Box::new(forward)),
+            None => closed(),
         },
+        model::Action::Split(split) => {
+            let arms: Option<_> = split.arms.iter().map(|arm| forward_to(&arm.forward, upstreams, metrics)).collect();
+            arms.map_or_else(closed, |arms| Action::Split(Box::new(Split::new(split, arms))))
+        }
         model::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
         model::Action::Respond(respond) => Action::Respond(Respond {
             status: respond.status,
@@ -286,10 +291,16 @@ fn action(route: &model::Route, upstreams: &Upstreams, metrics: &Metrics) -> Act
     }
 }
 
-fn forward(forward: &model::Forward, upstream: &Arc<Upstream>, metrics: &Metrics) -> Forward {
+/// The sources resolve references; a route that lost its upstream all the same is closed, not dropped.
+fn closed() -> Action {
+    Action::Respond(Respond { status: 503, headers: Vec::new(), body: Bytes::new() })
+}
+
+fn forward_to(forward: &model::Forward, upstreams: &Upstreams, metrics: &Metrics) -> Option<Forward> {
+    let upstream = upstreams.get(&forward.upstream)?;
     let spec = upstream.definition();
     let (own, inherited) = (&forward.timeouts, &spec.timeouts);
-    Forward {
+    Some(Forward {
         upstream: upstream.clone(),
         rewrite: forward.rewrite.path.clone(),
         query: forward.rewrite.query,
@@ -302,7 +313,7 @@ fn forward(forward: &model::Forward, upstream: &Arc<Upstream>, metrics: &Metrics
         },
         retry: forward.retry.clone().unwrap_or_else(|| spec.retry.clone()),
         metrics: metrics.upstream(&forward.upstream),
-    }
+    })
 }
 
 /// Checked where they are read; what is no field is left out rather than sent.

@@ -35,6 +35,7 @@ mod redirect;
 mod redis;
 mod replacement;
 mod route;
+mod split;
 mod units;
 mod upstream;
 
@@ -65,6 +66,7 @@ pub use redirect::*;
 pub use redis::*;
 pub use replacement::*;
 pub use route::*;
+pub use split::*;
 pub use units::*;
 pub use upstream::*;
 

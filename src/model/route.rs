@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::units::serialize_optional_duration;
-use super::{Files, Filter, PathRewrite, Pattern, QueryRewrite, Redirect, Retry, RouteName, UpstreamName};
+use super::{Files, Filter, PathRewrite, Pattern, QueryRewrite, Redirect, Retry, RouteName, Split, UpstreamName};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, Serialize)]
@@ -52,10 +52,10 @@ impl fmt::Display for PathMatch {
     }
 }
 
-/// A condition on one header field or one query parameter.
+/// A condition on one header field, cookie or query parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldMatch {
-    /// Header names are lowercase; query names are as given.
+    /// Header names are lowercase; others are as given.
     pub name: Arc<str>,
     pub value: ValueMatch,
 }
@@ -75,6 +75,7 @@ pub enum ValueMatch {
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     Forward(Forward),
+    Split(Split),
     Redirect(Redirect),
     Respond(Respond),
     Files(Files),

@@ -29,6 +29,7 @@ pub mod redirect;
 pub mod request;
 pub mod rewrite;
 pub mod router;
+pub mod split;
 pub mod table;
 pub mod upstream;
 

@@ -10,6 +10,7 @@ use super::chain::FilterChain;
 use super::error_pages::ErrorPages;
 use super::request::RequestView;
 use super::router::{Explanation, Found, Router};
+use super::split::Split;
 use super::upstream::Upstream;
 use crate::diagnostics::Origin;
 use crate::files::Folder;
@@ -40,6 +41,29 @@ pub enum Lookup<'a> {
     NoHost(Option<&'a Arc<ErrorPages>>),
     /// The host is known; none of its routes takes the request.
     NoRoute(&'a Terms, Option<&'a Arc<ErrorPages>>),
+}
+
+impl Route {
+    /// Which way of a split a request goes; 0 where there is but one.
+    pub fn arm(&self, request: &RequestView<'_>) -> usize {
+        match &self.action {
+            Action::Split(split) => split.choose(request).0,
+            Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => 0,
+        }
+    }
+
+    pub fn metrics(&self, arm: usize) -> &RouteMetrics {
+        &self.metrics[arm]
+    }
+
+    /// Where requests of this arm are sent on.
+    pub fn forward(&self, arm: usize) -> Option<&Forward> {
+        match &self.action {
+            Action::Forward(forward) => Some(forward),
+            Action::Split(split) => split.arms().get(arm),
+            Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => None,
+        }
+    }
 }
 
 impl Table {
@@ -92,7 +116,8 @@ pub struct Route {
     pub action: Action,
     pub chain: FilterChain,
     pub needs: Needs,
-    pub metrics: Arc<RouteMetrics>,
+    /// By arm.
+    pub metrics: Vec<Arc<RouteMetrics>>,
 }
 
 /// What becomes of the fields that tell of a client's certificate.
@@ -119,6 +144,7 @@ pub struct Needs {
 
 pub enum Action {
     Forward(Box<Forward>),
+    Split(Box<Split>),
     Redirect(Redirect),
     Respond(Respond),
     Files(Arc<Folder>),

@@ -154,8 +154,9 @@ fn admit(
         scheme: client.scheme,
     };
     let route = locate(snapshot, connection, &view, &mut ctx.pages)?;
+    ctx.arm = route.arm(&view);
     if ctx.purpose == Purpose::Client {
-        route.metrics.begin();
+        route.metrics(ctx.arm).begin();
     }
     ctx.route = Some(route.clone());
     if let Some(outcome) = on_its_terms(route, connection, &view, &target.raw, &mut ctx.record) {
@@ -293,19 +294,8 @@ struct Arrival<'a> {
 
 fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<Decision, Refused> {
     match &route.action {
-        Action::Forward(forward) => {
-            if let (Some(max), Some(length)) = (route.chain.max_body, content_length(&arrival.header.headers))
-                && length > max
-            {
-                let detail = "the request body is larger than the limit";
-                return Err(Refused { by: "max-body-size", ..refused(413, detail) });
-            }
-            let forwarding = plan(route, forward, arrival).map_err(unwritable)?;
-            ctx.forwarding = Some(Box::new(forwarding));
-            let upstream = forward.upstream.definition().name.as_str();
-            ctx.caching = cache::consider(route, upstream, arrival.header, arrival.view, &arrival.target.raw);
-            Ok(Decision::Forward)
-        }
+        Action::Forward(forward) => onward(ctx, route, forward, arrival),
+        Action::Split(split) => onward(ctx, route, &split.arms()[ctx.arm], arrival),
         Action::Redirect(redirect) => redirect_answer(route, redirect, arrival).map(Decision::Answer),
         Action::Respond(respond) => {
             // As nginx's `return` with a status alone.
@@ -325,7 +315,27 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<D
     }
 }
 
-fn plan(route: &Arc<Route>, forward: &Forward, arrival: &Arrival<'_>) -> Result<Forwarding, BadRewrite> {
+/// To an upstream: the only one, or that of the arm of a split.
+fn onward(
+    ctx: &mut Context,
+    route: &Arc<Route>,
+    forward: &Forward,
+    arrival: &Arrival<'_>,
+) -> Result<Decision, Refused> {
+    if let (Some(max), Some(length)) = (route.chain.max_body, content_length(&arrival.header.headers))
+        && length > max
+    {
+        let detail = "the request body is larger than the limit";
+        return Err(Refused { by: "max-body-size", ..refused(413, detail) });
+    }
+    let forwarding = plan(route, ctx.arm, forward, arrival).map_err(unwritable)?;
+    ctx.forwarding = Some(Box::new(forwarding));
+    let upstream = forward.upstream.definition().name.as_str();
+    ctx.caching = cache::consider(route, upstream, arrival.header, arrival.view, &arrival.target.raw);
+    Ok(Decision::Forward)
+}
+
+fn plan(route: &Arc<Route>, arm: usize, forward: &Forward, arrival: &Arrival<'_>) -> Result<Forwarding, BadRewrite> {
     let (view, raw) = (arrival.view, &arrival.target.raw);
     let target = match rewrite::upstream_target(forward.rewrite.as_ref(), forward.query, &route.path, view, raw)? {
         // An absolute target goes on in origin form; whatever else stands there stands in the URI to the letter.
@@ -336,6 +346,7 @@ fn plan(route: &Arc<Route>, forward: &Forward, arrival: &Arrival<'_>) -> Result<
     };
     Ok(Forwarding {
         route: route.clone(),
+        arm,
         target,
         host: arrival.host.cloned(),
         forwarded: arrival.forwarded,

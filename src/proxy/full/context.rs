@@ -22,7 +22,7 @@ use crate::proxy::request_id::RequestId;
 use crate::snapshot::chain::Facts;
 use crate::snapshot::error_pages::ErrorPages;
 use crate::snapshot::request::RequestView;
-use crate::snapshot::table::{Action, Forward, Route};
+use crate::snapshot::table::{Forward, Route};
 use crate::snapshot::upstream::Lease;
 use crate::telemetry::record::{Protocol, RequestRecord};
 
@@ -31,6 +31,8 @@ pub struct Context {
     pub client: Option<Client>,
     pub request_id: RequestId,
     pub route: Option<Arc<Route>>,
+    /// Which way of a split.
+    pub arm: usize,
     pub view: Option<KeptView>,
     /// What it was let pass with: places of its own until it is over.
     pub admission: Admission,
@@ -74,6 +76,7 @@ impl Default for Context {
             client: None,
             request_id: RequestId::None,
             route: None,
+            arm: 0,
             view: None,
             admission: Admission::default(),
             pages: None,
@@ -162,6 +165,8 @@ pub enum Replaced {
 /// A request on its way to an upstream.
 pub struct Forwarding {
     pub route: Arc<Route>,
+    /// The context's.
+    pub arm: usize,
     /// The rewritten path and query; none: as it came.
     pub target: Option<String>,
     /// The client's Host.
@@ -177,11 +182,9 @@ pub struct Forwarding {
 
 impl Forwarding {
     pub fn forward(&self) -> &Forward {
-        match &self.route.action {
-            Action::Forward(forward) => forward,
-            Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => {
-                unreachable!("only a forwarding route makes a Forwarding")
-            }
+        match self.route.forward(self.arm) {
+            Some(forward) => forward,
+            None => unreachable!("only a forwarding route makes a Forwarding"),
         }
     }
 }

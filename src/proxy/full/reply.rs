@@ -243,7 +243,7 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
     }
     let method = session.req_header().method.as_str();
     match &ctx.route {
-        Some(route) => route.metrics.end(method, record),
+        Some(route) => route.metrics(ctx.arm).end(method, record),
         None => {
             if let Some(connection) = Connection::of(session.digest()) {
                 let unrouted = &connection.listener.metrics.unrouted;

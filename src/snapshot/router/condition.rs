@@ -48,6 +48,18 @@ pub(super) fn takes_method(methods: &[Arc<str>], method: &str) -> bool {
     methods.iter().any(|taken| **taken == *method || (method == "HEAD" && **taken == *"GET"))
 }
 
+/// Whether all of these hold.
+pub(in crate::snapshot) fn hold(
+    headers: &[FieldMatch],
+    cookies: &[FieldMatch],
+    query: &[FieldMatch],
+    request: &RequestView<'_>,
+) -> bool {
+    headers.iter().all(|field| takes_header(field, request.headers))
+        && cookies.iter().all(|field| takes_value(field, request.cookie(&field.name)))
+        && query.iter().all(|field| takes_parameter(field, request))
+}
+
 /// Of a field that is sent several times, one value that fits is enough.
 fn takes_header(field: &FieldMatch, headers: &dyn HeaderFields) -> bool {
     let any = |fits: &dyn Fn(&[u8]) -> bool| {
@@ -65,12 +77,17 @@ fn takes_header(field: &FieldMatch, headers: &dyn HeaderFields) -> bool {
 
 /// The first value counts, as it was sent: not percent-decoded, as in nginx's `$arg_name` (Gateway API: the first).
 fn takes_parameter(field: &FieldMatch, request: &RequestView<'_>) -> bool {
-    let sent = request.query_parameter(&field.name);
+    takes_value(field, request.query_parameter(&field.name).map(str::as_bytes))
+}
+
+fn takes_value(field: &FieldMatch, sent: Option<&[u8]>) -> bool {
     match &field.value {
         ValueMatch::Present => sent.is_some(),
         ValueMatch::Absent => sent.is_none(),
-        ValueMatch::Exact(text) => sent == Some(text),
-        ValueMatch::Regex(pattern) => sent.is_some_and(|value| pattern.is_match(value)),
+        ValueMatch::Exact(text) => sent == Some(text.as_bytes()),
+        ValueMatch::Regex(pattern) => {
+            sent.and_then(|value| std::str::from_utf8(value).ok()).is_some_and(|value| pattern.is_match(value))
+        }
     }
 }
 

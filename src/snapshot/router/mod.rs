@@ -45,6 +45,7 @@ mod table;
 use crate::model::{HostName, RouteMatch};
 use crate::snapshot::request::RequestView;
 
+pub(super) use condition::hold;
 pub(in crate::snapshot) use condition::prefix_text;
 pub use explain::{Explanation, NameVerdict, RouteVerdict, Verdict};
 pub use shadow::{Shadowed, unreachable};

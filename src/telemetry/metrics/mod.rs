@@ -121,8 +121,10 @@ impl Metrics {
     }
 
     /// The route's numbers: carried over if it was there before, else zero.
-    pub fn route(&self, route: &Route) -> Arc<RouteMetrics> {
-        self.named().routes.entry(key_of(route)).or_default().clone()
+    /// One for each arm of a split.
+    pub fn route(&self, route: &Route) -> Vec<Arc<RouteMetrics>> {
+        let mut named = self.named();
+        keys_of(route).into_iter().map(|key| named.routes.entry(key).or_default().clone()).collect()
     }
 
     pub fn upstream(&self, name: &UpstreamName) -> Arc<UpstreamMetrics> {
@@ -177,7 +179,7 @@ impl Metrics {
 
     /// Forgets what `model` does not name. Called when it has come into force.
     pub fn retain(&self, model: &Model) {
-        let routes: BTreeSet<_> = model.hosts.iter().flat_map(|host| &host.routes).map(key_of).collect();
+        let routes: BTreeSet<_> = model.hosts.iter().flat_map(|host| &host.routes).flat_map(keys_of).collect();
         let upstreams: BTreeSet<_> = model.upstreams.iter().map(|upstream| &upstream.name).collect();
         let listeners: BTreeSet<_> = model.listeners.iter().map(|listener| &listener.name).collect();
         let (rate_limits, concurrency_limits) = limits(model);
@@ -288,10 +290,11 @@ fn ordered_certificates(model: &Model) -> BTreeSet<Arc<str>> {
 /// All certificates that nobody wrote down: clients choose their names, and must not make labels.
 pub const ON_DEMAND: &str = "on-demand";
 
-fn key_of(route: &Route) -> (RouteName, Option<UpstreamName>) {
-    let upstream = match &route.action {
-        Action::Forward(forward) => Some(forward.upstream.clone()),
-        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => None,
+fn keys_of(route: &Route) -> Vec<(RouteName, Option<UpstreamName>)> {
+    let upstreams = match &route.action {
+        Action::Forward(forward) => vec![Some(forward.upstream.clone())],
+        Action::Split(split) => split.arms.iter().map(|arm| Some(arm.forward.upstream.clone())).collect(),
+        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => vec![None],
     };
-    (route.name.clone(), upstream)
+    upstreams.into_iter().map(|upstream| (route.name.clone(), upstream)).collect()
 }

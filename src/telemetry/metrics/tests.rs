@@ -61,7 +61,7 @@ fn metrics() -> Metrics {
 /// Every family with at least one sample.
 fn all_families() -> Metrics {
     let metrics = metrics();
-    let api = metrics.route(&route("api", Some("backend")));
+    let api = metrics.route(&route("api", Some("backend")))[0].clone();
     api.begin();
     api.end("GET", &record());
     let backend = metrics.upstream(&UpstreamName::new("backend"));
@@ -183,14 +183,14 @@ fn the_process_shows_what_the_kernel_knows_of_it() {
 fn numbers_survive_a_reload_by_name_and_vanish_with_it() {
     let metrics = metrics();
     for name in ["kept", "removed"] {
-        let route = metrics.route(&route(name, None));
+        let route = metrics.route(&route(name, None))[0].clone();
         route.begin();
         route.end("GET", &record());
     }
     metrics.rate_limit(&LimitName::Shared("removed".into())).passed.increment();
     metrics.concurrency_limit(&LimitName::Shared("removed".into())).passed.increment();
     let reloaded = model(vec![route("kept", None)]);
-    let carried = metrics.route(&reloaded.hosts[0].routes[0]);
+    let carried = metrics.route(&reloaded.hosts[0].routes[0])[0].clone();
     metrics.retain(&reloaded);
     carried.begin();
     carried.end("GET", &record());
@@ -202,9 +202,9 @@ fn numbers_survive_a_reload_by_name_and_vanish_with_it() {
 #[test]
 fn a_route_that_forwards_elsewhere_after_a_reload_begins_anew() {
     let metrics = metrics();
-    metrics.route(&route("api", Some("blue"))).begin();
+    metrics.route(&route("api", Some("blue")))[0].begin();
     let reloaded = model(vec![route("api", Some("green"))]);
-    metrics.route(&reloaded.hosts[0].routes[0]).begin();
+    metrics.route(&reloaded.hosts[0].routes[0])[0].begin();
     metrics.retain(&reloaded);
     let text = metrics.render(&statuses(), &[]);
     assert!(text.contains(r#"weir_requests_in_flight{route="api",upstream="green"} 1"#), "{text}");

@@ -36,6 +36,7 @@ mod redirect;
 mod retry;
 mod rewrite;
 mod route;
+mod split;
 mod upstream;
 
 use std::cell::{Cell, RefCell};

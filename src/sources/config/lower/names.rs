@@ -32,6 +32,15 @@ impl Names {
 
     /// Marks a name as used. One that nobody declared is reported.
     pub fn resolve(&self, cx: &Lowering, at: NodeId, name: &str) -> bool {
+        self.resolve_at(cx, at.value(), name)
+    }
+
+    /// As [`resolve`](Self::resolve), for a name that is a key.
+    pub fn resolve_key(&self, cx: &Lowering, at: NodeId, name: &str) -> bool {
+        self.resolve_at(cx, at.key(), name)
+    }
+
+    fn resolve_at(&self, cx: &Lowering, place: Place, name: &str) -> bool {
         let Some(declared) = &self.declared else { return true };
         if declared.contains_key(name) {
             self.used.borrow_mut().insert(name.to_owned());
@@ -40,8 +49,8 @@ impl Names {
         self.lost_a_use();
         let message = format!("there is no {} \"{}\"", self.noun, abridged(name));
         match cx.findings.is_full() {
-            true => cx.error(at.value(), message),
-            false => cx.error_with(at.value(), message, self.help_for(name, declared)),
+            true => cx.error(place, message),
+            false => cx.error_with(place, message, self.help_for(name, declared)),
         }
         false
     }

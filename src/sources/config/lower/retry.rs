@@ -1,9 +1,12 @@
 //! Retries, of an upstream and of a route that wants it otherwise.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use super::Lowering;
 use super::process::all;
 use crate::defaults;
-use crate::model::Retry;
+use crate::model::{ByteSize, Percent, Retry, RetryOn};
 use crate::sources::config::decode::Field;
 use crate::sources::config::shapes;
 
@@ -18,8 +21,28 @@ pub fn standard() -> Retry {
     }
 }
 
-/// Keys that are not written are taken from `otherwise`.
-pub fn retry(cx: &Lowering, shape: shapes::Retry, otherwise: Retry) -> Retry {
+/// What was written; none: the key was not.
+pub struct Overrides {
+    attempts: Option<NonZeroU32>,
+    on: Option<Vec<RetryOn>>,
+    timeout: Option<Duration>,
+    budget: Option<Percent>,
+    max_body: Option<ByteSize>,
+}
+
+impl Overrides {
+    pub fn over(&self, otherwise: Retry) -> Retry {
+        Retry {
+            attempts: self.attempts.unwrap_or(otherwise.attempts),
+            on: self.on.clone().unwrap_or(otherwise.on),
+            timeout: self.timeout.or(otherwise.timeout),
+            budget: self.budget.unwrap_or(otherwise.budget),
+            max_body: self.max_body.unwrap_or(otherwise.max_body),
+        }
+    }
+}
+
+pub fn overrides(cx: &Lowering, shape: shapes::Retry) -> Overrides {
     if let Field::Given(at, attempts) = &shape.attempts
         && attempts.0.get() > defaults::RETRY_ATTEMPTS_LIMIT
     {
@@ -32,14 +55,14 @@ pub fn retry(cx: &Lowering, shape: shapes::Retry, otherwise: Retry) -> Retry {
         let message = format!("a body of {} cannot be kept for another attempt", size.0);
         cx.error_with(at.value(), message, format!("write at most {}", defaults::RETRY_MAX_BODY));
     }
-    Retry {
-        attempts: shape.attempts.scalar_or(otherwise.attempts),
+    Overrides {
+        attempts: shape.attempts.scalar(),
         on: match shape.on {
-            Field::Absent => otherwise.on,
-            written => all(written),
+            Field::Absent => None,
+            written => Some(all(written)),
         },
-        timeout: shape.timeout.scalar().or(otherwise.timeout),
-        budget: shape.budget.scalar_or(otherwise.budget),
-        max_body: shape.max_body.scalar_or(otherwise.max_body),
+        timeout: shape.timeout.scalar(),
+        budget: shape.budget.scalar(),
+        max_body: shape.max_body.scalar(),
     }
 }

@@ -7,7 +7,7 @@ use super::names::Names;
 use super::process::every;
 use super::rewrite::{MatchedBy, PathKeys, RoutePath, path_rewrite, query_rewrite};
 use super::upstream::Upstreams;
-use super::{Lowering, files, filter, headers, retry};
+use super::{Lowering, files, filter, headers, retry, split};
 use crate::defaults;
 use crate::model::{
     Action, FieldMatch, Forward, LocationForm, PathMatch, Redirect, Respond, Rewrite, Route, RouteMatch, RouteName,
@@ -50,6 +50,7 @@ pub fn route(
     let filters = filter::filters(cx, shape.filters, level);
     let keys = ActionKeys {
         upstream: shape.upstream,
+        split: shape.split,
         redirect: shape.redirect,
         respond: shape.respond,
         files: shape.files,
@@ -110,14 +111,15 @@ fn path_match(
 }
 
 #[derive(Clone, Copy)]
-enum FieldKind {
+pub enum FieldKind {
     /// Kept in lowercase.
     Header,
+    Cookie,
     Query,
 }
 
 /// None where one of them cannot be read.
-fn conditions(
+pub fn conditions(
     cx: &Lowering,
     written: Field<Table<Either<FieldWord, FieldCondition>>>,
     kind: FieldKind,
@@ -137,16 +139,14 @@ fn conditions(
             }
             Either::Full(FieldCondition::Regex(pattern)) => ValueMatch::Regex(pattern.0),
         };
-        let name: Arc<str> = match kind {
-            FieldKind::Query => name.into(),
-            FieldKind::Header => match scalar::header_name(&name) {
-                Ok(name) => name.to_ascii_lowercase().into(),
-                Err(message) => {
-                    cx.error(at.key(), message);
-                    certain = false;
-                    continue;
-                }
-            },
+        let name: Result<Arc<str>, String> = match kind {
+            FieldKind::Query => Ok(name.into()),
+            FieldKind::Cookie => scalar::cookie_name(&name),
+            FieldKind::Header => scalar::header_name(&name).map(|name| name.to_ascii_lowercase().into()),
+        };
+        let Ok(name) = name.map_err(|message| cx.error(at.key(), message)) else {
+            certain = false;
+            continue;
         };
         conditions.push(FieldMatch { name, value });
     }
@@ -155,13 +155,14 @@ fn conditions(
 
 struct ActionKeys {
     upstream: Field<String>,
+    split: Field<Box<shapes::Split>>,
     redirect: Field<Box<shapes::Redirect>>,
     respond: Field<Box<shapes::Respond>>,
     files: Field<Box<shapes::Files>>,
     forwarding: ForwardingKeys,
 }
 
-/// What can only stand beside `upstream`.
+/// What can only stand beside `upstream` and `split`.
 struct ForwardingKeys {
     rewrite: Field<Box<shapes::Rewrite>>,
     timeouts: Field<Box<shapes::Timeouts>>,
@@ -171,26 +172,30 @@ struct ForwardingKeys {
 fn action(cx: &Lowering, at: NodeId, keys: ActionKeys, route: RoutePath<'_>, scope: &Scope) -> Option<Action> {
     let actions = [
         ("upstream", keys.upstream.key()),
+        ("split", keys.split.key()),
         ("redirect", keys.redirect.key()),
         ("respond", keys.respond.key()),
         ("files", keys.files.key()),
     ];
     if cx.only_one(&actions) == 0 {
-        let names = ["upstream", "redirect", "respond", "files"];
-        let help = "write upstream: …, redirect: { … }, respond: { … } or files: { … }";
+        let names = ["upstream", "split", "redirect", "respond", "files"];
+        let help = "write upstream: …, split: { … }, redirect: { … }, respond: { … } or files: { … }";
         cx.missing(at, &names, "nothing says what is done with the requests", help);
         scope.upstream_names.lost_a_use();
     }
-    match keys.upstream {
-        Field::Given(at, name) => {
+    match (keys.upstream, keys.split) {
+        (Field::Given(at, name), _) => {
             scope.upstream_names.resolve(cx, at, &name);
-            Some(Action::Forward(forward(cx, name, keys.forwarding, route, scope)))
+            Some(Action::Forward(manner(cx, keys.forwarding, route).to(&name, scope)))
         }
-        Field::Wrong(_) => {
+        (Field::Absent, Field::Given(at, shape)) => {
+            split::split(cx, at, *shape, &manner(cx, keys.forwarding, route), scope).map(Action::Split)
+        }
+        (Field::Wrong(_), _) | (Field::Absent, Field::Wrong(_)) => {
             scope.upstream_names.lost_a_use();
             None
         }
-        Field::Absent => {
+        (Field::Absent, Field::Absent) => {
             if actions.iter().any(|(_, place)| place.is_some()) {
                 refuse_forwarding(cx, &keys.forwarding);
             }
@@ -212,13 +217,31 @@ fn refuse_forwarding(cx: &Lowering, keys: &ForwardingKeys) {
     }
 }
 
-fn forward(cx: &Lowering, name: String, keys: ForwardingKeys, route: RoutePath<'_>, scope: &Scope) -> Forward {
-    let otherwise = || scope.upstreams.get(&name).map_or_else(retry::standard, |upstream| upstream.retry.clone());
-    let retry = keys.retry.value().map(|shape| retry::retry(cx, *shape, otherwise()));
+/// How the route sends requests on, whatever the upstream.
+pub struct Manner {
+    rewrite: Rewrite,
+    timeouts: RouteTimeouts,
+    retry: Option<retry::Overrides>,
+}
+
+impl Manner {
+    pub fn to(&self, name: &str, scope: &Scope) -> Forward {
+        let otherwise = || scope.upstreams.get(name).map_or_else(retry::standard, |upstream| upstream.retry.clone());
+        Forward {
+            upstream: UpstreamName::new(name),
+            rewrite: self.rewrite.clone(),
+            timeouts: self.timeouts.clone(),
+            retry: self.retry.as_ref().map(|overrides| overrides.over(otherwise())),
+        }
+    }
+}
+
+fn manner(cx: &Lowering, keys: ForwardingKeys, route: RoutePath<'_>) -> Manner {
+    let retry = keys.retry.value().map(|shape| retry::overrides(cx, *shape));
     let timeouts = keys.timeouts.value().unwrap_or_default();
     let rewrite = keys.rewrite.value().unwrap_or_default();
     let keys = PathKeys { path: rewrite.path, prefix: rewrite.prefix, regex: rewrite.regex };
-    Forward {
+    Manner {
         rewrite: Rewrite {
             path: path_rewrite(cx, keys, route),
             query: query_rewrite(rewrite.query),
@@ -231,7 +254,6 @@ fn forward(cx: &Lowering, name: String, keys: ForwardingKeys, route: RoutePath<'
             write: timeouts.write.scalar(),
         },
         retry,
-        upstream: UpstreamName::new(name),
     }
 }
 

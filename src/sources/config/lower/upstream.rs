@@ -76,7 +76,7 @@ fn upstream(cx: &Lowering, name: &str, at: NodeId, shape: shapes::Upstream) -> U
             write: timeouts.write.scalar_or(defaults::WRITE_TIMEOUT),
             request: timeouts.request.scalar(),
         },
-        retry: retry::retry(cx, shape.retry.value().unwrap_or_default(), retry::standard()),
+        retry: retry::overrides(cx, shape.retry.value().unwrap_or_default()).over(retry::standard()),
         limits: limits(cx, shape.limits.value().unwrap_or_default()),
         endpoints: endpoints.map(|(at, list)| self::endpoints(cx, at, list)).unwrap_or_default(),
     }
@@ -132,13 +132,17 @@ fn balance(shape: shapes::Balance) -> LbPolicy {
         shapes::Balance::LeastConnections => LbPolicy::LeastConnections,
         shapes::Balance::PeakEwma => LbPolicy::PeakEwma,
         shapes::Balance::Random => LbPolicy::Random,
-        shapes::Balance::Hash(key) => LbPolicy::Hash(match key {
-            shapes::HashKey::ClientIp => HashKey::ClientIp,
-            shapes::HashKey::Path => HashKey::Path,
-            shapes::HashKey::Header(name) => HashKey::Header(name.0.to_ascii_lowercase().into()),
-            shapes::HashKey::Cookie(name) => HashKey::Cookie(name.0),
-            shapes::HashKey::Query(name) => HashKey::Query(name.into()),
-        }),
+        shapes::Balance::Hash(key) => LbPolicy::Hash(hash_key(key)),
+    }
+}
+
+pub fn hash_key(shape: shapes::HashKey) -> HashKey {
+    match shape {
+        shapes::HashKey::ClientIp => HashKey::ClientIp,
+        shapes::HashKey::Path => HashKey::Path,
+        shapes::HashKey::Header(name) => HashKey::Header(name.0.to_ascii_lowercase().into()),
+        shapes::HashKey::Cookie(name) => HashKey::Cookie(name.0),
+        shapes::HashKey::Query(name) => HashKey::Query(name.into()),
     }
 }
 

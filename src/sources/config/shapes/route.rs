@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Either, Field, Files, Filter, HostTls, List, Retry, Table, Timeouts, scalar};
+use super::{Either, Field, Files, Filter, HashKey, HostTls, List, Retry, Table, Timeouts, scalar};
 use crate::defaults;
 
 /// The names that are answered to, and the routes behind them.
@@ -24,14 +24,14 @@ pub struct Host {
 }
 
 /// Which requests are taken (exactly one of `path`, `exact` and `regex`; all conditions must hold), and what is done with
-/// them (exactly one of `upstream`, `redirect`, `respond` and `files`).
+/// them (exactly one of `upstream`, `split`, `redirect`, `respond` and `files`).
 // What most routes do not have is boxed: a file may have a hundred thousand of them.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[serde(expecting = "a map with path, exact or regex, and upstream, redirect, respond or files")]
+#[serde(expecting = "a map with path, exact or regex, and upstream, split, redirect, respond or files")]
 #[schemars(extend("allOf" = [
     { "oneOf": [{ "required": ["path"] }, { "required": ["exact"] }, { "required": ["regex"] }] },
-    { "oneOf": [{ "required": ["upstream"] }, { "required": ["redirect"] }, { "required": ["respond"] }, { "required": ["files"] }] }
+    { "oneOf": [{ "required": ["upstream"] }, { "required": ["split"] }, { "required": ["redirect"] }, { "required": ["respond"] }, { "required": ["files"] }] }
 ]))]
 pub struct Route {
     /// For logs, metrics and `weir explain`. By default made of the host and the match.
@@ -50,6 +50,8 @@ pub struct Route {
     pub query: Field<Table<Either<FieldWord, FieldCondition>>>,
     /// The name of the upstream that the request is sent to.
     pub upstream: Field<String>,
+    /// Several upstreams, and who goes to which.
+    pub split: Field<Box<Split>>,
     /// Sends the client elsewhere.
     pub redirect: Field<Box<Redirect>>,
     /// Answers without an upstream.
@@ -64,6 +66,38 @@ pub struct Route {
     pub retry: Field<Box<Retry>>,
     /// Apply to this route.
     pub filters: Field<List<Filter>>,
+}
+
+/// The first rule that fits decides; then a sticky cookie of one of the upstreams; then the weights.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with weights, key, salt and rules")]
+#[schemars(extend("required" = ["weights"]))]
+pub struct Split {
+    /// By upstream: its share is this part of the sum.
+    pub weights: Field<Table<scalar::SplitWeight>>,
+    /// Requests alike in this go to the same upstream. By default chance decides, for each request by itself, as it does for
+    /// those that lack the key.
+    pub key: Field<HashKey>,
+    /// Any text: who is chosen by the key here has nothing to do with who is chosen by it elsewhere. By default none.
+    pub salt: Field<String>,
+    /// Who goes where whatever the weights say.
+    pub rules: Field<List<SplitRule>>,
+}
+
+/// All conditions must hold.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map with headers, cookies or query, and upstream")]
+#[schemars(extend("required" = ["upstream"]))]
+pub struct SplitRule {
+    /// Header fields that must be there, by name.
+    pub headers: Field<Table<Either<FieldWord, FieldCondition>>>,
+    /// Cookies that must be there, by name.
+    pub cookies: Field<Table<Either<FieldWord, FieldCondition>>>,
+    /// Query parameters that must be there, by name.
+    pub query: Field<Table<Either<FieldWord, FieldCondition>>>,
+    /// Where they go; one that has no weight gets these alone.
+    pub upstream: Field<String>,
 }
 
 /// `present`, `absent`, or the value it must have.

@@ -328,6 +328,36 @@ fn keys_of_an_upstream_arrive() {
 }
 
 #[test]
+fn keys_of_a_split_arrive() {
+    let route = model(FULL).hosts[0].routes.iter().find(|route| route.matches.path.to_string() == "/shop").cloned();
+    let forward = json!({
+        "upstream": "full",
+        "rewrite": { "path": { "prefix": "/s" }, "query": "keep", "host": null },
+        "timeouts": { "request": null, "connect": null, "read": "9s", "write": null },
+        "retry": {
+            "attempts": 3,
+            "on": ["connect", "reset", "timeout", { "status": 502 }],
+            "timeout": "8s",
+            "budget": "10%",
+            "max_body": "8KiB",
+        },
+    });
+    assert_eq!(
+        shown(route.unwrap().action),
+        json!({ "split": {
+            "rules": [{
+                "headers": [{ "name": "x-canary", "value": { "exact": "always" } }],
+                "cookies": [{ "name": "Canary", "value": "present" }],
+                "query": [{ "name": "v", "value": { "regex": "^2" } }],
+                "upstream": "full",
+            }],
+            "arms": [{ "weight": 3, "forward": forward }],
+            "by": { "key": { "cookie": "Session" }, "salt": "2026" },
+        } })
+    );
+}
+
+#[test]
 fn keys_of_a_host_and_its_routes_arrive() {
     let host = &model(FULL).hosts[0];
     assert_eq!(shown(&host.names), json!(["example.org", "*.example.org"]));
@@ -402,6 +432,7 @@ fn the_other_actions_arrive() {
         "example.org~^/u/(?<id>[0-9]+)$",
         "example.org=/compressed",
         "example.org/static",
+        "example.org/shop",
     ];
     assert_eq!(names, expected);
 }

@@ -298,7 +298,7 @@ fn tls_version(text: &str) -> Result<TlsVersion, String> {
     }
 }
 
-fn cookie_name(text: &str) -> Result<Arc<str>, String> {
+pub fn cookie_name(text: &str) -> Result<Arc<str>, String> {
     match is_token(text) {
         true => Ok(text.into()),
         false => Err(format!("\"{text}\" is not the name of a cookie; letters, digits and hyphens make one")),

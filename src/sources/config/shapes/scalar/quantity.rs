@@ -81,6 +81,12 @@ scalar! {
 }
 
 scalar! {
+    /// A part of the sum of the weights: 0 to 1000000.
+    SplitWeight(u32), "a weight from 0 to 1000000", split_weight,
+    { "type": "integer", "minimum": 0, "maximum": 1000000 }
+}
+
+scalar! {
     /// Data-plane threads: `auto` is one for each processor that the process may use; a number pins it.
     Threads(model::Threads), "\"auto\" or a number of threads", threads,
     { "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": 1024 }] }
@@ -124,6 +130,12 @@ fn weight(text: &str) -> Result<NonZeroU32, String> {
     whole(text)
         .filter(|weight: &NonZeroU32| weight.get() <= 1000)
         .ok_or_else(|| format!("\"{text}\" is not a weight; write a whole number from 1 to 1000"))
+}
+
+fn split_weight(text: &str) -> Result<u32, String> {
+    whole(text)
+        .filter(|weight: &u32| *weight <= 1_000_000)
+        .ok_or_else(|| format!("\"{text}\" is not a weight; write a whole number from 0 to 1000000"))
 }
 
 fn burst(text: &str) -> Result<model::Burst, String> {
