@@ -32,10 +32,11 @@ def to_loopback(url):
     return f"{parts.scheme}://127.0.0.1:{parts.port}{parts.path}", parts.hostname
 
 
-def wrk(url, connections, seconds, close=False):
+def wrk(url, connections, seconds, close=False, headers=()):
     url, host = to_loopback(url)
-    headers = ["-H", f"Host: {host}"] + (["-H", "Connection: close"] if close else [])
-    text = run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *headers, url])
+    lines = [f"Host: {host}", *headers] + (["Connection: close"] if close else [])
+    fields = [word for line in lines for word in ("-H", line)]
+    text = run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *fields, url])
     found = re.search(r"(\d+) requests in", text)
     if not found:
         raise SystemExit(f"wrk says: {text}")
