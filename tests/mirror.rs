@@ -156,6 +156,21 @@ fn bodies_arrive_whole_however_they_are_framed_and_however_large() {
     wait_for_count(&weir, "answered", 9);
 }
 
+/// The client, the upstream and the shadow are as fast as each other: the worker's thread is what they share.
+#[test]
+fn a_body_that_comes_at_full_speed_leaves_its_copy_a_turn() {
+    let (origin, shadow) = (Origin::named("origin"), Origin::named("shadow"));
+    let weir = Weir::start(&format!("threads: 1\n{}", file(&origin, &shadow.address.to_string(), "")));
+    let body = pattern(4_000_000);
+    // The first may be over before there is a way to connect, and a busy machine may let the shadow fall behind in earnest.
+    eventually("a copy is whole", || {
+        weir.request("POST", "/").body(body.clone()).send();
+        eventually("it is over", || (weir.metric("weir_mirror_in_flight", &[]) == Some(0.0)).then_some(()));
+        (count(&weir, "answered") > 0).then_some(())
+    });
+    assert!(shadow.last_request().body == body);
+}
+
 #[test]
 fn a_copy_can_do_without_its_body() {
     let (origin, shadow) = (Origin::named("origin"), Origin::named("shadow"));

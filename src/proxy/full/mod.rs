@@ -196,7 +196,9 @@ impl ProxyHttp for FullLane {
         ctx: &mut Context,
     ) -> Result<()> {
         departure::watch_body(body.as_ref(), place(end), ctx)?;
-        mirror::tee(body.as_ref(), place(end), ctx);
+        if !ctx.feeds.is_empty() {
+            mirror::tee(body.as_ref(), place(end), ctx).await;
+        }
         if end { Ok(()) } else { slow_body::watch(session, ctx) }
     }
 

@@ -69,6 +69,11 @@ impl Feed {
         !self.is_whole
     }
 
+    /// By a good part of what it may be.
+    pub fn is_behind(&self) -> bool {
+        self.channel.waiting.load(Relaxed) > self.channel.most / 4
+    }
+
     fn pass_piece(&mut self, piece: &Bytes) -> bool {
         let begins = self.position;
         self.position += piece.len() as u64;

@@ -79,12 +79,14 @@ pub fn begin(connector: &Arc<OwnConnector>, session: &mut Session, ctx: &mut Con
 }
 
 /// A piece of the body is on its way to the upstream.
-pub fn tee(body: Option<&Bytes>, place: Place, ctx: &mut Context) {
-    if ctx.feeds.is_empty() {
-        return;
-    }
+pub async fn tee(body: Option<&Bytes>, place: Place, ctx: &mut Context) {
     let attempt = ctx.forwarding.as_ref().map_or(0, |forwarding| forwarding.attempt.begun);
     ctx.feeds.retain_mut(|feed| feed.pass(body, place, attempt));
+    if ctx.feeds.iter().any(Feed::is_behind) {
+        // Where a client is as fast as its upstream, nobody else on this thread would get a turn before so much of the body has passed
+        // that every copy were given up. Nothing is waited for.
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What Connection may not name: such a request is refused on its way.
