@@ -14,9 +14,9 @@ use crate::model::{
     AccessLogFormat, AuthRefusal, BackgroundUpdate, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode,
     ClientCaching, Credentials, Delay, EditedStatuses, Expires, ForwardCertificate, ForwardCredentials, ForwardedField,
     HiddenFiles, Http2, Intercept, JwtAlgorithm, KeyType, LbPolicy, LimitKey, LimitMode, LimitScope, LocationForm,
-    OcspStapling, OnRedisFailure, Percent, QueryRewrite, Rate, RedirectStatus, RetryOn, RoutePrefix, SameSite,
-    SetCookie, StatusFields, StatusRange, TlsVersion, TokenPresence, TsigAlgorithm, UpstreamCaching, UpstreamLifetimes,
-    UpstreamProtocol, Verify, WhenAllUnhealthy,
+    MirroredBody, OcspStapling, OnRedisFailure, Percent, QueryRewrite, Rate, RedirectStatus, RetryOn, RoutePrefix,
+    SameSite, SetCookie, StatusFields, StatusRange, TlsVersion, TokenPresence, TsigAlgorithm, UpstreamCaching,
+    UpstreamLifetimes, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -464,6 +464,22 @@ pub const BUFFER_MEMORY: ByteSize = ByteSize::kib(64);
 
 /// Of a disk that others need, too.
 pub const BUFFER_SIZE: ByteSize = ByteSize::mib(1024);
+
+/// Who names a shadow means all that comes; nginx's own.
+pub const MIRROR_PERCENTAGE: Percent = Percent(100);
+
+/// nginx's own: a shadow that is to do what the upstream does needs it.
+pub const MIRRORED_BODY: MirroredBody = MirroredBody::Send;
+
+/// As long as anybody would wait for an answer who did: a shadow that hangs holds its places no longer.
+pub const MIRROR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What some ten milliseconds bring at 1 Gbit/s: time for a connection to be made. With as many copies as there may be it is
+/// 128 MiB.
+pub const MIRROR_MAX_LAG: ByteSize = ByteSize::mib(1);
+
+/// A shadow that answers within 100 ms keeps up with 1,000 requests a second; one that hangs holds no more sockets.
+pub const MIRROR_MAX_IN_FLIGHT: NonZeroU32 = at_least_one(128);
 
 /// A limit that is written is meant.
 pub const LIMIT_MODE: LimitMode = LimitMode::Enforce;

@@ -29,6 +29,7 @@ use crate::snapshot::error_pages::{ErrorPages, Rule, Source};
 use crate::snapshot::forward_auth::ForwardAuths;
 use crate::snapshot::jwt::Jwts;
 use crate::snapshot::limit::{ConcurrencyLimit, RateLimit, SharedRateLimit, States};
+use crate::snapshot::mirror::Mirrors;
 use crate::snapshot::redirect::{Redirecting, Served, WwwRedirect};
 use crate::telemetry::metrics::Metrics;
 
@@ -52,11 +53,13 @@ pub struct Outside<'a> {
     pub jwts: &'a Jwts,
     /// Where answers are kept.
     pub stores: &'a Stores,
+    /// Who is sent copies, by place and upstream.
+    pub mirrors: &'a Mirrors,
 }
 
 /// Of two filters of one kind the nearest to the route stands; order within a level does not matter. Restrictions of
-/// access add up: to restrict a route further must not open what its listener had closed. Limits add up within a level;
-/// a level that has any replaces those of the outer ones, as in nginx.
+/// access add up: to restrict a route further must not open what its listener had closed. Limits and mirrors add up
+/// within a level; a level that has any replaces those of the outer ones, as in nginx.
 pub fn chain(levels: Levels<'_>, outside: Outside<'_>) -> FilterChain {
     let (mut chain, mut sign_in) = (FilterChain::default(), SignIn::default());
     for (filter, level) in in_force(levels) {
@@ -113,7 +116,7 @@ enum AddsUp {
 fn adds_up(kind: &FilterKind) -> AddsUp {
     match kind {
         FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
-        FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) => AddsUp::WithinALevel,
+        FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) | FilterKind::Mirror(_) => AddsUp::WithinALevel,
         FilterKind::Bandwidth(_)
         | FilterKind::BasicAuth(_)
         | FilterKind::Jwt(_)
@@ -162,11 +165,12 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::Compress(_) => 18,
         FilterKind::Bandwidth(_) => 19,
         FilterKind::RequestBuffering(_) => 20,
+        FilterKind::Mirror(_) => 21,
     }
 }
 
 fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside: Outside<'_>) {
-    let Outside { states, redis, metrics, users, served, forward_auths, jwts, stores, .. } = outside;
+    let Outside { states, redis, metrics, users, served, forward_auths, jwts, stores, mirrors, .. } = outside;
     match kind {
         FilterKind::Deny(networks) => chain.checks.push(Check::Deny(networks.clone())),
         FilterKind::Allow(networks) => chain.checks.push(Check::Allow(networks.clone())),
@@ -219,6 +223,10 @@ fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside
         FilterKind::RequestBuffering(RequestBuffering::On(buffer)) => {
             chain.body_buffer = Some(Arc::new(buffer.clone()))
         }
+        FilterKind::Mirror(mirror) => {
+            let key = (mirror.place.clone(), mirror.upstream.clone());
+            chain.mirrors.extend(mirrors.get(&key).cloned());
+        }
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
         FilterKind::Cache(cache) => {
             let policy = CachePolicy { definition: cache.clone(), store: stores.named(&cache.store) };
@@ -267,7 +275,8 @@ pub fn redirecting(kind: &FilterKind, served: &Served) -> Option<Redirecting> {
         | FilterKind::SecurityHeaders(_)
         | FilterKind::MaxBodySize(_)
         | FilterKind::Bandwidth(_)
-        | FilterKind::RequestBuffering(_) => None,
+        | FilterKind::RequestBuffering(_)
+        | FilterKind::Mirror(_) => None,
     }
 }
 
@@ -278,7 +287,7 @@ pub fn error_pages_of(levels: Levels<'_>, outside: Outside<'_>) -> Option<Arc<Er
 }
 
 /// A page whose files could not be read shows nothing.
-fn error_pages(definition: &model::ErrorPages, Outside { upstreams, pages, .. }: Outside<'_>) -> ErrorPages {
+fn error_pages(definition: &model::ErrorPages, Outside { upstreams, metrics, pages, .. }: Outside<'_>) -> ErrorPages {
     let source = |source: &PageSource| match source {
         PageSource::Files(files) => {
             let page = |file: &PageFile| pages.get(&(file.file.clone(), file.format)).cloned();
@@ -286,7 +295,8 @@ fn error_pages(definition: &model::ErrorPages, Outside { upstreams, pages, .. }:
             (!files.is_empty()).then_some(Source::Files(files))
         }
         PageSource::Upstream { name, path } => {
-            Some(Source::Upstream { upstream: upstreams.get(name)?.clone(), path: path.clone() })
+            let (upstream, metrics) = (upstreams.get(name)?.clone(), metrics.upstream(name));
+            Some(Source::Upstream { upstream, metrics, path: path.clone() })
         }
     };
     let rule = |page: &model::ErrorPage| {
@@ -381,6 +391,7 @@ mod tests {
             forward_auths: &ForwardAuths::new(),
             jwts: &Jwts::default(),
             stores: &Stores::default(),
+            mirrors: &Mirrors::new(),
         };
         chain(Levels { listener, host, route }, outside)
     }

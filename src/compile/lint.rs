@@ -1,10 +1,12 @@
 //! What can be seen of a model only when its parts are laid side by side: warnings, for `weir check` and the log.
 
 use super::circles::circles;
+use super::filters::{Levels, in_force};
 use super::{entries, hosts_of};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{
-    ClientAuth, ClientAuthMode, Extent, Filter, FilterKind, HostClientAuth, HostName, Listener, Model, VirtualHost,
+    Action, ClientAuth, ClientAuthMode, Extent, Filter, FilterKind, HostClientAuth, HostName, Listener, Model,
+    UpstreamName, VirtualHost,
 };
 use crate::snapshot::router;
 
@@ -15,6 +17,7 @@ pub fn lint(model: &Model, known: Extent, covers: &dyn Fn(&HostName) -> bool) ->
         let hosts = hosts_of(model, listener);
         unreachable_routes(&hosts, &mut found);
         limits_by_claims_of_nobody(listener, &hosts, &mut found);
+        idle_mirrors(listener, &hosts, &mut found);
         if listener.tls.is_some() {
             names_without_certificate(listener, &hosts, covers, &mut found);
         } else {
@@ -62,6 +65,42 @@ fn limits_by_claims_of_nobody(listener: &Listener, hosts: &[&VirtualHost], found
                 found.push(Diagnostic::warning(filter.origin.clone(), place, message).help(help));
             }
         }
+    }
+}
+
+/// What copies nothing, or to where the request goes anyway.
+fn idle_mirrors(listener: &Listener, hosts: &[&VirtualHost], found: &mut Diagnostics) {
+    for host in hosts {
+        for route in &host.routes {
+            let levels = Levels { listener: &listener.filters, host: &host.filters, route: &route.filters };
+            let goes_to = upstreams_of(&route.action);
+            let mirrors =
+                in_force(levels).into_iter().filter_map(|(filter, at)| Some((filter, filter.kind.mirror()?, at)));
+            for (filter, mirror, level) in mirrors.filter(|(_, mirror, _)| mirror.percentage.0 > 0) {
+                let (message, help) = if goes_to.contains(&&mirror.upstream) {
+                    let message = format!(
+                        "route \"{}\" goes to the upstream \"{}\" itself: a request that is copied reaches it twice",
+                        route.name, mirror.upstream
+                    );
+                    (message, "mirror to another upstream, or take it out with percentage: 0%")
+                } else if goes_to.is_empty() && level == "route" {
+                    let message = "this mirror copies nothing: only what goes to an upstream is copied".to_owned();
+                    (message, "take it out, or let the route forward")
+                } else {
+                    continue;
+                };
+                let place = format!("{}.mirror", mirror.place);
+                found.push(Diagnostic::warning(filter.origin.clone(), place, message).help(help));
+            }
+        }
+    }
+}
+
+fn upstreams_of(action: &Action) -> Vec<&UpstreamName> {
+    match action {
+        Action::Forward(forward) => vec![&forward.upstream],
+        Action::Split(split) => split.arms.iter().map(|arm| &arm.forward.upstream).collect(),
+        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => Vec::new(),
     }
 }
 

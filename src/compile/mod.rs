@@ -33,6 +33,7 @@ use crate::snapshot::chain::{Edit, EditValue, FilterChain};
 use crate::snapshot::forward_auth::{self, ForwardAuths};
 use crate::snapshot::jwt::Jwts;
 use crate::snapshot::limit::States;
+use crate::snapshot::mirror::{self, Mirrors};
 use crate::snapshot::redirect::Served;
 use crate::snapshot::router::{HostEntry, Router};
 use crate::snapshot::split::Split;
@@ -73,6 +74,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     let forward_auths: ForwardAuths = forward_auth::of(&model, &upstreams, known, surroundings.metrics);
     let known = surroundings.previous.map(|previous| &previous.jwts);
     let jwts = Jwts::of(&model, surroundings.keys, known, surroundings.metrics);
+    let mirrors = mirror::of(&model, &upstreams, surroundings.metrics);
     let redis = redis(surroundings)?;
     let running = Running {
         upstreams: &upstreams,
@@ -84,6 +86,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
         forward_auths: &forward_auths,
         jwts: &jwts,
         stores: surroundings.stores,
+        mirrors: &mirrors,
     };
     let tables: HashMap<_, _> = model
         .listeners
@@ -144,12 +147,13 @@ struct Running<'a> {
     jwts: &'a Jwts,
     redis: Option<&'a Arc<Store>>,
     stores: &'a Stores,
+    mirrors: &'a Mirrors,
 }
 
 impl<'a> Running<'a> {
     fn outside(self, served: &'a Served) -> Outside<'a> {
-        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, redis, stores } = self;
-        Outside { states, metrics, users, served, upstreams, pages, forward_auths, jwts, redis, stores }
+        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, redis, stores, mirrors } = self;
+        Outside { states, metrics, users, served, upstreams, pages, forward_auths, jwts, redis, stores, mirrors }
     }
 }
 
@@ -233,7 +237,13 @@ pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
 
 fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Route {
     let levels = Levels { listener: &part.listener.filters, host: &part.host.filters, route: &route.filters };
-    let chain = filters::chain(levels, running.outside(part.served));
+    let mut chain = filters::chain(levels, running.outside(part.served));
+    let action = action(route, running.upstreams, running.metrics);
+    match action {
+        Action::Forward(_) | Action::Split(_) => {}
+        // Copied is what an upstream gets.
+        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => chain.mirrors.clear(),
+    }
     Route {
         name: route.name.clone(),
         origin: route.origin.clone(),
@@ -241,7 +251,7 @@ fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Rou
         path: route.matches.path.clone(),
         terms: part.terms.clone(),
         certificate_fields: part.certificate_fields,
-        action: action(route, running.upstreams, running.metrics),
+        action,
         needs: needs(&chain),
         chain,
         metrics: running.metrics.route(route),

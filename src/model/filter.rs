@@ -1,8 +1,8 @@
 //! Filters: what is checked, edited or bounded on the way, as data.
 //!
 //! Each kind is one variant here and one file in `proxy/filters/`. A filter may stand at a listener, a host
-//! or a route; of two of one kind the nearest to the route wins, but `allow` and `deny` of all levels hold. Limits may stand several at
-//! one level: those of the nearest level that has any hold, all of them. `compile` turns filters into checks, limits, edit lists and
+//! or a route; of two of one kind the nearest to the route wins, but `allow` and `deny` of all levels hold. Limits and mirrors may stand
+//! several at one level: those of the nearest level that has any hold, all of them. `compile` turns filters into checks, limits, edit lists and
 //! body stages, so that neither lane needs to know a kind.
 
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::units::ByteSize;
 use super::{
     AppRoot, Bandwidth, BasicAuth, Cache, CacheHeaders, Compress, ConcurrencyLimit, Cors, Counted, ErrorPages,
-    ForwardAuth, HeaderEdits, HttpsRedirect, Jwt, LimitName, RateLimit, RequestBuffering, TrailingSlash, WwwRedirect,
+    ForwardAuth, HeaderEdits, HttpsRedirect, Jwt, LimitName, Mirror, RateLimit, RequestBuffering, TrailingSlash,
+    WwwRedirect,
 };
 use crate::diagnostics::Origin;
 
@@ -66,6 +67,8 @@ pub enum FilterKind {
     Bandwidth(Bandwidth),
     /// Whether the upstream is asked only when a body is whole.
     RequestBuffering(RequestBuffering),
+    /// Copies for somebody who is not waited for.
+    Mirror(Mirror),
 }
 
 /// What counts requests, and is known by a name.
@@ -115,13 +118,19 @@ impl FilterKind {
             | FilterKind::SecurityHeaders(_)
             | FilterKind::MaxBodySize(_)
             | FilterKind::Bandwidth(_)
-            | FilterKind::RequestBuffering(_) => None,
+            | FilterKind::RequestBuffering(_)
+            | FilterKind::Mirror(_) => None,
         }
     }
 
     /// The pages that it shows, if it shows some.
     pub fn error_pages(&self) -> Option<&ErrorPages> {
         if let FilterKind::ErrorPages(pages) = self { Some(pages) } else { None }
+    }
+
+    /// The shadow that it has, if it has one.
+    pub fn mirror(&self) -> Option<&Mirror> {
+        if let FilterKind::Mirror(mirror) = self { Some(mirror) } else { None }
     }
 
     /// The key it has in the file.
@@ -148,6 +157,7 @@ impl FilterKind {
             FilterKind::MaxBodySize(_) => "max-body-size",
             FilterKind::Bandwidth(_) => "bandwidth",
             FilterKind::RequestBuffering(_) => "request-buffering",
+            FilterKind::Mirror(_) => "mirror",
         }
     }
 }

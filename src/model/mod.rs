@@ -27,6 +27,7 @@ mod host;
 mod jwt;
 mod limit;
 mod listener;
+mod mirror;
 mod names;
 mod pattern;
 mod process;
@@ -57,6 +58,7 @@ pub use host::*;
 pub use jwt::*;
 pub use limit::*;
 pub use listener::*;
+pub use mirror::*;
 pub use names::*;
 pub use pattern::*;
 pub use process::*;
@@ -97,6 +99,11 @@ impl Model {
     pub fn forward_auths(&self) -> impl Iterator<Item = &ForwardAuth> {
         self.filters()
             .filter_map(|filter| if let FilterKind::ForwardAuth(auth) = &filter.kind { Some(auth) } else { None })
+    }
+
+    /// Of all levels.
+    pub fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
+        self.filters().filter_map(|filter| filter.kind.mirror())
     }
 
     /// Of all levels.

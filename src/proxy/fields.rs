@@ -1,7 +1,36 @@
 //! Values of header fields, as several places here read them.
 
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName};
+
+/// Of the connection alone (RFC 9110 §7.6.1).
+pub const HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Those that the message itself says are.
+pub fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    values.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+}
+
+/// Takes out both.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    for name in named_by_connection(headers).iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
 
 /// The length that the message says its body has; none where it says none that is a number.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -21,6 +21,7 @@ use super::error_pages::ErrorPages;
 use super::forward_auth::ForwardAuth;
 use super::jwt::Jwt;
 use super::limit::{ConcurrencyLimit, RateLimit, SharedRateLimit};
+use super::mirror::Mirror;
 use super::redirect::Redirecting;
 use super::request::RequestView;
 use crate::model::{Bandwidth, BodyBuffer, TemplatePart, Variable};
@@ -54,6 +55,8 @@ pub struct FilterChain {
     pub bandwidth: Option<Bandwidth>,
     /// The upstream is asked when the request's body stands there as a whole.
     pub body_buffer: Option<Arc<BodyBuffer>>,
+    /// Who is sent copies.
+    pub mirrors: Vec<Arc<Mirror>>,
     /// For `explain`: each filter in force, with where it stands.
     pub applied: Vec<AppliedFilter>,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error_pages::Page;
 use crate::model::{Intercept, PageStatus, StatusRange};
+use crate::telemetry::metrics::UpstreamMetrics;
 
 use super::upstream::Upstream;
 
@@ -25,6 +26,7 @@ pub enum Source {
     Files(Vec<Arc<Page>>),
     Upstream {
         upstream: Arc<Upstream>,
+        metrics: Arc<UpstreamMetrics>,
         path: Arc<str>,
     },
 }
@@ -47,7 +49,7 @@ impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Source::Files(pages) => f.debug_tuple("Files").field(&pages.len()).finish(),
-            Source::Upstream { upstream, path } => write!(f, "Upstream({} {path})", upstream.definition().name),
+            Source::Upstream { upstream, path, .. } => write!(f, "Upstream({} {path})", upstream.definition().name),
         }
     }
 }

@@ -7,16 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::kept::{Digest, Kept};
+use super::outage::Outage;
 use super::request::RequestView;
 use super::upstream::Upstream;
-use super::upstream::moment::{AtomicMoment, Moment};
 use crate::model::{self, AskedWith, AuthCache, AuthCacheKey, Model, UpstreamName};
 use crate::telemetry::metrics::{ForwardAuthMetrics, Metrics, UpstreamMetrics};
 
@@ -32,7 +31,7 @@ pub struct ForwardAuth {
     pub request_headers: Option<Vec<HeaderName>>,
     pub response_headers: Vec<HeaderName>,
     answers: Option<Arc<KeptAnswers>>,
-    outage: Outage,
+    pub outage: Outage,
     pub metrics: Arc<ForwardAuthMetrics>,
 }
 
@@ -107,14 +106,6 @@ impl ForwardAuth {
         self.upstream.as_deref().map(parts) == upstream.map(parts)
     }
 
-    /// Notes that there was an answer, or none. Whether that is news.
-    pub fn note(&self, outcome: Asked, now: Instant) -> bool {
-        match outcome {
-            Asked::Answered => self.outage.is_told.load(Relaxed) && self.outage.is_told.swap(false, Relaxed),
-            Asked::Failed => self.outage.begins(now),
-        }
-    }
-
     /// What the answer to this request is kept under; none where it is not kept.
     pub fn key_of(&self, request: &RequestView<'_>) -> Option<Digest> {
         key(&self.answers.as_deref()?.definition.key, request)
@@ -129,39 +120,6 @@ impl ForwardAuth {
         if let Some(ttl) = kept.ttl(answer) {
             kept.answers.insert(key, now + ttl, answer.clone(), now);
         }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    Answered,
-    Failed,
-}
-
-/// What was told of a service that does not answer. One that fails now and then must not fill the log.
-#[derive(Debug)]
-struct Outage {
-    is_told: AtomicBool,
-    last: AtomicMoment,
-}
-
-impl Default for Outage {
-    fn default() -> Self {
-        Self { is_told: AtomicBool::new(false), last: AtomicMoment::new(Moment::NEVER) }
-    }
-}
-
-impl Outage {
-    const TOLD_EVERY: Duration = Duration::from_secs(10);
-
-    fn begins(&self, now: Instant) -> bool {
-        let (now, last) = (Moment::from(now), self.last.get());
-        if last != Moment::NEVER && now.since(last) < Self::TOLD_EVERY {
-            return false;
-        }
-        self.last.set(now);
-        self.is_told.store(true, Relaxed);
-        true
     }
 }
 

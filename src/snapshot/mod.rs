@@ -22,6 +22,8 @@ pub mod host;
 pub mod jwt;
 mod kept;
 pub mod limit;
+pub mod mirror;
+pub mod outage;
 pub mod path;
 pub mod redirect;
 pub mod request;

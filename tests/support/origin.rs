@@ -314,7 +314,7 @@ impl Framing {
             Framing::Chunked => {
                 let (mut body, mut at) = (Vec::new(), from);
                 loop {
-                    let line_end = at + find(&bytes[at..], b"\r\n")?;
+                    let line_end = at + find(bytes.get(at..)?, b"\r\n")?;
                     let size = std::str::from_utf8(&bytes[at..line_end]).ok()?;
                     let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
                     at = line_end + 2;
@@ -356,6 +356,8 @@ impl Blackhole {
         let address = free_address();
         let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         let listener = socket();
+        // Connections of an earlier test may linger there.
+        listener.set_reuse_address(true).expect("a socket");
         listener.bind(&address.into()).expect("the port is free");
         listener.listen(0).expect("it listens");
         let waiting = std::iter::repeat_with(|| {

@@ -7,30 +7,17 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    RANGE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, SET_COOKIE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Verdict;
 use crate::model::{AuthRefusal, HeaderTemplate, ReturnTo, SetCookie};
+use crate::proxy::fields;
 use crate::snapshot::chain::{EditValue, Facts};
 use crate::snapshot::forward_auth::{AuthAnswer, ForwardAuth};
 use crate::snapshot::request::RequestView;
-
-/// Of the connection alone (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// Of the body, which is not sent, or of what the client has of the answer already: a service that took these for its own could say
 /// 304, which is neither yes nor no.
@@ -58,18 +45,13 @@ pub fn asked_with(auth: &ForwardAuth, client: &HeaderMap) -> HeaderMap {
             pairs.map(|(name, value)| (name.clone(), value.clone())).collect()
         }
     };
-    for name in named_by_connection(client) {
+    for name in fields::named_by_connection(client) {
         fields.remove(name);
     }
-    for name in HOP_BY_HOP.iter().chain(&OF_THE_MESSAGE) {
+    for name in fields::HOP_BY_HOP.iter().chain(&OF_THE_MESSAGE) {
         fields.remove(name);
     }
     fields
-}
-
-fn named_by_connection(fields: &HeaderMap) -> Vec<HeaderName> {
-    let values = fields.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    values.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
 /// What the answer says; none where that is neither yes nor no.
@@ -104,9 +86,9 @@ pub fn may_be_kept(headers: &HeaderMap) -> bool {
 }
 
 fn all_but_the_connections(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let named = named_by_connection(headers);
+    let named = fields::named_by_connection(headers);
     let goes_on = |name: &HeaderName| {
-        !HOP_BY_HOP.contains(name) && !named.contains(name) && *name != CONTENT_LENGTH && *name != SET_COOKIE
+        !fields::HOP_BY_HOP.contains(name) && !named.contains(name) && *name != CONTENT_LENGTH && *name != SET_COOKIE
     };
     headers.iter().filter(|(name, _)| goes_on(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -17,6 +17,7 @@ mod error_pages;
 pub mod forward_auth;
 mod headers;
 pub mod jwt;
+mod mirror;
 mod rate_limit;
 mod redirect;
 mod shared_rate_limit;

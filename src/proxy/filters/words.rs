@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     BASIC_AUTH, CONCURRENCY_LIMIT, FORWARD_AUTH, JWT, RATE_LIMIT, Verdict, basic_auth, cache, cache_headers, compress,
-    concurrency_limit, cors, forward_auth, jwt, rate_limit, run,
+    concurrency_limit, cors, forward_auth, jwt, mirror, rate_limit, run,
 };
 use crate::model::{LimitMode, LimitName, TokenPresence, format_duration};
 use crate::snapshot::chain::FilterChain;
@@ -120,7 +120,9 @@ pub fn notes_in_words(chain: &FilterChain, request: &RequestView<'_>) -> Vec<Not
     let cache = chain.cache.iter().map(|policy| Note { filter: "cache", words: cache::in_words(policy, request) });
     let compress = chain.compress.iter();
     let compress = compress.map(|compress| Note { filter: "compress", words: compress::in_words(compress, request) });
-    cors.chain(jwt).chain(basic).chain(forward).chain(cache).chain(caching).chain(compress).collect()
+    let mirrors = chain.mirrors.iter();
+    let mirrors = mirrors.map(|mirror| Note { filter: "mirror", words: mirror::in_words(mirror) });
+    cors.chain(jwt).chain(basic).chain(forward).chain(cache).chain(caching).chain(compress).chain(mirrors).collect()
 }
 
 fn named(name: &LimitName, mode: LimitMode) -> String {

@@ -17,6 +17,7 @@ use super::affinity::Affinity;
 use super::cache;
 use super::context::{Attempts, Context, Forwarding, KeptView, Purpose};
 use super::files::Wanted;
+use super::mirror;
 use super::pace;
 use crate::model::{ForwardedField, Redirect};
 use crate::proxy::Shared;
@@ -350,6 +351,7 @@ fn plan(route: &Arc<Route>, arm: usize, forward: &Forward, arrival: &Arrival<'_>
         host: arrival.host.cloned(),
         forwarded: arrival.forwarded,
         affinity: Affinity::of(&forward.upstream, view),
+        shadows: mirror::choose(&route.chain.mirrors, view),
         max_body: route.chain.max_body,
         received_body: 0,
         attempt: Attempts::default(),

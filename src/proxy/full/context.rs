@@ -10,6 +10,7 @@ use pingora::http::RequestHeader;
 
 use super::affinity::Affinity;
 use super::cache::Caching;
+use super::mirror::{Feed, Shadow};
 use super::pooled::{Afterwards, Turn};
 use super::sign_in::Vouched;
 use super::slow_body::Bounds;
@@ -52,6 +53,8 @@ pub struct Context {
     pub forwarding: Option<Box<Forwarding>>,
     /// Present where the route's cache has to do with the request.
     pub caching: Option<Box<Caching>>,
+    /// Of its body to shadows.
+    pub feeds: Vec<Feed>,
     pub purpose: Purpose,
 }
 
@@ -85,6 +88,7 @@ impl Default for Context {
             compression: None,
             forwarding: None,
             caching: None,
+            feeds: Vec::new(),
             purpose: Purpose::Client,
         }
     }
@@ -169,6 +173,8 @@ pub struct Forwarding {
     pub host: Option<HeaderValue>,
     pub forwarded: ForwardedField,
     pub affinity: Affinity,
+    /// Whom copies go to.
+    pub shadows: Vec<Shadow>,
     pub max_body: Option<u64>,
     pub received_body: u64,
     pub attempt: Attempts,

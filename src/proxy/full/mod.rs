@@ -22,7 +22,9 @@ mod departure;
 mod failure;
 mod files;
 mod forward;
+mod mirror;
 mod own_connector;
+mod own_exchange;
 mod pace;
 mod page;
 mod page_upstream;
@@ -62,6 +64,7 @@ pub struct FullLane {
     shared: Arc<Shared>,
     fetcher: Fetcher,
     auth_connector: OwnConnector,
+    mirror_connector: Arc<OwnConnector>,
     /// The worker's own.
     links: Links,
 }
@@ -72,6 +75,7 @@ impl FullLane {
             shared,
             fetcher: Fetcher::default(),
             auth_connector: OwnConnector::with_pool(auth_service::POOL_SIZE),
+            mirror_connector: Arc::new(OwnConnector::with_pool(mirror::POOL_SIZE)),
             links: Links::default(),
         }
     }
@@ -93,6 +97,9 @@ impl ProxyHttp for FullLane {
         let decision = shared_counts::ask(&self.links, session, ctx, decision).await;
         delay::wait(session, ctx, ctx.admission.delay).await?;
         let decision = sign_in::ask(self, session, ctx, decision).await?;
+        if matches!(decision, Decision::Forward) {
+            mirror::begin(&self.mirror_connector, session, ctx);
+        }
         match decision {
             Decision::Forward if cache::at_hand(&self.fetcher, session, ctx).await? => Ok(true),
             Decision::Forward => {
@@ -189,6 +196,9 @@ impl ProxyHttp for FullLane {
         ctx: &mut Context,
     ) -> Result<()> {
         departure::watch_body(body.as_ref(), place(end), ctx)?;
+        if !ctx.feeds.is_empty() {
+            mirror::tee(body.as_ref(), place(end), ctx).await;
+        }
         if end { Ok(()) } else { slow_body::watch(session, ctx) }
     }
 

@@ -1,5 +1,7 @@
 //! Connections of a worker's own questions, beside those that requests travel on.
 
+use std::sync::Arc;
+
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use tokio::sync::OnceCell;
@@ -9,7 +11,7 @@ use tokio::task::{JoinError, spawn_blocking};
 /// start.
 #[derive(Default)]
 pub struct OwnConnector {
-    made: OnceCell<Connector>,
+    made: Arc<OnceCell<Connector>>,
     /// Idle connections in all; none: as many as Pingora thinks right.
     pool_size: Option<usize>,
 }
@@ -20,7 +22,15 @@ impl OwnConnector {
     }
 
     pub async fn get(&self) -> Result<&Connector, JoinError> {
-        let options = self.pool_size.map(ConnectorOptions::new);
-        self.made.get_or_try_init(|| spawn_blocking(move || Connector::new(options))).await
+        if self.made.get().is_none() {
+            let (made, pool_size) = (self.made.clone(), self.pool_size);
+            // In a task of its own: whoever asks may be gone before it is made, and the next one would begin anew.
+            tokio::spawn(async move { made.get_or_try_init(|| make(pool_size)).await.map(drop) }).await??;
+        }
+        self.made.get_or_try_init(|| make(self.pool_size)).await
     }
+}
+
+async fn make(pool_size: Option<usize>) -> Result<Connector, JoinError> {
+    spawn_blocking(move || Connector::new(pool_size.map(ConnectorOptions::new))).await
 }

@@ -11,27 +11,24 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HOST};
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::own_connector::OwnConnector;
+use super::own_exchange::{self, Broken, Exchange, Pool, STALE_ATTEMPTS};
 use super::page::Shown;
 use crate::proxy::client_address::Client;
 use crate::proxy::connection::address_value;
-use crate::proxy::fields::without_port;
 use crate::proxy::request_id::RequestId;
-use crate::snapshot::upstream::{Outcome, PickRequest, Upstream};
+use crate::snapshot::upstream::{Lease, Outcome, PickRequest, Upstream};
+use crate::telemetry::metrics::UpstreamMetrics;
 
 /// From the error to the last byte of the page: the client has waited for the error already.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// A page is kept in memory and sent whole.
 const SIZE_LIMIT: usize = 1 << 20;
-/// Pooled connections that turn out to be closed.
-const STALE_ATTEMPTS: usize = 4;
 
 /// Of the page, beside its body.
 const FIELDS: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_LANGUAGE, CONTENT_ENCODING, CACHE_CONTROL];
@@ -44,6 +41,7 @@ pub struct Fetcher {
 
 pub(super) struct Question<'a> {
     pub upstream: &'a Arc<Upstream>,
+    pub metrics: &'a UpstreamMetrics,
     pub path: &'a str,
     /// Of the error.
     pub status: u16,
@@ -71,27 +69,19 @@ impl Fetcher {
         let lease = question.upstream.acquire(&PickRequest::at(now), Some(now + TIME_LIMIT)).await;
         let lease = lease.map_err(|error| Error::explain(ErrorType::HTTPStatus(503), error.to_string()))?;
         let request = request(question, asked)?;
-        let peer = lease.endpoint().peer(without_port(host_of(&request)));
         let connector = self.connector.get().await;
         let connector = connector.or_err(ErrorType::InternalError, "cannot connect to upstreams")?;
         for _ in 0..STALE_ATTEMPTS {
-            let (session, is_reused) = match connector.get_http_session(&*peer).await {
-                Ok(connected) => connected,
-                Err(error) => {
-                    lease.report(Outcome::ConnectFailed, Instant::now());
-                    return Err(error);
-                }
-            };
-            match exchange(connector, session, &peer, request.clone(), question.upstream).await {
+            match meet(connector, question, &lease, request.clone()).await {
                 Ok(shown) => {
                     let now = Instant::now();
                     lease.report(Outcome::Answered { status: shown.status, latency: None }, now);
                     return Ok(shown);
                 }
-                Err(_) if is_reused => {}
-                Err(error) => {
-                    lease.report(Outcome::Reset, Instant::now());
-                    return Err(error);
+                Err(broken) if broken.is_stale => {}
+                Err(broken) => {
+                    lease.report(broken.outcome, Instant::now());
+                    return Error::e_explain(ErrorType::ConnectError, broken.reason);
                 }
             }
         }
@@ -99,36 +89,35 @@ impl Fetcher {
     }
 }
 
-async fn exchange(
+async fn meet(
     connector: &Connector,
-    mut session: HttpSession,
-    peer: &HttpPeer,
-    mut request: RequestHeader,
-    upstream: &Upstream,
-) -> Result<Shown> {
-    let timeouts = &upstream.definition().timeouts;
-    session.set_read_timeout(Some(timeouts.read));
-    session.set_write_timeout(Some(timeouts.write));
-    if session.as_http2().is_some() {
-        speak_http2(&mut request, upstream)?;
+    question: &Question<'_>,
+    lease: &Lease,
+    request: RequestHeader,
+) -> std::result::Result<Shown, Broken> {
+    let host = own_exchange::host_of(&request).to_owned();
+    let mut exchange =
+        Exchange::open(connector, lease, question.upstream, (&host, Pool::Page), question.metrics).await?;
+    match speak(&mut exchange, request).await {
+        Ok(shown) => {
+            exchange.leave(connector).await;
+            Ok(shown)
+        }
+        Err(error) => Err(exchange.end(&error).await),
     }
-    session.write_request_header(Box::new(request)).await?;
-    session.finish_request_body().await?;
-    session.read_response_header().await?;
-    while session.response_header().is_some_and(|head| head.status.is_informational()) {
-        session.read_response_header().await?;
-    }
-    let head = session.response_header().cloned();
-    let head = head.ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "an answer without a head"))?;
-    let body = whole_body(&mut session).await?;
-    let idle = Some(upstream.definition().keepalive.idle_timeout);
-    connector.release_http_session(session, peer, idle).await;
+}
+
+async fn speak(exchange: &mut Exchange<'_>, request: RequestHeader) -> Result<Shown> {
+    exchange.ask(request).await?;
+    exchange.finish().await?;
+    let head = exchange.answer().await?;
+    let body = whole_body(exchange).await?;
     Ok(Shown { status: head.status.as_u16(), fields: fields(&head), body })
 }
 
-async fn whole_body(session: &mut HttpSession) -> Result<Bytes> {
+async fn whole_body(exchange: &mut Exchange<'_>) -> Result<Bytes> {
     let mut body = BytesMut::new();
-    while let Some(piece) = session.read_response_body().await? {
+    while let Some(piece) = exchange.read().await? {
         if body.len() + piece.len() > SIZE_LIMIT {
             return Error::e_explain(ErrorType::InternalError, "the page is larger than 1 MiB");
         }
@@ -161,20 +150,4 @@ fn request(question: &Question<'_>, asked: &RequestHeader) -> Result<RequestHead
         request.insert_header("X-Forwarded-Proto", client.scheme.as_str())?;
     }
     Ok(request)
-}
-
-fn host_of(request: &RequestHeader) -> &str {
-    request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
-}
-
-fn speak_http2(request: &mut RequestHeader, upstream: &Upstream) -> Result<()> {
-    let scheme = if upstream.definition().tls.is_some() { "https" } else { "http" };
-    let host = host_of(request);
-    let uri: Uri = format!("{scheme}://{host}{}", String::from_utf8_lossy(request.raw_path()))
-        .parse()
-        .or_err(ErrorType::InternalError, "the URL of a page")?;
-    request.remove_header(&HOST);
-    request.set_uri(uri);
-    request.set_version(http::Version::HTTP_2);
-    Ok(())
 }

@@ -25,8 +25,9 @@ use crate::proxy::filters::forward_auth::{self, OriginalUrl};
 use crate::proxy::filters::{self, FORWARD_AUTH, JWT, Refusal, Verdict};
 use crate::proxy::head;
 use crate::snapshot::chain::SignIn;
-use crate::snapshot::forward_auth::{Asked, AuthAnswer, ForwardAuth};
+use crate::snapshot::forward_auth::{AuthAnswer, ForwardAuth};
 use crate::snapshot::host::Authority;
+use crate::snapshot::outage::Asked;
 use crate::snapshot::path::Target;
 use crate::snapshot::request::{RequestView, WithClaims};
 use crate::snapshot::table::Route;
@@ -166,7 +167,7 @@ async fn answer(
     }
     let question = question(session, ctx, auth, mark);
     let (answer, may_be_kept) = auth_service::ask(connector, auth, &question).await?;
-    if auth.note(Asked::Answered, Instant::now()) {
+    if auth.outage.note(Asked::Answered, Instant::now()) {
         tracing::info!(filter = %auth.definition().place, "the service that says who may come in answers again");
     }
     let answer = Arc::new(answer);
@@ -181,7 +182,7 @@ async fn answer(
 /// Once for each outage.
 fn note_failure(auth: &ForwardAuth, failure: &auth_service::Failure) {
     let (filter, service) = (&auth.definition().place, &auth.definition().service.upstream);
-    match auth.note(Asked::Failed, Instant::now()) {
+    match auth.outage.note(Asked::Failed, Instant::now()) {
         true => {
             tracing::warn!(%filter, upstream = %service, error = %failure, "nobody says who may come in: nobody comes in");
         }

@@ -15,6 +15,7 @@ use super::compression::{CodingMetrics, CompressionMetrics};
 use super::exposition::{Exposition, Label};
 use super::limit::LimitMetrics;
 use super::listener::ListenerMetrics;
+use super::mirror;
 use super::process::ProcessFacts;
 use super::redis::RedisMetrics;
 use super::route::RouteMetrics;
@@ -35,6 +36,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus], stores: &[Store
     health_changes(&mut out, &named.upstreams, statuses);
     limits(&mut out, &named);
     auth::families(&mut out, &named);
+    mirror::families(&mut out, &named);
     named.redis.iter().for_each(|metrics| redis(&mut out, metrics));
     compression(&mut out, &metrics.compression);
     caches(&mut out, &used_routes(&named), stores);

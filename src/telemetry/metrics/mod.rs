@@ -15,6 +15,7 @@ mod exposition;
 mod families;
 mod limit;
 mod listener;
+mod mirror;
 mod process;
 mod redis;
 mod route;
@@ -28,6 +29,7 @@ pub use cells::{Counter, Histogram};
 pub use compression::CompressionMetrics;
 pub use limit::LimitMetrics;
 pub use listener::{ListenerMetrics, OpenConnection, Rejection};
+pub use mirror::{MirrorMetrics, MirrorOutcome, MirrorPlace};
 pub use redis::RedisMetrics;
 pub use route::RouteMetrics;
 pub use upstream::UpstreamMetrics;
@@ -65,6 +67,8 @@ struct Named {
     /// By where the filter stands.
     forward_auths: BTreeMap<Arc<str>, Arc<ForwardAuthMetrics>>,
     jwts: BTreeMap<Arc<str>, Arc<JwtMetrics>>,
+    /// By where the filter stands, and to whom.
+    mirrors: BTreeMap<(Arc<str>, UpstreamName), Arc<MirrorMetrics>>,
     /// By URL.
     key_sets: BTreeMap<Arc<str>, Arc<KeySetMetrics>>,
     /// Present where limits may be counted in one.
@@ -149,6 +153,11 @@ impl Metrics {
         self.named().jwts.entry(place.clone()).or_default().clone()
     }
 
+    /// `place`: where the filter stands.
+    pub fn mirror(&self, place: &Arc<str>, upstream: &UpstreamName) -> Arc<MirrorMetrics> {
+        self.named().mirrors.entry((place.clone(), upstream.clone())).or_default().clone()
+    }
+
     /// Of all sets of that URL, whatever its query is: that may be a secret.
     pub fn key_set(&self, url: &str) -> Arc<KeySetMetrics> {
         self.named().key_sets.entry(without_query(url).into()).or_default().clone()
@@ -182,6 +191,8 @@ impl Metrics {
         named.forward_auths.retain(|place, _| forward_auths.contains(place));
         let jwts: BTreeSet<_> = model.jwts().map(|jwt| &jwt.place).collect();
         named.jwts.retain(|place, _| jwts.contains(place));
+        let mirrors: BTreeSet<_> = model.mirrors().map(|mirror| (&mirror.place, &mirror.upstream)).collect();
+        named.mirrors.retain(|(place, upstream), _| mirrors.contains(&(place, upstream)));
         let key_urls = key_urls(model);
         named.key_sets.retain(|url, _| key_urls.contains(&**url));
         named.routes.retain(|key, _| routes.contains(key));

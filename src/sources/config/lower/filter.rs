@@ -7,7 +7,7 @@ use super::limit::{self, LimitPlaces};
 use super::process::all;
 use super::{
     Lowering, bandwidth, basic_auth, buffering, cache, cache_headers, compress, cors, error_pages, forward_auth,
-    headers, jwt, redirect,
+    headers, jwt, mirror, redirect,
 };
 use crate::defaults;
 use crate::model::{EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders};
@@ -15,7 +15,7 @@ use crate::sources::config::decode::{Field, List, Table};
 use crate::sources::config::shapes::{self, StatusesWord, TextOrOff, scalar};
 use crate::sources::config::tree::NodeId;
 
-/// One of each kind at most; of limits, one of each name. `level` is where they stand, as `route:api`.
+/// One of each kind at most; of limits, one of each name; of mirrors, one to each upstream. `level` is where they stand, as `route:api`.
 pub fn filters(cx: &Lowering, written: Field<List<shapes::Filter>>, level: String) -> Vec<Filter> {
     let mut places = LimitPlaces::of(level);
     let mut first_lines: HashMap<String, u32> = HashMap::new();
@@ -33,11 +33,12 @@ pub fn filters(cx: &Lowering, written: Field<List<shapes::Filter>>, level: Strin
     filters
 }
 
-/// A limit that stood twice would count each request twice.
+/// A limit that stood twice would count each request twice, and a mirror send it twice.
 fn what_stands_once(kind: &FilterKind) -> String {
-    match kind.limit() {
-        Some(limit) => format!("\"{}\" with the name \"{}\"", kind.name(), limit.name()),
-        None => format!("\"{}\"", kind.name()),
+    match (kind.limit(), kind.mirror()) {
+        (Some(limit), _) => format!("\"{}\" with the name \"{}\"", kind.name(), limit.name()),
+        (_, Some(mirror)) => format!("\"{}\" to the upstream \"{}\"", kind.name(), mirror.upstream),
+        (None, None) => format!("\"{}\"", kind.name()),
     }
 }
 
@@ -86,6 +87,7 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
         shapes::Filter::RequestBuffering(shape) => {
             FilterKind::RequestBuffering(buffering::request_buffering(cx, shape))
         }
+        shapes::Filter::Mirror(shape) => FilterKind::Mirror(mirror::mirror(cx, at, shape, places.level())),
     }
 }
 

@@ -29,6 +29,7 @@ mod host;
 mod jwt;
 mod limit;
 mod listener;
+mod mirror;
 mod names;
 mod process;
 mod redirect;

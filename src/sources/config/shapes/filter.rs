@@ -8,13 +8,13 @@ use serde_json::json;
 
 use super::{
     AppRoot, Bandwidth, BasicAuth, Cache, CacheRule, Compress, ConcurrencyLimit, Cors, Either, ErrorPages, Field,
-    ForwardAuth, HttpsRedirect, Jwt, List, RateLimit, RequestBuffering, SlashWord, Switch, Table, TrailingSlash,
-    WwwRedirect, WwwWord, scalar,
+    ForwardAuth, HttpsRedirect, Jwt, List, Mirror, RateLimit, RequestBuffering, SlashWord, Switch, Table,
+    TrailingSlash, WwwRedirect, WwwWord, scalar,
 };
 use crate::defaults;
 
-/// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits may stand several
-/// at one level.
+/// What is checked, limited, edited or bounded on the way. Of two of one kind the nearest to the route wins; limits and mirrors may
+/// stand several at one level.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename = "filter", rename_all = "kebab-case")]
 #[schemars(transform = allow_bare_words)]
@@ -61,6 +61,8 @@ pub enum Filter {
     Bandwidth(Bandwidth),
     /// Whether the upstream is asked only when a request's body is whole: `on`, `off`, or a map.
     RequestBuffering(Either<Switch, RequestBuffering>),
+    /// Copies of requests for another upstream, which is not waited for.
+    Mirror(Mirror),
 }
 
 /// `https-redirect` alone means `https-redirect: {}`.
@@ -184,6 +186,7 @@ impl fmt::Display for Filter {
             Filter::MaxBodySize(_) => "max-body-size",
             Filter::Bandwidth(_) => "bandwidth",
             Filter::RequestBuffering(_) => "request-buffering",
+            Filter::Mirror(_) => "mirror",
         })
     }
 }

@@ -366,7 +366,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
     assert_eq!(host.origin.line, 88);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 158, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 159, 9));
     assert_eq!(
         shown(&route.matches),
         json!({
@@ -771,6 +771,34 @@ fn forward_auth_arrives() {
         "cache": null,
     });
     assert_eq!(filter_of(text, "forward-auth"), expected);
+}
+
+#[test]
+fn mirror_arrives() {
+    let expected = json!({
+        "place": "host:example.org@secure",
+        "upstream": "full",
+        "percentage": "7%",
+        "request_body": "send",
+        "host": "shadow.test:83",
+        "timeout": "9s",
+        "max_lag": "64KiB",
+        "max_in_flight": 3,
+    });
+    assert_eq!(filter_of(FULL, "mirror"), expected);
+    let text = "listeners: { http: { address: ':80' } }\nupstreams: { a: { endpoints: ['a:80'] } }\n\
+                hosts: [{ names: ['*'], filters: [{ mirror: { upstream: a, request-body: off } }], routes: [{ path: /, respond: {} }] }]\n";
+    let expected = json!({
+        "place": "host:*",
+        "upstream": "a",
+        "percentage": "100%",
+        "request_body": "omit",
+        "host": null,
+        "timeout": "30s",
+        "max_lag": "1MiB",
+        "max_in_flight": 128,
+    });
+    assert_eq!(filter_of(text, "mirror"), expected);
 }
 
 #[test]
