@@ -468,6 +468,7 @@ fn a_cluster_gets_its_verdicts_and_is_only_read() {
     let (code, text) = checked(&["--context", "no-such"]);
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("no-such"), "{text}");
+}
 
 /// An Ingress with TLS of its own, from the Secret `secret`.
 fn tls_site(namespace: &str, name: &str, host: &str, secret: &str) -> Value {
