@@ -123,7 +123,7 @@ fn the_chart_takes_what_was_written_for_the_chart_of_ingress_nginx() {
             },
             "networkPolicy": { "enabled": true, "metricsNamespace": "observability" },
             "admissionWebhooks": { "enabled": false, "failurePolicy": "Fail" },
-            "allowSnippetAnnotations": false,
+            "allowSnippetAnnotations": true,
         },
         "defaultBackend": { "enabled": false },
     });
@@ -148,6 +148,10 @@ fn the_chart_takes_what_was_written_for_the_chart_of_ingress_nginx() {
     ] {
         assert!(arguments.iter().any(|given| given == argument), "{arguments:?}");
     }
+    let options = objects.iter().find(|object| object["kind"] == "ConfigMap" && object["metadata"]["name"] == "weir");
+    let expected =
+        json!({ "allow-snippet-annotations": "true", "proxy-body-size": "10m", "use-forwarded-headers": "true" });
+    assert_eq!(options.expect("a ConfigMap")["data"], expected);
     assert_eq!(of_kind(&objects, "PodDisruptionBudget")["spec"]["minAvailable"], "50%");
     let names = |kind: &str| -> Vec<&Value> {
         objects.iter().filter(|object| object["kind"] == kind).map(|object| &object["metadata"]["name"]).collect()
@@ -168,7 +172,6 @@ fn the_chart_refuses_what_it_would_not_heed() {
             json!({ "controller": { "admissionWebhooks": { "enabled": true } } }),
             "'/controller/admissionWebhooks/enabled'",
         ),
-        (json!({ "controller": { "allowSnippetAnnotations": true } }), "'/controller/allowSnippetAnnotations'"),
         (json!({ "defaultBackend": { "enabled": true } }), "at '/defaultBackend/enabled': value must be false"),
         (json!({ "tcp": { "5432": "db/postgres:5432" } }), "additional properties 'tcp' not allowed"),
         (
