@@ -2,17 +2,39 @@
 
 /// How a value of this annotation (without its prefix) differs here; none: not at all.
 pub fn difference(key: &str, value: &str) -> Option<&'static str> {
-    let (_, asks, how) = DIFFERENCES.iter().find(|(known, ..)| *known == key)?;
-    asks(value.trim()).then_some(*how)
+    let known = DIFFERENCES.iter().find(|difference| difference.key == key)?;
+    (known.of.is_none_or(|of| of == value.trim())).then_some(known.how)
 }
 
-/// Key, the values that it is about, and how they differ.
-const DIFFERENCES: &[(&str, fn(&str) -> bool, &str)] = &[
-    ("affinity", |value| value == "cookie", "the cookie names endpoints in another way: sessions begin anew, once"),
-    ("session-cookie-hash", |_| true, "the cookie's value has one form, whatever hash is asked for"),
-    ("load-balance", |value| value == "ewma", "latency is weighed by requests in flight, too"),
-    ("upstream-hash-by", |_| true, "another consistent hash: keys move to other endpoints, once"),
-    ("proxy-buffering", |value| value == "on", "answers are passed on as they come; a slow client slows its upstream"),
+struct Difference {
+    key: &'static str,
+    /// None: whatever the value.
+    of: Option<&'static str>,
+    how: &'static str,
+}
+
+const DIFFERENCES: &[Difference] = &[
+    Difference {
+        key: "affinity",
+        of: Some("cookie"),
+        how: "the cookie names endpoints in another way: sessions begin anew, once",
+    },
+    Difference {
+        key: "session-cookie-hash",
+        of: None,
+        how: "the cookie's value has one form, whatever hash is asked for",
+    },
+    Difference { key: "load-balance", of: Some("ewma"), how: "latency is weighed by requests in flight, too" },
+    Difference {
+        key: "upstream-hash-by",
+        of: None,
+        how: "another consistent hash: keys move to other endpoints, once",
+    },
+    Difference {
+        key: "proxy-buffering",
+        of: Some("on"),
+        how: "answers are passed on as they come; a slow client slows its upstream",
+    },
 ];
 
 #[cfg(test)]
@@ -22,7 +44,7 @@ mod tests {
 
     #[test]
     fn what_differs_is_an_annotation_that_is_known() {
-        for (key, ..) in DIFFERENCES {
+        for Difference { key, .. } in DIFFERENCES {
             let known = annotations::all().any(|entry| entry.key == *key || entry.aliases.contains(key));
             assert!(known, "{key}");
         }
