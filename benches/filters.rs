@@ -52,7 +52,7 @@ fn checks(c: &mut Criterion) {
             b.iter(|| filters::run(black_box(&deny), &request, "/api/users").is_none());
         });
     }
-    let https = HttpsRedirect { status: RedirectStatus::PermanentRedirect, port: 443 };
+    let https = HttpsRedirect { status: RedirectStatus::PermanentRedirect, port: 443, slash: Default::default() };
     let redirect = [Check::Redirect(Redirecting::Https(https))];
     c.bench_function("https-redirect/not needed", |b| {
         b.iter(|| filters::run(black_box(&redirect), &request, "/api/users").is_none());

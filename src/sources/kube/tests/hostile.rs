@@ -50,7 +50,7 @@ fn ten_thousand_annotations_are_told_in_a_few_events() {
 }
 
 #[test]
-fn a_pattern_that_would_grow_without_end_closes_what_it_begins_with() {
+fn a_pattern_that_would_grow_without_end_is_left_out() {
     let regex = json!({ "nginx.ingress.kubernetes.io/use-regex": "true" });
     let bombs = ["/(((a{100}){100}){100}){100}", "/(?=x)", "/(", "/a\u{0}b"];
     let bad = bombs
@@ -59,7 +59,7 @@ fn a_pattern_that_would_grow_without_end_closes_what_it_begins_with() {
         .map(|(at, path)| ingress(&format!("bomb-{at}"), regex.clone(), rule("evil.test", path)));
     let translation = beside(bad);
     let told = |reason: &str| translation.events.iter().filter(|event| event.reason.to_string() == reason).count();
-    assert_eq!((told("RouteClosed"), told("InvalidRule")), (3, 1), "{:?}", translation.events);
+    assert_eq!((told("RouteClosed"), told("InvalidRule")), (0, 4), "{:?}", translation.events);
 }
 
 #[test]

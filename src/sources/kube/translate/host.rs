@@ -97,14 +97,18 @@ fn by_pattern(cx: &mut Context<'_>, site: &Site<'_>, locations: &[&Location<'_>]
     routes
 }
 
-/// A pattern that cannot be read may have protected something: what begins like it is closed, so that no other location takes it.
+/// A pattern that cannot be read is left out. Where it was protected what begins like it is closed: another location would take it
+/// without that protection.
 fn closed_beginning(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>, message: String) -> Option<Route> {
+    let owner = location.owner?;
+    if !owner.protects() {
+        cx.warn(owner.ingress, Reason::InvalidRule, location.at.clone(), message);
+        return None;
+    }
     let start = literal_start(&location.path);
     let path = PathMatch::Regex(cx.pattern(&format!("(?i)^{}", regex::escape(start))).ok()?);
-    if let Some(owner) = location.owner {
-        let message = format!("{message}; paths that begin with {start} answer 503");
-        cx.warn(owner.ingress, Reason::RouteClosed, location.at.clone(), message);
-    }
+    let message = format!("{message}; paths that begin with {start} answer 503");
+    cx.warn(owner.ingress, Reason::RouteClosed, location.at.clone(), message);
     Some(Route {
         name: RouteName::new(format!("{}{path}", site.name)),
         origin: location_origin(location),

@@ -30,6 +30,14 @@ pub struct Prepared<'s> {
     pub retry: Option<Retry>,
 }
 
+impl Prepared<'_> {
+    /// Whether not everybody may come in.
+    pub fn protects(&self) -> bool {
+        let refuses = |filter: &Filter| matches!(filter.kind, FilterKind::Allow(_) | FilterKind::Deny(_));
+        self.policy.closed.is_some() || !self.auth.is_empty() || self.filters.iter().any(refuses)
+    }
+}
+
 pub fn prepare<'s>(cx: &mut Context<'s>, ingress: &'s Arc<Ingress>) -> Prepared<'s> {
     let (mut policy, findings) = annotations::read(ingress, &cx.settings.annotations_prefix);
     for annotations::Finding { key, problem, message } in findings {
