@@ -37,7 +37,7 @@ pub const LIMITED: &str = "limited-token";
 pub struct Cluster {
     // Before the folder: they must have ended when it is removed.
     api: Option<Process>,
-    etcd: Process,
+    _etcd: Process,
     folder: TempDir,
     address: SocketAddr,
     etcd_address: SocketAddr,
@@ -61,7 +61,7 @@ impl Cluster {
         let etcd = start_etcd(folder.path(), etcd_address);
         let api = start_api(folder.path(), address, etcd_address);
         let client = client(&folder.path().join("admin.kubeconfig"));
-        let mut cluster = Cluster { api: Some(api), etcd, folder, address, etcd_address, client };
+        let mut cluster = Cluster { api: Some(api), _etcd: etcd, folder, address, etcd_address, client };
         cluster.wait_until_ready();
         cluster
     }
@@ -276,7 +276,8 @@ pub fn endpoint_address() -> SocketAddr {
 /// A running `weir ingress`.
 pub struct Ingress {
     process: Process,
-    folder: TempDir,
+    // After the process: it must have ended when this is removed.
+    _folder: TempDir,
     pub http: SocketAddr,
     pub https: SocketAddr,
     pub admin: SocketAddr,
@@ -316,7 +317,7 @@ impl Ingress {
         command.args(defaults.iter().filter(is_given)).args(arguments);
         command.envs(environment.iter().copied()).current_dir(folder.path());
         let process = Process::start(command, &folder.path().join("weir.log"));
-        Ingress { process, folder, http, https, admin }
+        Ingress { process, _folder: folder, http, https, admin }
     }
 
     /// As [`Ingress::start`], where that may take longer than other things.
