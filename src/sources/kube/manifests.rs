@@ -14,7 +14,7 @@ pub fn read_into(state: &mut ClusterState, text: &str) -> Result<(), String> {
     documents.into_iter().filter(|document| !document.is_null()).try_for_each(|document| add(state, document))
 }
 
-fn add(state: &mut ClusterState, mut value: Value) -> Result<(), String> {
+pub(super) fn add(state: &mut ClusterState, mut value: Value) -> Result<(), String> {
     let kind = value["kind"].as_str().unwrap_or_default().to_owned();
     if let Some(items) = value.get_mut("items").filter(|_| kind.ends_with("List")) {
         let items = items.as_array_mut().map(std::mem::take).unwrap_or_default();

@@ -35,6 +35,7 @@ pub struct Policy {
     pub errors: Errors,
     pub session: Session,
     pub headers: Headers,
+    pub mirror: Mirroring,
     pub aliases: Vec<HostName>,
     /// The rules are another Ingress's, and this one's backends their second.
     pub canary: Canary,
@@ -293,6 +294,14 @@ pub struct Canary {
     pub header_value: Option<Arc<str>>,
     pub header_pattern: Option<Pattern>,
     pub cookie: Option<Arc<str>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mirroring {
+    /// Scheme, host and port.
+    pub target: Option<http::Uri>,
+    pub host: Option<Arc<str>>,
+    pub omit_body: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

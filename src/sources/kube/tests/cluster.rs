@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1 as discovery;
-use k8s_openapi::api::networking::v1 as networking;
 use serde_json::Value;
 
 use crate::diagnostics::Origin;
 use crate::model::{
     AccessLog, AccessLogFormat, ForwardedField, LogTarget, OcspStapling, Process, SessionTickets, Shutdown, Threads,
 };
+use crate::sources::kube::manifests;
 use crate::sources::kube::state::*;
 use crate::sources::kube::translate::*;
 
@@ -63,36 +62,19 @@ pub fn cluster(text: &str) -> (ClusterState, Settings) {
 }
 
 fn add(state: &mut ClusterState, settings: &mut Settings, mut value: Value) {
-    if value.get("metadata").is_some_and(|metadata| metadata.get("namespace").is_none()) {
-        value["metadata"]["namespace"] = "default".into();
-    }
     let kind = value["kind"].as_str().unwrap_or_default().to_owned();
     match &*kind {
-        "Ingress" => {
-            let object = Ingress::from(&read::<networking::Ingress>(value));
-            state.ingresses.insert(object.key.clone(), object);
-        }
-        "IngressClass" => {
-            let object = IngressClass::from(&read::<networking::IngressClass>(value));
-            state.classes.insert(object.name.clone(), object);
-        }
-        "Service" => {
-            let object = Service::from(&read::<core::Service>(value));
-            state.services.insert(object.key.clone(), object);
-        }
-        "EndpointSlice" => {
-            let object = EndpointSlice::from(&read::<discovery::EndpointSlice>(value));
-            state.slices.insert(object.key.clone(), object);
-        }
+        "Settings" => set(settings, &value),
         "Secret" => {
+            if value["metadata"].get("namespace").is_none() {
+                value["metadata"]["namespace"] = "default".into();
+            }
             let object = Secret::from(&secret(read(value)));
             state.secrets.insert(object.key.clone(), object);
         }
-        "ConfigMap" => {
-            let object = ConfigMap::from(&read::<core::ConfigMap>(value));
-            state.config_maps.insert(object.key.clone(), object);
+        "Ingress" | "IngressClass" | "Service" | "EndpointSlice" | "ConfigMap" => {
+            manifests::add(state, value).expect("an object of its kind");
         }
-        "Settings" => set(settings, &value),
         _ => panic!("a document of kind {kind:?}"),
     }
 }

@@ -146,24 +146,27 @@ fn cache_key(text: &str) -> Result<Vec<AuthCacheKey>, String> {
     if key.is_empty() { Err(refused()) } else { Ok(key) }
 }
 
-/// An upstream of its own for the URL.
 fn service(cx: &mut Context<'_>, place: &str, url: &str) -> Result<AuthService, String> {
     let uri: http::Uri = url.parse().map_err(|_| format!("{} is no URL", quoted(url)))?;
+    Ok(AuthService {
+        upstream: upstream_of_url(cx, format!("forward-auth:{place}").into(), &uri)?,
+        target: uri.path_and_query().map_or("/", |target| target.as_str()).into(),
+        host: uri.authority().map(|authority| authority.as_str().into()),
+    })
+}
+
+/// An upstream of its own.
+pub fn upstream_of_url(cx: &mut Context<'_>, name: Arc<str>, uri: &http::Uri) -> Result<UpstreamName, String> {
     let is_tls = uri.scheme_str() == Some("https");
     let host = uri.host().unwrap_or_default();
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let address = EndpointAddress::parse(&format!("{host}:{port}"))?;
-    let name: Arc<str> = format!("forward-auth:{place}").into();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let server_name = bare.parse::<std::net::IpAddr>().is_err().then(|| bare.into());
     // As ingress-nginx: encrypted, and not verified.
     let tls = is_tls.then_some(UpstreamTls { verify: Verify::Skip, server_name, ca: None, client_certificate: None });
     cx.others.entry(name.clone()).or_insert_with(|| asked_upstream(&name, address, tls));
-    Ok(AuthService {
-        upstream: UpstreamName::new(name),
-        target: uri.path_and_query().map_or("/", |target| target.as_str()).into(),
-        host: uri.authority().map(|authority| authority.as_str().into()),
-    })
+    Ok(UpstreamName::new(name))
 }
 
 fn asked_upstream(name: &Arc<str>, address: EndpointAddress, tls: Option<UpstreamTls>) -> Upstream {

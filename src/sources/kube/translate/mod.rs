@@ -20,6 +20,7 @@ mod host;
 mod limits;
 mod listener;
 mod material;
+mod mirror;
 mod prepare;
 mod report;
 mod route;

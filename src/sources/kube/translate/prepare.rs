@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::backend::{self, AddressedBy, Reuse, Variant};
 use super::context::{Context, annotation_path};
 use super::report::Reason;
-use super::{auth, cors, limits, snippets};
+use super::{auth, cors, limits, mirror, snippets};
 use crate::model::{
     Bandwidth, BodyBuffer, ByteRate, ByteSize, Filter, FilterKind, HeaderEdits, HeaderTemplate, LbPolicy,
     RequestBuffering, Retry, RouteTimeouts, TemplatePart, UpstreamProtocol, Variable,
@@ -55,6 +55,7 @@ pub fn prepare<'s>(cx: &mut Context<'s>, ingress: &'s Arc<Ingress>) -> Prepared<
     let mut filters = limits::filters(cx.options, ingress, &policy);
     filters.extend(access(cx, &policy));
     filters.extend(bodies(cx, &policy));
+    filters.extend(mirror::filter(cx, ingress, &policy));
     filters.push(FilterKind::Headers(headers));
     let origin = super::report::origin(super::report::ObjectKind::Ingress, &ingress.key);
     let filter = |kind| Filter { origin: origin.clone(), kind };

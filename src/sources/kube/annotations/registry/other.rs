@@ -4,6 +4,17 @@ use crate::model::{HostName, Pattern};
 use crate::sources::kube::annotations::value::{self, Read, quoted};
 use crate::sources::kube::annotations::{Annotation, Kind};
 
+fn mirror_target(text: &str) -> Read<http::Uri> {
+    let wrong = || format!("{} is no target of copies; write it as \"https://shadow.test$request_uri\"", quoted(text));
+    let base = text.strip_suffix("$request_uri").unwrap_or(text);
+    let uri: http::Uri = base.parse().map_err(|_| wrong())?;
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+    match is_web && uri.host().is_some_and(|host| !host.is_empty()) && uri.path() == "/" && uri.query().is_none() {
+        true => Ok(uri),
+        false => Err(wrong()),
+    }
+}
+
 pub const ENTRIES: &[Annotation] = &[
     Annotation::set(
         "server-alias",
@@ -115,9 +126,25 @@ pub const ENTRIES: &[Annotation] = &[
             Ok(())
         },
     ),
-    Annotation::refused("mirror-target", Kind::Url, 3, "requests are not mirrored yet", super::never),
-    Annotation::refused("mirror-host", Kind::Text, 3, "requests are not mirrored yet", super::never),
-    Annotation::refused("mirror-request-body", Kind::Switch, 3, "requests are not mirrored yet", super::never),
+    Annotation::set(
+        "mirror-target",
+        Kind::Url,
+        3,
+        "Where copies of requests go: scheme, host and port, and `$request_uri` after them. A copy has the URI that the backend gets; \
+         nobody waits for it",
+        |policy, text| {
+            policy.mirror.target = Some(mirror_target(text)?);
+            Ok(())
+        },
+    ),
+    Annotation::set("mirror-host", Kind::Text, 3, "The `Host` of copies, in place of the target's", |policy, text| {
+        policy.mirror.host = Some(value::field_value(text)?);
+        Ok(())
+    }),
+    Annotation::set("mirror-request-body", Kind::Switch, 3, "`off`: copies have no body", |policy, text| {
+        policy.mirror.omit_body = !value::switch(text)?;
+        Ok(())
+    }),
     Annotation::refused(
         "enable-access-log",
         Kind::Boolean,
