@@ -449,6 +449,7 @@ fn a_cluster_gets_its_verdicts_and_is_only_read() {
     let mut shop = ingress("leaving", "shop", "shop.test", &[("/", "shop", json!(80))]);
     shop["metadata"]["annotations"] = json!({ "nginx.ingress.kubernetes.io/enable-modsecurity": "true" });
     cluster.apply(shop.clone());
+    cluster.apply(ingress("leaving", "lost", "lost.test", &[("/", "nowhere", json!(80))]));
     let before = cluster.get_object(&shop);
     let checked = |arguments: &[&str]| {
         let kubeconfig = cluster.kubeconfig(ADMIN);
@@ -463,7 +464,7 @@ fn a_cluster_gets_its_verdicts_and_is_only_read() {
     let (code, text) = checked(&[]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("leaving/shop (shop.test): refused\n  refused    enable-modsecurity: "), "{text}");
-    assert!(text.contains("  differs    ServiceNotFound: "), "{text}");
+    assert!(text.contains("leaving/lost (lost.test): differs\n  differs    ServiceNotFound: "), "{text}");
     assert_eq!(cluster.get_object(&shop), before);
     let (code, text) = checked(&["--context", "no-such"]);
     assert_eq!(code, Some(3), "{text}");

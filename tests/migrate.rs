@@ -97,12 +97,12 @@ fn a_page_shows_what_was_written_as_text() {
 #[test]
 fn flags_of_ingress_nginx_say_what_is_looked_at() {
     let folder = tempfile::tempdir().unwrap();
-    let options = "kind: ConfigMap\nmetadata: { name: c, namespace: n }\ndata: { hsts: \"false\", no-such: \"1\" }\n";
+    let options = "kind: ConfigMap\nmetadata: { name: c, namespace: ingress }\ndata: { hsts: \"false\", no-such: \"1\" }\n";
     let class = "kind: IngressClass\nmetadata: { name: nginx }\nspec: { controller: example.test/other }\n";
     let own = SHOP.replace("nginx.ingress.kubernetes.io", "own.test").replace("  ingressClassName: nginx\n", "");
     let path =
         written(folder.path(), &[("own.yaml", &own), ("c.yaml", options), ("class.yaml", class), ("waf.yaml", WAF)]);
-    let (code, text) = checked(&["-f", &path, "--annotations-prefix", "own.test", "--configmap", "n/c"]);
+    let (code, text) = checked(&["-f", &path, "--annotations-prefix", "own.test", "--configmap", "ingress/c"]);
     assert_eq!(code, Some(1), "an option is not known: {text}");
     assert!(text.contains("of other classes, not looked at: default/shop, default/waf"), "{text}");
     assert!(text.contains("global options\n  identical  hsts\n  refused    no-such: "), "{text}");

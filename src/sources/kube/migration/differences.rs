@@ -19,11 +19,6 @@ const DIFFERENCES: &[Difference] = &[
         of: Some("cookie"),
         how: "the cookie names endpoints in another way: sessions begin anew, once",
     },
-    Difference {
-        key: "session-cookie-hash",
-        of: None,
-        how: "the cookie's value has one form, whatever hash is asked for",
-    },
     Difference { key: "load-balance", of: Some("ewma"), how: "latency is weighed by requests in flight, too" },
     Difference {
         key: "upstream-hash-by",
