@@ -39,7 +39,8 @@ fn path(path: &str, kind: &str, service: &str) -> Value {
 }
 
 fn main_ingress() -> Value {
-    let paths = [path("/api", "Prefix", "backend"), path("/health", "Exact", "backend"), path("/", "Prefix", "frontend")];
+    let paths =
+        [path("/api", "Prefix", "backend"), path("/health", "Exact", "backend"), path("/", "Prefix", "frontend")];
     let rule = |host: &str| json!({ "host": host, "http": { "paths": paths } });
     let annotation = |key: &str| format!("nginx.ingress.kubernetes.io/{key}");
     let mut annotations = json!({ "kubernetes.io/ingress.class": NAMESPACE });
@@ -110,10 +111,13 @@ fn the_first_users_ingress_is_served_as_it_was() {
     let cluster = Cluster::shared();
     cluster.prepare(NAMESPACE);
     let backends = [origin("backend"), origin("backend")];
-    let (frontend, errors) = (origin("frontend"), Origin::start_at(endpoint_address(), |received| {
-        let code = received.header("x-code").unwrap_or("none").to_owned();
-        Answer::status(code.parse().unwrap_or(500), &format!("a page for {code}"))
-    }));
+    let (frontend, errors) = (
+        origin("frontend"),
+        Origin::start_at(endpoint_address(), |received| {
+            let code = received.header("x-code").unwrap_or("none").to_owned();
+            Answer::status(code.parse().unwrap_or(500), &format!("a page for {code}"))
+        }),
+    );
     serve(cluster, "backend", &[&backends[0]]);
     serve(cluster, "frontend", &[&frontend]);
     serve(cluster, "errors", &[&errors]);

@@ -97,7 +97,8 @@ fn a_page_shows_what_was_written_as_text() {
 #[test]
 fn flags_of_ingress_nginx_say_what_is_looked_at() {
     let folder = tempfile::tempdir().unwrap();
-    let options = "kind: ConfigMap\nmetadata: { name: c, namespace: ingress }\ndata: { hsts: \"false\", no-such: \"1\" }\n";
+    let options =
+        "kind: ConfigMap\nmetadata: { name: c, namespace: ingress }\ndata: { hsts: \"false\", no-such: \"1\" }\n";
     let class = "kind: IngressClass\nmetadata: { name: nginx }\nspec: { controller: example.test/other }\n";
     let own = SHOP.replace("nginx.ingress.kubernetes.io", "own.test").replace("  ingressClassName: nginx\n", "");
     let path =
