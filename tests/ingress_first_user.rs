@@ -185,7 +185,8 @@ fn the_first_users_ingress_is_served_as_it_was() {
 
     // The staging host asks for a password, and keeps it to itself.
     let asked = request(weir.http, "GET", "/").host("staging.sql-studio.test").send();
-    assert_eq!((asked.status, asked.header("www-authenticate")), (401, Some("Basic realm=\"Staging\"")));
+    assert_eq!(asked.status, 401);
+    assert!(asked.header("www-authenticate").is_some_and(|field| field.starts_with("Basic realm=\"Staging\"")));
     let asked = request(weir.http, "GET", "/").host("staging.sql-studio.test");
     assert_eq!(asked.header("Authorization", "Basic YWRtaW46c3R1ZGlv").send().text(), "frontend");
     assert_eq!(frontend.last_request().header("authorization"), None);
@@ -210,7 +211,7 @@ fn the_first_users_ingress_is_served_as_it_was() {
     });
     let before: Vec<_> = backends.iter().map(Origin::request_count).collect();
     for _ in 0..10 {
-        assert_eq!(visitor.get(HOST, "/health").status, 200);
+        eventually("there is room for one more", || (visitor.get(HOST, "/health").status == 200).then_some(()));
     }
     let got: Vec<_> = backends.iter().zip(&before).map(|(backend, before)| backend.request_count() - before).collect();
     assert!(got.contains(&10) && got.contains(&0), "{got:?}");

@@ -98,8 +98,9 @@ pub fn certificates(cx: &mut Context<'_>, servers: &Servers<'_>) -> Vec<Certific
     for (name, server) in servers {
         if let Some(Shown::Own(key)) = &server.shown {
             let names = cx.key_pair(key).map(|(_, names)| names.clone()).unwrap_or_default();
-            let aliases = server.aliases.iter().filter(|alias| covers(&names, alias)).cloned();
-            served.entry(key.clone()).or_default().extend([name.clone()].into_iter().chain(aliases));
+            let others = server.aliases.iter().chain(server.led_here.as_ref().map(|(from, _)| from));
+            let others = others.filter(|other| covers(&names, other)).cloned();
+            served.entry(key.clone()).or_default().extend([name.clone()].into_iter().chain(others));
         }
     }
     let mut certificates: Vec<_> = default_certificate(cx).into_iter().collect();

@@ -19,12 +19,10 @@ use crate::model::{
 
 pub fn hosts(cx: &mut Context<'_>, servers: &Servers<'_>, canaries: &Canaries<'_>) -> Vec<VirtualHost> {
     let mut hosts = Vec::with_capacity(servers.len());
-    let names: HashSet<&HostName> =
-        servers.iter().flat_map(|(name, server)| server.aliases.iter().chain([name])).collect();
     for (name, server) in servers {
         let site = Site { name, certificate: has_certificate(servers, name), canaries };
         hosts.push(host(cx, &site, server));
-        hosts.extend(www_host(cx, &names, name, server));
+        hosts.extend(www_host(cx, name, server));
     }
     hosts
 }
@@ -210,14 +208,10 @@ fn app_root(locations: &[&Location<'_>], origin: &Origin) -> Option<Filter> {
     Some(Filter { origin: origin.clone(), kind })
 }
 
-/// `from-to-www-redirect`: a host that leads to this one, unless somebody has it.
-fn www_host(cx: &Context<'_>, names: &HashSet<&HostName>, name: &HostName, server: &Server<'_>) -> Option<VirtualHost> {
+/// `from-to-www-redirect`: a host that leads to this one.
+fn www_host(cx: &Context<'_>, name: &HostName, server: &Server<'_>) -> Option<VirtualHost> {
     let HostName::Exact(to) = name else { return None };
-    let owner = server.locations.iter().find_map(|l| l.owner.filter(|owner| owner.policy.redirect.from_to_www))?;
-    let from = HostName::Exact(to.strip_prefix("www.").map_or_else(|| format!("www.{to}").into(), Into::into));
-    if names.contains(&from) {
-        return None;
-    }
+    let (from, owner) = server.led_here.as_ref()?;
     let origin = origin(ObjectKind::Ingress, &owner.ingress.key);
     let path = PathMatch::Prefix("/".into());
     let route = Route {
@@ -237,7 +231,7 @@ fn www_host(cx: &Context<'_>, names: &HashSet<&HostName>, name: &HostName, serve
     };
     Some(VirtualHost {
         origin,
-        names: vec![from],
+        names: vec![from.clone()],
         listeners: Vec::new(),
         tls: HostTls::default(),
         filters: Vec::new(),

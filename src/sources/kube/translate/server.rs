@@ -26,6 +26,8 @@ pub struct Server<'p> {
     pub aliases: Vec<HostName>,
     /// Whose they are.
     aliased: Option<&'p Prepared<'p>>,
+    /// The other form of the name, with or without `www.`, that leads here, and whose wish it is.
+    pub led_here: Option<(HostName, &'p Prepared<'p>)>,
     pub shown: Option<Shown>,
     pub clients: Clients,
 }
@@ -104,7 +106,21 @@ pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>]) -> Servers<'p>
             }
         }
     }
+    lead_other_forms(&mut servers);
     servers
+}
+
+/// `from-to-www-redirect`, unless somebody has that name.
+fn lead_other_forms(servers: &mut Servers<'_>) {
+    let taken: BTreeSet<HostName> =
+        servers.iter().flat_map(|(name, server)| server.aliases.iter().chain([name])).cloned().collect();
+    for (name, server) in servers {
+        let HostName::Exact(to) = name else { continue };
+        let wishes = |location: &Location<'_>| location.owner.is_some_and(|owner| owner.policy.redirect.from_to_www);
+        let owner = server.locations.iter().find(|location| wishes(location)).and_then(|location| location.owner);
+        let from = HostName::Exact(to.strip_prefix("www.").map_or_else(|| format!("www.{to}").into(), Into::into));
+        server.led_here = owner.filter(|_| !taken.contains(&from)).map(|owner| (from, owner));
+    }
 }
 
 /// Makes the hosts of an Ingress that are not there yet.
