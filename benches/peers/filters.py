@@ -39,7 +39,7 @@ NGINX_PORT, WEIR_PORT, AUTH_PORT = 18091, 18092, 19002
 FILTERS = [
     ("off", "[]", "", []),
     ("headers", "[ { headers: { request: { set: { X-A: a } }, response: { set: { X-B: b } } } } ]",
-     "proxy_set_header X-A a; add_header X-B b always;", []),
+     "proxy_set_header X-A a; proxy_set_header Connection ''; proxy_set_header Host $host; add_header X-B b always;", []),
     ("headers-with-variables", "[ { headers: { response: { set: { X-B: '${client-ip} ${host}' } } } } ]",
      'add_header X-B "$remote_addr $host" always;', []),
     ("security-headers", "[ security-headers ]",
@@ -105,6 +105,8 @@ def measure(running, options):
     costs, failed = {}, {}
     for _ in range(options.rounds):
         for name, headers, in_nginx in paths():
+            if options.only and name not in ("off", *options.only.split(",")):
+                continue
             for proxy in ("nginx", "weir") if in_nginx else ("weir",):
                 url = f"http://bench.test:{ports[proxy]}/{name}"
                 load.wrk(url, 64, 1, headers=headers) if (name, proxy) not in costs else None
@@ -122,6 +124,8 @@ def print_table(measured):
     print("| filter | nginx µs | more than off | Weir µs | more than off | Weir × nginx | failed |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name, _, in_nginx in paths():
+        if (name, "weir") not in median:
+            continue
         weir_cost, weir_more = median[(name, "weir")], median[(name, "weir")] - median[("off", "weir")]
         if in_nginx:
             cost = median[(name, "nginx")]
@@ -203,6 +207,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--only", help="names of filters, with commas between them")
     parser.add_argument("--proxy-cpu", type=int, default=0)
     parser.add_argument("--load-cpu", type=int, default=1)
     return parser.parse_args()
