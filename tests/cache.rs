@@ -700,7 +700,7 @@ fn a_disk_that_is_full_is_a_miss_and_never_an_error() {
     std::fs::create_dir(&disk).unwrap();
     let (shown, binary) = (disk.display(), support::weir_binary());
     let script = format!(
-        "#!/bin/sh\nexec unshare --user --map-root-user --mount sh -c \
+        "#!/bin/sh\n[ \"$(id -u)\" = 0 ] || user='--user --map-root-user'\nexec unshare $user --mount sh -c \
          'mount -t tmpfs -o size=2m none {shown} && exec {} \"$@\"' sh \"$@\"\n",
         binary.display()
     );
