@@ -6,5 +6,6 @@
 //!
 //! A source knows nothing of the other sources, of the snapshot or of the proxy.
 
+mod asked_upstream;
 pub mod config;
 pub mod kube;

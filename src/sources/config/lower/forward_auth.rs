@@ -5,13 +5,13 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Lowering, headers, retry};
+use super::{Lowering, headers};
 use crate::defaults;
 use crate::model::{
     AskedWith, AuthCache, AuthCacheKey, AuthRefusal, AuthService, EndpointAddress, EndpointSpec, ForwardAuth,
-    HeaderTemplate, Keepalive, SetCookie, SignIn, TemplatePart, Upstream, UpstreamLimits, UpstreamName,
-    UpstreamTimeouts, UpstreamTls,
+    HeaderTemplate, SetCookie, SignIn, TemplatePart, UpstreamName, UpstreamTls,
 };
+use crate::sources::asked_upstream::asked_upstream;
 use crate::sources::config::decode::{Field, List, OneOrList, Table};
 use crate::sources::config::findings::Place;
 use crate::sources::config::shapes::{self, TextOrOff, scalar};
@@ -122,50 +122,11 @@ fn of_url(
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let server_name = bare.parse::<std::net::IpAddr>().is_err().then(|| bare.into());
     let tls = is_tls.then_some(UpstreamTls { verify: defaults::VERIFY, server_name, ca, client_certificate: None });
-    cx.services.borrow_mut().push(upstream(cx, at, name.clone(), endpoints, tls, timeout));
+    let origin = cx.findings.origin(at.value());
+    cx.services.borrow_mut().push(asked_upstream(name.clone(), origin, endpoints, tls, timeout));
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let authority = uri.authority().map(|authority| authority.as_str().into());
     AuthService { upstream: name, target: target.into(), host: authority }
-}
-
-fn upstream(
-    cx: &Lowering,
-    at: NodeId,
-    name: UpstreamName,
-    endpoints: Vec<EndpointSpec>,
-    tls: Option<UpstreamTls>,
-    timeout: Duration,
-) -> Upstream {
-    Upstream {
-        name,
-        origin: cx.findings.origin(at.value()),
-        endpoints,
-        balance: defaults::BALANCE,
-        sticky: None,
-        slow_start: None,
-        health_check: None,
-        outlier_detection: super::health::outlier_detection(Field::Absent),
-        when_all_unhealthy: defaults::WHEN_ALL_UNHEALTHY,
-        protocol: defaults::PROTOCOL,
-        tls,
-        keepalive: Keepalive {
-            connections: defaults::KEEPALIVE_CONNECTIONS as usize,
-            idle_timeout: defaults::KEEPALIVE_IDLE_TIMEOUT,
-            max_requests: None,
-        },
-        timeouts: UpstreamTimeouts {
-            connect: timeout.min(defaults::CONNECT_TIMEOUT),
-            read: timeout,
-            write: timeout,
-            request: None,
-        },
-        retry: retry::standard(),
-        limits: UpstreamLimits {
-            max_connections: Some(defaults::FORWARD_AUTH_CONNECTIONS),
-            queue: defaults::FORWARD_AUTH_QUEUE,
-            queue_timeout: timeout,
-        },
-    }
 }
 
 fn names(cx: &Lowering, written: Field<List<scalar::HeaderName>>) -> Vec<Arc<str>> {

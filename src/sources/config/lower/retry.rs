@@ -10,17 +10,6 @@ use crate::model::{ByteSize, Percent, Retry, RetryOn};
 use crate::sources::config::decode::Field;
 use crate::sources::config::shapes;
 
-/// What holds where nothing is written.
-pub fn standard() -> Retry {
-    Retry {
-        attempts: defaults::RETRY_ATTEMPTS,
-        on: defaults::RETRY_ON.to_vec(),
-        timeout: Some(defaults::RETRY_TIMEOUT),
-        budget: defaults::RETRY_BUDGET,
-        max_body: defaults::RETRY_MAX_BODY,
-    }
-}
-
 /// What was written; none: the key was not.
 pub struct Overrides {
     attempts: Option<NonZeroU32>,

@@ -13,6 +13,7 @@ use crate::model::{
     Action, FieldMatch, Forward, LocationForm, PathMatch, Redirect, Respond, Rewrite, Route, RouteMatch, RouteName,
     RouteTimeouts, Scheme, UpstreamName, ValueMatch,
 };
+use crate::sources::asked_upstream::standard_retry;
 use crate::sources::config::decode::{Either, Field, List, Table};
 use crate::sources::config::shapes::{self, FieldCondition, FieldWord, scalar};
 use crate::sources::config::tree::{NodeId, abridged};
@@ -226,7 +227,7 @@ pub struct Manner {
 
 impl Manner {
     pub fn to(&self, name: &str, scope: &Scope) -> Forward {
-        let otherwise = || scope.upstreams.get(name).map_or_else(retry::standard, |upstream| upstream.retry.clone());
+        let otherwise = || scope.upstreams.get(name).map_or_else(standard_retry, |upstream| upstream.retry.clone());
         Forward {
             upstream: UpstreamName::new(name),
             rewrite: self.rewrite.clone(),

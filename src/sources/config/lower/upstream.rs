@@ -10,6 +10,7 @@ use crate::model::{
     SameSite, SecureCookie, StickyCookie, Upstream, UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts,
     UpstreamTls, Verify, WhenAllUnhealthy,
 };
+use crate::sources::asked_upstream::standard_retry;
 use crate::sources::config::decode::{Either, Field, List, Table};
 use crate::sources::config::findings::Place;
 use crate::sources::config::shapes::{self, scalar};
@@ -76,7 +77,7 @@ fn upstream(cx: &Lowering, name: &str, at: NodeId, shape: shapes::Upstream) -> U
             write: timeouts.write.scalar_or(defaults::WRITE_TIMEOUT),
             request: timeouts.request.scalar(),
         },
-        retry: retry::overrides(cx, shape.retry.value().unwrap_or_default()).over(retry::standard()),
+        retry: retry::overrides(cx, shape.retry.value().unwrap_or_default()).over(standard_retry()),
         limits: limits(cx, shape.limits.value().unwrap_or_default()),
         endpoints: endpoints.map(|(at, list)| self::endpoints(cx, at, list)).unwrap_or_default(),
     }

@@ -9,15 +9,15 @@
 mod differences;
 mod list;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::annotations::{self, Problem};
 use super::options;
-use super::state::{ClusterState, Ingress, IngressClass};
-use super::translate::{self, Event, Reason, Settings, Translation};
+use super::state::{ClusterState, Ingress, IngressClass, ObjectKey};
+use super::translate::{self, Event, ObjectKind, Reason, Settings};
 use differences::difference;
 
 pub use list::list;
@@ -94,9 +94,14 @@ pub fn assess(state: &ClusterState, settings: &Settings) -> Assessment {
     name_classes(&mut state, settings);
     let translation = translate::translate(&state, settings);
     let ours = translate::ours(&state, &settings.class);
-    let ingresses: Vec<_> = ours.iter().map(|ingress| one(ingress, &state, settings, &translation)).collect();
-    let is_ours = |ingress: &Ingress| ours.iter().any(|other| other.key == ingress.key);
-    let others = state.ingresses.iter().filter(|(_, ingress)| !is_ours(ingress)).map(|(key, _)| key.to_string());
+    let mut events: HashMap<&ObjectKey, Vec<&Event>> = HashMap::new();
+    for event in translation.events.iter().filter(|event| event.object.kind == ObjectKind::Ingress) {
+        events.entry(&event.object.key).or_default().push(event);
+    }
+    let events_of = |ingress: &Ingress| events.get(&ingress.key).map_or(&[][..], Vec::as_slice);
+    let ingresses: Vec<_> = ours.iter().map(|ingress| one(ingress, &state, settings, events_of(ingress))).collect();
+    let known: HashSet<&ObjectKey> = ours.iter().map(|ingress| &ingress.key).collect();
+    let others = state.ingresses.iter().map(|(key, _)| key).filter(|key| !known.contains(key)).map(ToString::to_string);
     let mut assessment =
         Assessment { others: others.collect(), options: global(&state, settings), ingresses, totals: BTreeMap::new() };
     assessment.ingresses.sort_by(|a, b| a.ingress.cmp(&b.ingress));
@@ -113,7 +118,7 @@ fn name_classes(state: &mut ClusterState, settings: &Settings) {
     }
 }
 
-fn one(ingress: &Arc<Ingress>, state: &ClusterState, settings: &Settings, translation: &Translation) -> IngressVerdict {
+fn one(ingress: &Ingress, state: &ClusterState, settings: &Settings, events: &[&Event]) -> IngressVerdict {
     let prefix = format!("{}/", settings.annotations_prefix);
     let (_, found) = annotations::read(ingress, &settings.annotations_prefix);
     let written = ingress.annotations.iter().filter(|(key, _)| key.starts_with(&prefix));
@@ -128,9 +133,10 @@ fn one(ingress: &Arc<Ingress>, state: &ClusterState, settings: &Settings, transl
             Item::new(key.strip_prefix(&prefix).unwrap_or(key), verdict, detail)
         })
         .collect();
-    let events = translation.events.iter().filter(|event| event.object.key == ingress.key);
     let told = |event: &&Event| can_be_told(event, state) && !found.iter().any(|f| event.message.contains(&f.message));
     let findings: Vec<Item> = events
+        .iter()
+        .copied()
         .filter(told)
         .map(|event| Item::new(event.reason.to_string(), of_reason(event.reason), Some(event.message.clone())))
         .collect();

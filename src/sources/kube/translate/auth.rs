@@ -8,11 +8,13 @@ use std::time::Duration;
 use super::context::Context;
 use super::report::Reason;
 use crate::defaults;
+use crate::diagnostics::Origin;
 use crate::model::{
     AskedWith, AuthCache, AuthCacheKey, AuthRefusal, AuthService, BasicAuth, ClientCertificate, EndpointAddress,
-    EndpointSpec, FilterKind, ForwardAuth, ForwardCredentials, Keepalive, OutlierDetection, Retry, ReturnTo, SetCookie,
-    SignIn, Upstream, UpstreamLimits, UpstreamName, UpstreamTimeouts, UpstreamTls, Verify,
+    EndpointSpec, FilterKind, ForwardAuth, ForwardCredentials, ReturnTo, SetCookie, SignIn, UpstreamName, UpstreamTls,
+    Verify,
 };
+use crate::sources::asked_upstream::asked_upstream;
 use crate::sources::kube::annotations::value::quoted;
 use crate::sources::kube::annotations::{AuthSecretKind, ForwardAuthing, Policy};
 use crate::sources::kube::state::{AUTHORITIES, CERTIFICATE, Ingress, PRIVATE_KEY, SecretBytes};
@@ -165,48 +167,11 @@ pub fn upstream_of_url(cx: &mut Context<'_>, name: Arc<str>, uri: &http::Uri) ->
     let server_name = bare.parse::<std::net::IpAddr>().is_err().then(|| bare.into());
     // As ingress-nginx: encrypted, and not verified.
     let tls = is_tls.then_some(UpstreamTls { verify: Verify::Skip, server_name, ca: None, client_certificate: None });
-    cx.others.entry(name.clone()).or_insert_with(|| asked_upstream(&name, address, tls));
-    Ok(UpstreamName::new(name))
-}
-
-fn asked_upstream(name: &Arc<str>, address: EndpointAddress, tls: Option<UpstreamTls>) -> Upstream {
-    Upstream {
-        name: UpstreamName::new(name.clone()),
-        origin: crate::diagnostics::Origin::builtin(),
-        endpoints: vec![EndpointSpec { address, weight: defaults::WEIGHT, backup: false }],
-        balance: defaults::BALANCE,
-        sticky: None,
-        slow_start: None,
-        health_check: None,
-        outlier_detection: Some(OutlierDetection {
-            failures: defaults::OUTLIER_FAILURES,
-            window: defaults::OUTLIER_WINDOW,
-            eject_for: defaults::OUTLIER_EJECT_FOR,
-            statuses: Vec::new(),
-            max_ejected: defaults::OUTLIER_MAX_EJECTED,
-        }),
-        when_all_unhealthy: defaults::WHEN_ALL_UNHEALTHY,
-        protocol: defaults::PROTOCOL,
-        tls,
-        keepalive: Keepalive {
-            connections: defaults::KEEPALIVE_CONNECTIONS as usize,
-            idle_timeout: defaults::KEEPALIVE_IDLE_TIMEOUT,
-            max_requests: None,
-        },
-        timeouts: UpstreamTimeouts { connect: defaults::CONNECT_TIMEOUT, read: TIMEOUT, write: TIMEOUT, request: None },
-        retry: Retry {
-            attempts: defaults::RETRY_ATTEMPTS,
-            on: defaults::RETRY_ON.to_vec(),
-            timeout: Some(defaults::RETRY_TIMEOUT),
-            budget: defaults::RETRY_BUDGET,
-            max_body: defaults::RETRY_MAX_BODY,
-        },
-        limits: UpstreamLimits {
-            max_connections: Some(defaults::FORWARD_AUTH_CONNECTIONS),
-            queue: defaults::FORWARD_AUTH_QUEUE,
-            queue_timeout: TIMEOUT,
-        },
-    }
+    let upstream = UpstreamName::new(name.clone());
+    let endpoints = vec![EndpointSpec { address, weight: defaults::WEIGHT, backup: false }];
+    let make = || asked_upstream(upstream.clone(), Origin::builtin(), endpoints, tls, TIMEOUT);
+    cx.others.entry(name).or_insert_with(make);
+    Ok(upstream)
 }
 
 /// `proxy-ssl-*`: not verified unless that is asked for.

@@ -16,9 +16,10 @@ use std::time::Duration;
 use super::report::{ObjectKind, origin};
 use crate::defaults;
 use crate::model::{
-    EndpointAddress, EndpointSpec, HashKey, Keepalive, LbPolicy, OutlierDetection, Retry, RetryOn, StickyCookie,
-    Upstream, UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
+    EndpointAddress, EndpointSpec, HashKey, Keepalive, LbPolicy, Retry, RetryOn, StickyCookie, Upstream,
+    UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
+use crate::sources::asked_upstream::standard_outlier_detection;
 use crate::sources::kube::options::Options;
 use crate::sources::kube::state::{
     ClusterState, EndpointCondition, EndpointSlice, ObjectKey, PortName, Service, ServiceKind, ServicePort,
@@ -307,13 +308,7 @@ fn upstream(
         sticky: variant.sticky.clone(),
         slow_start: None,
         health_check: None,
-        outlier_detection: Some(OutlierDetection {
-            failures: defaults::OUTLIER_FAILURES,
-            window: defaults::OUTLIER_WINDOW,
-            eject_for: defaults::OUTLIER_EJECT_FOR,
-            statuses: Vec::new(),
-            max_ejected: defaults::OUTLIER_MAX_EJECTED,
-        }),
+        outlier_detection: Some(standard_outlier_detection()),
         when_all_unhealthy: defaults::WHEN_ALL_UNHEALTHY,
         protocol: variant.protocol,
         tls: variant.tls.clone(),
