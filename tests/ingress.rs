@@ -178,7 +178,11 @@ fn a_list_that_begins_anew_drops_no_route() {
         assert_eq!(weir.get("site.test", "/").text(), "site");
         (weir.get("other.test", "/").status == 200).then_some(())
     });
-    assert_eq!(weir.get("doomed.test", "/").status, 404);
+    // It may have read of the doomed one, on a connection that was cut before its end was told.
+    eventually("what went meanwhile is not served", || {
+        assert_eq!(weir.get("other.test", "/").status, 200);
+        (weir.get("doomed.test", "/").status == 404).then_some(())
+    });
 }
 
 /// What an Ingress's status shows.
