@@ -6,13 +6,15 @@
 //!
 //! That is measured at the default levels; brotli's tables grow with its own, to 27 MiB at 9.
 
+use std::cell::RefCell;
 use std::io::Write;
 
 use brotli::enc::BrotliEncoderParams;
 use flate2::{Compress as Deflate, Compression as Level, FlushCompress, Status};
-use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, zstd_sys::ZSTD_EndDirective};
+use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, zstd_sys::ZSTD_EndDirective};
 
 use super::EncodingFailed;
+use super::pool::{Pool, Pooled, Reusable};
 use crate::model::Coding;
 use crate::proxy::filters::Place;
 
@@ -21,15 +23,37 @@ use crate::proxy::filters::Place;
 const WINDOW_BITS: u32 = 18;
 
 pub enum Encoder {
-    Gzip(Deflate),
+    Gzip(Pooled<Gzip>),
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
-    Zstd(CCtx<'static>),
+    Zstd(Pooled<CCtx<'static>>),
+}
+
+pub struct Gzip {
+    level: u8,
+    deflate: Deflate,
+}
+
+thread_local! {
+    static GZIP: RefCell<Vec<Gzip>> = const { RefCell::new(Vec::new()) };
+    static ZSTD: RefCell<Vec<CCtx<'static>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Reusable for Gzip {
+    fn pool() -> &'static Pool<Self> {
+        &GZIP
+    }
+}
+
+impl Reusable for CCtx<'static> {
+    fn pool() -> &'static Pool<Self> {
+        &ZSTD
+    }
 }
 
 impl Encoder {
     pub fn new(coding: Coding, level: u8, length: Option<u64>) -> Self {
         match coding {
-            Coding::Gzip => Encoder::Gzip(Deflate::new_gzip(Level::new(level.into()), 15)),
+            Coding::Gzip => Encoder::Gzip(gzip(level)),
             Coding::Brotli => Encoder::Brotli(Box::new(brotli(level, length))),
             Coding::Zstd => Encoder::Zstd(zstd(level, length)),
         }
@@ -38,11 +62,18 @@ impl Encoder {
     pub fn push(&mut self, piece: &[u8], place: Place) -> Result<Vec<u8>, EncodingFailed> {
         let out = Vec::with_capacity(piece.len() / 3 + 128);
         match self {
-            Encoder::Gzip(deflate) => push_gzip(deflate, piece, place, out),
+            Encoder::Gzip(gzip) => push_gzip(&mut gzip.deflate, piece, place, out),
             Encoder::Brotli(writer) => push_brotli(writer, piece, place, out),
             Encoder::Zstd(context) => push_zstd(context, piece, place, out),
         }
     }
+}
+
+fn gzip(level: u8) -> Pooled<Gzip> {
+    let new = || Gzip { level, deflate: Deflate::new_gzip(Level::new(level.into()), 15) };
+    let mut gzip = Pooled::take(|known: &Gzip| known.level == level, new);
+    gzip.deflate.reset();
+    gzip
 }
 
 fn push_gzip(deflate: &mut Deflate, piece: &[u8], place: Place, mut out: Vec<u8>) -> Result<Vec<u8>, EncodingFailed> {
@@ -101,9 +132,10 @@ fn push_brotli(
     }
 }
 
-fn zstd(level: u8, length: Option<u64>) -> CCtx<'static> {
-    let mut context = CCtx::create();
+fn zstd(level: u8, length: Option<u64>) -> Pooled<CCtx<'static>> {
+    let mut context = Pooled::take(|_| true, CCtx::create);
     // Each fails only for what is out of bounds, which levels are checked for; the stream is right without them, too.
+    let _ = context.reset(ResetDirective::SessionAndParameters);
     let _ = context.set_parameter(CParameter::CompressionLevel(level.into()));
     let window = window_bits(length);
     let _ = context.set_parameter(CParameter::WindowLog(window));
@@ -206,6 +238,19 @@ mod tests {
                 assert!(decoded(coding, &stream) == plain, "{coding:?} at the end");
                 assert!(stream.len() < plain.len(), "{coding:?}: {}", stream.len());
             }
+        }
+    }
+
+    #[test]
+    fn what_was_broken_off_leaves_nothing_behind_for_the_next_stream() {
+        for (coding, level, other) in [(Coding::Gzip, 5, 9), (Coding::Zstd, 3, 12)] {
+            let fresh = |level| Encoder::new(coding, level, None).push(&text(5000), Place::End).unwrap();
+            let (expected, by_the_other) = (fresh(level), fresh(other));
+            let mut broken_off = Encoder::new(coding, level, Some(9000));
+            broken_off.push(&text(7000), Place::Within).unwrap();
+            drop(broken_off);
+            assert!(fresh(level) == expected, "{coding:?}");
+            assert!(fresh(other) == by_the_other, "{coding:?}");
         }
     }
 

@@ -8,6 +8,7 @@
 //! Each piece goes out with all that it holds, so that what is streamed arrives as it is sent.
 
 mod encoder;
+mod pool;
 
 use std::sync::Arc;
 
