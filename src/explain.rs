@@ -298,7 +298,7 @@ fn endpoints_of(forward: &Forward, view: &RequestView<'_>) -> Vec<Candidate> {
     });
     // Without a running Weir there are no DNS answers: the names stand for themselves.
     let unresolved = forward.upstream.definition().endpoints.iter().filter_map(|spec| match &spec.address {
-        EndpointAddress::Ip(_) => None,
+        EndpointAddress::Ip(_) | EndpointAddress::Listed(_) => None,
         name => Some(Candidate {
             name: name.to_string(),
             origin: None,

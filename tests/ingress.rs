@@ -118,6 +118,17 @@ fn endpoints_come_and_go_without_an_error() {
     });
     show(&[]);
     weir.answers("site.test", "/", 503);
+    // No route was made anew for any of it.
+    assert_eq!(generation(&weir), 2);
+}
+
+/// How often a model was applied: once with nothing in it, and then with what the cluster held.
+fn generation(weir: &Ingress) -> u64 {
+    weir.admin("/metrics")
+        .text()
+        .lines()
+        .find_map(|line| line.strip_prefix("weir_config_generation ")?.parse().ok())
+        .expect("a generation")
 }
 
 #[test]

@@ -23,7 +23,9 @@ use crate::error_pages::{self, PageFiles};
 use crate::files;
 use crate::jwks;
 use crate::material::Material;
-use crate::model::{Certificate, CertificateSource, Extent, HostName, ListenerName, Model, UpstreamName};
+use crate::model::{
+    Certificate, CertificateSource, EndpointLists, Extent, HostName, ListenerName, Model, UpstreamName,
+};
 use crate::passwords::{self, UserFiles};
 use crate::shared_counts;
 use crate::snapshot::Snapshot;
@@ -47,6 +49,8 @@ pub enum Authors {
 
 pub struct Candidate {
     pub authors: Authors,
+    /// What the model's lists of endpoints hold.
+    pub lists: EndpointLists,
     /// What could be understood of the file; where there are errors, less than all.
     understood: Option<Arc<Model>>,
     pub certificates: Vec<Arc<LoadedCertificate>>,
@@ -96,9 +100,10 @@ impl Candidate {
 
     /// What a cluster holds. Nothing in it refuses the whole.
     pub fn of_cluster(translation: Translation, certificates: &mut RememberedCertificates) -> Self {
-        let Translation { mut model, material, diagnostics, .. } = translation;
+        let Translation { mut model, material, listings, diagnostics, .. } = translation;
         let material = Material::Brought(material.into_contents());
         let mut candidate = Self::empty(Authors::Many, SourceText::new("cluster", ""));
+        candidate.lists = listings.lists();
         let mut found = diagnostics;
         let (certificates, unusable) = certificates.load(&model.certificates, &material, SystemTime::now());
         found.extend(unusable);
@@ -123,6 +128,7 @@ impl Candidate {
     fn empty(authors: Authors, source: SourceText) -> Self {
         Self {
             authors,
+            lists: EndpointLists::new(),
             understood: None,
             certificates: Vec::new(),
             upstream_tls: Arc::default(),

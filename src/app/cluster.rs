@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Watch ──ClusterState──► translate ──► Candidate ──► the same way as a changed file ──► what is served
-//!                         (a thread that may take its time)
+//!   │                     (a thread that may take its time)
+//!   └── endpoints alone ──► the lists of upstreams that are served
 //! ```
 //!
 //! Until the first state is served there is no listener but the admin one: who asked would be told of hosts that are not known
@@ -21,8 +22,8 @@ use crate::diagnostics::Diagnostics;
 use crate::sources::kube::client::{self, Server};
 use crate::sources::kube::reporting::{Report, Reporter, ReporterSettings};
 use crate::sources::kube::state::ClusterState;
-use crate::sources::kube::translate::{Settings, translate};
-use crate::sources::kube::watch::{Scope, Watch};
+use crate::sources::kube::translate::{Listings, Settings, translate};
+use crate::sources::kube::watch::{Change, Extent, Scope, Watch};
 use crate::tls::RememberedCertificates;
 
 pub struct ClusterOptions {
@@ -47,7 +48,8 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     app.begin(&candidate, Part::First).await?;
     let reporter = Arc::new(Reporter::start(&client, watch.outlook(), reporting));
     *app.reporter.lock().await = Some(reporter.clone());
-    let follower = Follower { app: app.clone(), watch, settings: Arc::new(settings), certificates, reporter };
+    let settings = Arc::new(settings);
+    let follower = Follower { app: app.clone(), watch, settings, certificates, reporter, listings: None };
     Ok((app, tokio::spawn(follower.run(inheritance))))
 }
 
@@ -57,35 +59,46 @@ struct Follower {
     settings: Arc<Settings>,
     certificates: RememberedCertificates,
     reporter: Arc<Reporter>,
+    /// Of what is served. None where the last translation could not be.
+    listings: Option<Listings>,
 }
 
 impl Follower {
     /// Ends only where not even the first state can be served.
     async fn run(mut self, mut inheritance: Inheritance) -> anyhow::Error {
-        let state = self.watch.changed().await;
+        let first = self.watch.changed().await;
         self.app.inherit(&mut inheritance).await;
-        if let Err(error) = self.follow(state).await {
+        if let Err(error) = self.follow(first).await {
             return error;
         }
         self.app.programmed.store(true, Ordering::Relaxed);
         inheritance.announce_ready();
         loop {
-            let state = tokio::select! {
-                state = self.watch.changed() => Some(state),
+            let change = tokio::select! {
+                change = self.watch.changed() => Some(change),
                 () = self.app.reload_now.notified() => self.watch.now(),
             };
-            let Some(state) = state else { continue };
-            if let Err(error) = self.follow(state).await {
+            let Some(change) = change else { continue };
+            if let Err(error) = self.follow(change).await {
                 tracing::error!(%error, "a change of the cluster cannot be served; what was served before is served on");
             }
         }
     }
 
-    async fn follow(&mut self, state: ClusterState) -> anyhow::Result<()> {
+    async fn follow(&mut self, change: Change) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let (candidate, report) = self.translate(state).await?;
+        if self.relisted(&change) {
+            tracing::debug!(
+                duration_us = begun.elapsed().as_micros() as u64,
+                "the endpoints as they are now are served"
+            );
+            return Ok(());
+        }
+        self.listings = None;
+        let (candidate, report, listings) = self.translate(change.state).await?;
         let translated = begun.elapsed();
         self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
+        self.listings = Some(listings);
         let (translate_ms, duration_ms) = (translated.as_millis() as u64, begun.elapsed().as_millis() as u64);
         tracing::debug!(translate_ms, duration_ms, "the cluster as it is now is served");
         // What is said of objects is true by now.
@@ -93,7 +106,15 @@ impl Follower {
         Ok(())
     }
 
-    async fn translate(&mut self, state: ClusterState) -> anyhow::Result<(Candidate, Report)> {
+    /// Whether the change was one of endpoints alone, and is served.
+    fn relisted(&self, change: &Change) -> bool {
+        let (Extent::Endpoints(services), Some(listings)) = (&change.extent, &self.listings) else { return false };
+        let Some(lists) = listings.again(&change.state, services) else { return false };
+        self.app.shared.snapshot.load().relist(&lists, Instant::now());
+        true
+    }
+
+    async fn translate(&mut self, state: ClusterState) -> anyhow::Result<(Candidate, Report, Listings)> {
         let settings = self.settings.clone();
         let mut certificates = std::mem::take(&mut self.certificates);
         let translate = move || {
@@ -102,13 +123,14 @@ impl Follower {
                 statuses: std::mem::take(&mut translation.statuses),
                 events: std::mem::take(&mut translation.events),
             };
-            (Candidate::of_cluster(translation, &mut certificates), report, certificates)
+            let listings = translation.listings.clone();
+            (Candidate::of_cluster(translation, &mut certificates), report, listings, certificates)
         };
         // A panic costs what was remembered, and this change until the next one.
-        let (candidate, report, certificates) =
+        let (candidate, report, listings, certificates) =
             tokio::task::spawn_blocking(translate).await.context("the translation was cut short")?;
         self.certificates = certificates;
-        Ok((candidate, report))
+        Ok((candidate, report, listings))
     }
 }
 
@@ -117,6 +139,7 @@ impl App {
         let mut parts = self.parts.lock().await;
         let previous = self.shared.snapshot.load_full();
         if candidate.means_the_same(&parts.in_force) {
+            previous.relist(&candidate.lists, Instant::now());
             self.note_findings(&previous, candidate);
             return Ok(());
         }

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 
@@ -148,6 +148,8 @@ impl App {
         previous: &Arc<Snapshot>,
     ) -> Result<(), Diagnostics> {
         let snapshot = Arc::new(candidate.compile(Some(previous), &self.metrics, &self.stores)?);
+        // Those that stand in both are told now; what serves is no worse for it.
+        snapshot.relist(&candidate.lists, Instant::now());
         let watchers = self.watch_upstreams(&snapshot, &parts.watchers);
         settle(&snapshot, Some(previous).filter(|_| candidate.authors == Authors::Many)).await;
         let beside = |found: Diagnostics| {

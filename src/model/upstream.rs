@@ -1,5 +1,6 @@
 //! An upstream: endpoints, how one is chosen, how they are watched, and how they are spoken to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -53,7 +54,15 @@ pub enum EndpointAddress {
     },
     /// SRV records (`srv:_http._tcp.api.internal`): names, ports, weights and priorities come from them.
     Srv(Arc<str>),
+    /// What the source says of this list, beside the model: a change of it is none of the model. Never written in a file.
+    Listed(ListName),
 }
+
+/// As `shop/web:80`: a Service of a cluster, and its port.
+pub type ListName = Arc<str>;
+
+/// The endpoints of each list. They have addresses.
+pub type EndpointLists = BTreeMap<ListName, Arc<[EndpointSpec]>>;
 
 impl EndpointAddress {
     /// Reads `10.0.0.1:80`, `[::1]:80`, `name:80` and `srv:_service._proto.name`.
@@ -95,6 +104,7 @@ impl fmt::Display for EndpointAddress {
             EndpointAddress::Ip(address) => write!(f, "{address}"),
             EndpointAddress::Dns { host, port } => write!(f, "{host}:{port}"),
             EndpointAddress::Srv(name) => write!(f, "srv:{name}"),
+            EndpointAddress::Listed(name) => write!(f, "list:{name}"),
         }
     }
 }

@@ -35,8 +35,9 @@ pub mod upstream;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::model::{ListenerName, Model, UpstreamName};
+use crate::model::{EndpointLists, ListenerName, Model, UpstreamName};
 use crate::shared_counts::Store;
 use table::Table;
 use upstream::Upstream;
@@ -49,9 +50,22 @@ pub struct Snapshot {
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
     /// Whether some route bounds the bandwidth: streams of HTTP/2 have to be ready for it.
     pub paces: bool,
+    /// Whether some route is one of the lean lane.
+    pub lean: bool,
     pub limits: limit::States,
     pub forward_auths: forward_auth::ForwardAuths,
     pub jwts: jwt::Jwts,
     /// Where limits may be counted together with other processes.
     pub redis: Option<Arc<Store>>,
+}
+
+impl Snapshot {
+    /// What the source says of these lists now; others stay as they are.
+    pub fn relist(&self, lists: &EndpointLists, now: Instant) {
+        for upstream in self.upstreams.values() {
+            if let Some(listed) = upstream.list().and_then(|name| lists.get(name)) {
+                upstream.relist(listed, now);
+            }
+        }
+    }
 }

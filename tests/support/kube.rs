@@ -136,7 +136,7 @@ impl Cluster {
     /// Many at one time, in their order but for a few.
     pub fn apply_all(&self, objects: Vec<Value>) {
         const AT_ONCE: usize = 16;
-        for some in objects.chunks(1000) {
+        for some in objects.chunks(200) {
             let apply = |object: &Value| {
                 let path = format!("{}?fieldManager=test&force=true", path_of(object));
                 let asked = http::Request::patch(path).header("content-type", "application/apply-patch+yaml");

@@ -1,10 +1,12 @@
 //! Load that goes on while a test does its worst, and the choice between a short storm and a long one.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::http1::Connection;
 use super::tools::{WrkReport, wrk};
 use super::websocket::WebSocket;
 
@@ -34,11 +36,58 @@ impl Load {
         Load { stop, rounds }
     }
 
+    /// So many requests a second for this host, at an even pace, over connections that are kept.
+    pub fn start_paced(to: SocketAddr, host: &'static str, rate: u32) -> Load {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
+        let rounds = std::thread::spawn(move || {
+            let visitors: Vec<_> = (0..VISITORS)
+                .map(|_| {
+                    let told = told.clone();
+                    std::thread::spawn(move || visit(to, host, Duration::from_secs(1) * VISITORS / rate, &told))
+                })
+                .collect();
+            let reports = visitors.into_iter().map(|visitor| visitor.join().expect("a visitor goes on"));
+            reports.fold(WrkReport::default(), |mut sum, report| {
+                sum += report;
+                sum
+            })
+        });
+        Load { stop, rounds }
+    }
+
     /// What all its rounds came to.
     pub fn stop(self) -> WrkReport {
         self.stop.store(true, Ordering::SeqCst);
         self.rounds.join().expect("wrk ran")
     }
+}
+
+const VISITORS: u32 = 8;
+
+/// One client with one connection.
+fn visit(to: SocketAddr, host: &str, pause: Duration, told: &AtomicBool) -> WrkReport {
+    let mut connection = Connection::open(to);
+    let (begun, mut report, mut times) = (Instant::now(), WrkReport::default(), Vec::new());
+    while !told.load(Ordering::SeqCst) {
+        let due = begun + pause * u32::try_from(report.requests).expect("few enough");
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let asked = Instant::now();
+        let sent = connection.try_write(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        match sent.and_then(|()| connection.try_read_response("GET")) {
+            Ok(answer) if answer.status == 200 => {}
+            Ok(_) => report.bad_answers += 1,
+            Err(_) => {
+                report.socket_errors += 1;
+                connection = Connection::open(to);
+            }
+        }
+        report.requests += 1;
+        times.push(asked.elapsed());
+    }
+    times.sort();
+    report.p99 = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
+    report
 }
 
 /// Open WebSockets that talk, one after the other, until they are told to stop.

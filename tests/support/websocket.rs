@@ -31,7 +31,10 @@ pub struct WebSocketOrigin {
 
 impl WebSocketOrigin {
     pub fn start() -> WebSocketOrigin {
-        let address = free_address();
+        Self::start_at(free_address())
+    }
+
+    pub fn start_at(address: SocketAddr) -> WebSocketOrigin {
         let listener = block_on(TcpListener::bind(address)).expect("the port is free");
         let (open, heads) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
         let accepting = runtime().spawn({

@@ -3,7 +3,8 @@
 //! ```text
 //! model::Upstream ─┐                        ┌─ pick / acquire ──► Lease ──► report, drop
 //! previous Upstream┼─► Upstream ─ ArcSwap ──┤
-//! discovery's answers ─┘     EndpointSet    └─ status, candidates
+//! DNS's answers, ──┘         EndpointSet    └─ status, candidates
+//! the source's list
 //! health's verdicts ──► EndpointState
 //! ```
 //!
@@ -51,7 +52,7 @@ use admission::{Ask, Leniency};
 use moment::Moment;
 use set::{Seat, Shared};
 
-use crate::model::{self, Percent, WhenAllUnhealthy};
+use crate::model::{self, EndpointAddress, EndpointSpec, ListName, Percent, WhenAllUnhealthy};
 use crate::tls::UpstreamTlsMaterial;
 
 /// Tries at a tier whose chosen endpoint was filled by others in the meantime.
@@ -64,6 +65,8 @@ pub struct Upstream {
     shared: Arc<Shared>,
     set: ArcSwap<EndpointSet>,
     answers: ArcSwap<Answers>,
+    /// What the source says of the list that the definition names.
+    listed: ArcSwap<Arc<[EndpointSpec]>>,
     changes: watch::Sender<()>,
 }
 
@@ -114,7 +117,7 @@ pub struct HealthChange {
 }
 
 impl Upstream {
-    /// `previous` is the upstream of this name in the snapshot before. Its DNS answers are used until new ones
+    /// `previous` is the upstream of this name in the snapshot before. Its DNS answers and its list are used until new ones
     /// come, and what it knows of addresses that stay is kept.
     pub fn new(
         definition: &model::Upstream,
@@ -126,8 +129,9 @@ impl Upstream {
         let peers = PeerTemplate::new(&definition, tls)?;
         let shared = previous.map(|previous| Arc::clone(&previous.shared)).unwrap_or_default();
         let answers = previous.map(|previous| previous.answers.load_full()).unwrap_or_default();
+        let listed = previous.map(|previous| previous.listed.load_full()).unwrap_or_default();
         let known = previous.map(|previous| previous.set.load_full());
-        let resolved = resolve(&definition.endpoints, &answers);
+        let resolved = resolve(&definition.endpoints, &answers, &listed);
         let set = EndpointSet::new(
             Arc::clone(&definition),
             Arc::clone(&shared),
@@ -142,6 +146,7 @@ impl Upstream {
             shared,
             set: ArcSwap::from_pointee(set),
             answers: ArcSwap::new(answers),
+            listed: ArcSwap::new(listed),
             changes: watch::Sender::new(()),
         })
     }
@@ -231,10 +236,32 @@ impl Upstream {
 
     /// Takes new answers in. The set is swapped only where they change it; returns whether they did.
     pub fn apply(&self, answers: Answers, now: Instant) -> bool {
-        let resolved = resolve(&self.definition.endpoints, &answers);
-        let unchanged = resolved == resolve(&self.definition.endpoints, &self.answers.load());
+        let listed = self.listed.load();
+        let resolved = resolve(&self.definition.endpoints, &answers, &listed);
+        let before = resolve(&self.definition.endpoints, &self.answers.load(), &listed);
         self.answers.store(Arc::new(answers));
-        if unchanged {
+        self.swap(&resolved, &before, now)
+    }
+
+    /// The list that its endpoints stand in, where they do.
+    pub fn list(&self) -> Option<&ListName> {
+        self.definition.endpoints.iter().find_map(|spec| match &spec.address {
+            EndpointAddress::Listed(name) => Some(name),
+            EndpointAddress::Ip(_) | EndpointAddress::Dns { .. } | EndpointAddress::Srv(_) => None,
+        })
+    }
+
+    /// As [`apply`](Self::apply), for what the source says of its list.
+    pub fn relist(&self, listed: &Arc<[EndpointSpec]>, now: Instant) -> bool {
+        let answers = self.answers.load();
+        let resolved = resolve(&self.definition.endpoints, &answers, listed);
+        let before = resolve(&self.definition.endpoints, &answers, &self.listed.load());
+        self.listed.store(Arc::new(listed.clone()));
+        self.swap(&resolved, &before, now)
+    }
+
+    fn swap(&self, resolved: &[ResolvedEndpoint], before: &[ResolvedEndpoint], now: Instant) -> bool {
+        if resolved == before {
             return false;
         }
         let previous = self.set.load_full();
@@ -242,7 +269,7 @@ impl Upstream {
             Arc::clone(&self.definition),
             Arc::clone(&self.shared),
             &self.peers,
-            &resolved,
+            resolved,
             Some(&previous),
             now.into(),
         );

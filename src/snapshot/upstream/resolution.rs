@@ -1,8 +1,9 @@
-//! From what the model names to addresses: pure, given the answers that DNS gave.
+//! From what the model names to addresses: pure, given the answers that DNS gave and the lists that the source keeps.
 //!
 //! ```text
 //! EndpointSpec ──► questions() ──► discovery asks ──► Answers ─┐
-//!       └──────────────────────────────────────────────────────┴─► resolve() ──► ResolvedEndpoint
+//!       ├──────────────────────────────────────────────────────┴─► resolve() ──► ResolvedEndpoint
+//!       └─ a list: what the source says of it ─────────────────────┘
 //! ```
 //!
 //! It knows no resolver and no time.
@@ -113,7 +114,7 @@ pub fn questions(specs: &[EndpointSpec], answers: &Answers) -> BTreeSet<Question
     let mut questions = BTreeSet::new();
     for spec in specs {
         match &spec.address {
-            EndpointAddress::Ip(_) => {}
+            EndpointAddress::Ip(_) | EndpointAddress::Listed(_) => {}
             EndpointAddress::Dns { host, .. } => {
                 questions.insert(Question::Addresses(Arc::clone(host)));
             }
@@ -141,9 +142,10 @@ pub struct ResolvedEndpoint {
 ///
 /// SRV: the lowest priority serves, higher ones are backups; weights multiply with the spec's, and zero counts
 /// as one (RFC 2782 wants it to have a very small chance).
-pub fn resolve(specs: &[EndpointSpec], answers: &Answers) -> Vec<ResolvedEndpoint> {
+pub fn resolve(specs: &[EndpointSpec], answers: &Answers, listed: &[EndpointSpec]) -> Vec<ResolvedEndpoint> {
+    let names_a_list = specs.iter().any(|spec| matches!(spec.address, EndpointAddress::Listed(_)));
     let mut merged: BTreeMap<SocketAddr, ResolvedEndpoint> = BTreeMap::new();
-    for spec in specs {
+    for spec in specs.iter().chain(listed.iter().filter(|_| names_a_list)) {
         for endpoint in resolve_one(spec, answers) {
             merged
                 .entry(endpoint.address)
@@ -165,6 +167,8 @@ fn resolve_one(spec: &EndpointSpec, answers: &Answers) -> Vec<ResolvedEndpoint> 
             .map(|address| ResolvedEndpoint { name: Some(Arc::clone(host)), ..endpoint(address) })
             .collect(),
         EndpointAddress::Srv(name) => of_service(name, spec, answers),
+        // What it holds stands beside it.
+        EndpointAddress::Listed(_) => Vec::new(),
     };
     endpoints.sort_by_key(|endpoint| endpoint.address);
     endpoints.dedup_by_key(|endpoint| endpoint.address);
@@ -224,7 +228,7 @@ mod tests {
     fn a_name_becomes_one_endpoint_for_each_address_of_both_families_in_order() {
         let mut answers = Answers::default();
         addresses(&mut answers, "api", &["::1", "10.0.0.2", "10.0.0.1", "10.0.0.2"]);
-        let resolved = resolve(&[spec("api:80", 2, false), spec("10.0.0.9:80", 1, true)], &answers);
+        let resolved = resolve(&[spec("api:80", 2, false), spec("10.0.0.9:80", 1, true)], &answers, &[]);
         assert_eq!(
             shown(&resolved),
             ["10.0.0.1:80 2 api", "10.0.0.2:80 2 api", "10.0.0.9:80 1 backup", "[::1]:80 2 api"]
@@ -236,7 +240,7 @@ mod tests {
         let mut answers = Answers::default();
         addresses(&mut answers, "a", &["10.0.0.1"]);
         addresses(&mut answers, "b", &["10.0.0.1"]);
-        let resolved = resolve(&[spec("a:80", 1, true), spec("b:80", 2, false)], &answers);
+        let resolved = resolve(&[spec("a:80", 1, true), spec("b:80", 2, false)], &answers, &[]);
         assert_eq!(shown(&resolved), ["10.0.0.1:80 3 a"]);
     }
 
@@ -262,7 +266,7 @@ mod tests {
             addresses(&mut answers, host, &[ip]);
         }
         assert_eq!(
-            shown(&resolve(&specs, &answers)),
+            shown(&resolve(&specs, &answers, &[])),
             ["10.0.0.1:8080 30 a.test", "10.0.0.2:8081 10 b.test", "10.0.0.3:8082 10 c.test backup"]
         );
     }
@@ -273,7 +277,7 @@ mod tests {
         let question = Question::Addresses("api".into());
         addresses(&mut answers, "api", &["10.0.0.1"]);
         answers.fail(question.clone(), "no such name".into());
-        assert_eq!(shown(&resolve(&[spec("api:80", 1, false)], &answers)), ["10.0.0.1:80 1 api"]);
+        assert_eq!(shown(&resolve(&[spec("api:80", 1, false)], &answers, &[])), ["10.0.0.1:80 1 api"]);
         assert_eq!(answers.failure(&question).map(|reason| &**reason), Some("no such name"));
         addresses(&mut answers, "api", &["10.0.0.2"]);
         assert_eq!(answers.failure(&question), None);

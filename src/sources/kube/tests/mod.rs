@@ -1,6 +1,7 @@
 //! The cluster without a cluster: manifests in, the model out.
 
 mod cluster;
+mod endpoints;
 mod hostile;
 mod pairs;
 mod render;

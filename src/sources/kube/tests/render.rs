@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::cluster::{of_objects, simple};
-use crate::model::{Action, Filter, Model, Route, Upstream, VirtualHost};
+use crate::model::{Action, EndpointAddress, EndpointLists, Filter, Model, Route, Upstream, VirtualHost};
 use crate::sources::kube::translate::{Settings, Translation, translate};
 
 pub fn text(translation: &Translation, settings: &Settings) -> String {
@@ -16,8 +16,9 @@ pub fn text(translation: &Translation, settings: &Settings) -> String {
     for host in &model.hosts {
         usual.host(&mut out, host);
     }
+    let lists = translation.listings.lists();
     for upstream in &model.upstreams {
-        usual.upstream(&mut out, upstream);
+        usual.upstream(&mut out, upstream, &lists);
     }
     for certificate in &model.certificates {
         let _ = writeln!(out, "certificate {} {}", json(&certificate.source), json(&certificate.usage));
@@ -131,10 +132,16 @@ impl Usual {
         }
     }
 
-    fn upstream(&self, out: &mut String, upstream: &Upstream) {
+    fn upstream(&self, out: &mut String, upstream: &Upstream, lists: &EndpointLists) {
         let endpoints: Vec<_> = upstream
             .endpoints
             .iter()
+            .flat_map(|endpoint| match &endpoint.address {
+                EndpointAddress::Listed(name) => lists[name].to_vec(),
+                EndpointAddress::Ip(_) | EndpointAddress::Dns { .. } | EndpointAddress::Srv(_) => {
+                    vec![endpoint.clone()]
+                }
+            })
             .map(|endpoint| format!("{}{}", endpoint.address, if endpoint.backup { " (backup)" } else { "" }))
             .collect();
         let mut value = serde_json::to_value(upstream).unwrap();

@@ -1,18 +1,19 @@
 //! Upstreams: what a Service, a port and a way of speaking come to.
 //!
 //! ```text
-//! namespace/service:port + Variant ──Service──► its port ──EndpointSlices──► addresses of pods ──► Upstream
+//! namespace/service:port + Variant ──Service──► its port ──► a list of endpoints, or an address ──► Upstream
 //! ```
 //!
 //! In ingress-nginx the first Ingress that names a Service decides how it is balanced for all. Here each way of speaking with it is
 //! an upstream of its own, so that no Ingress changes another's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::endpoints::{Listings, Slices, Standing, endpoint, service_port};
 use super::report::{ObjectKind, origin};
 use crate::defaults;
 use crate::model::{
@@ -21,9 +22,7 @@ use crate::model::{
 };
 use crate::sources::asked_upstream::standard_outlier_detection;
 use crate::sources::kube::options::Options;
-use crate::sources::kube::state::{
-    ClusterState, EndpointCondition, EndpointSlice, ObjectKey, PortName, Service, ServiceKind, ServicePort,
-};
+use crate::sources::kube::state::{ClusterState, ObjectKey, PortName, ServiceKind, ServicePort};
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,7 +116,8 @@ fn hash_words(key: &HashKey) -> String {
 pub struct Upstreams<'s> {
     state: &'s ClusterState,
     options: &'s Options,
-    slices: HashMap<&'s ObjectKey, Vec<&'s EndpointSlice>>,
+    slices: Slices<'s>,
+    listings: Listings,
     built: BTreeMap<Backend, Vec<(Variant, Upstream)>>,
 }
 
@@ -147,11 +147,8 @@ impl BadBackend {
 
 impl<'s> Upstreams<'s> {
     pub fn new(state: &'s ClusterState, options: &'s Options) -> Self {
-        let mut slices: HashMap<_, Vec<_>> = HashMap::new();
-        for (_, slice) in state.slices.iter() {
-            slices.entry(&slice.service).or_default().push(&**slice);
-        }
-        Self { state, options, slices, built: BTreeMap::new() }
+        let slices = Slices::new(state, |_| true);
+        Self { state, options, slices, listings: Listings::default(), built: BTreeMap::new() }
     }
 
     /// An upstream without endpoints answers 503.
@@ -168,8 +165,15 @@ impl<'s> Upstreams<'s> {
         Ok(name)
     }
 
-    pub fn has_endpoints(&self, backend: &Backend) -> bool {
-        self.endpoints(backend, AddressedBy::Endpoints).is_ok_and(|endpoints| !endpoints.is_empty())
+    pub fn has_endpoints(&mut self, backend: &Backend) -> bool {
+        let Some(service) = self.state.services.get(&backend.service) else { return false };
+        match (&service.kind, service_port(service, &backend.port)) {
+            (ServiceKind::Cluster(_) | ServiceKind::Headless, Some(port)) => {
+                self.listings.decide(backend, || self.slices.endpoints(service, port))
+            }
+            (ServiceKind::Cluster(_) | ServiceKind::Headless, None) => false,
+            (ServiceKind::ExternalName(_), _) => self.endpoints(backend, AddressedBy::Endpoints).is_ok(),
+        }
     }
 
     /// The first port of a Service, which stands for it where none is named.
@@ -178,8 +182,8 @@ impl<'s> Upstreams<'s> {
         service.ports.first().map(|port| PortName::Number(port.number)).ok_or(BadBackend::NoPort)
     }
 
-    pub fn into_values(self) -> Vec<Upstream> {
-        self.built.into_values().flatten().map(|(_, upstream)| upstream).collect()
+    pub fn finish(self) -> (Vec<Upstream>, Listings) {
+        (self.built.into_values().flatten().map(|(_, upstream)| upstream).collect(), self.listings)
     }
 
     /// No name of an object has a slash, a colon or a plus: two upstreams never have one name.
@@ -196,7 +200,7 @@ impl<'s> Upstreams<'s> {
         UpstreamName::new(if taken(&name) { free.unwrap_or(name) } else { name })
     }
 
-    fn endpoints(&self, backend: &Backend, address: AddressedBy) -> Result<Vec<EndpointSpec>, BadBackend> {
+    fn endpoints(&mut self, backend: &Backend, address: AddressedBy) -> Result<Vec<EndpointSpec>, BadBackend> {
         let service = self.state.services.get(&backend.service).ok_or(BadBackend::NoService)?;
         let port = service_port(service, &backend.port);
         match (&service.kind, address) {
@@ -213,53 +217,12 @@ impl<'s> Upstreams<'s> {
             }
             (ServiceKind::Headless, AddressedBy::Service) => Err(BadBackend::NoAddress),
             (ServiceKind::Cluster(_) | ServiceKind::Headless, AddressedBy::Endpoints) => {
-                Ok(self.of_slices(service, port.ok_or(BadBackend::NoPort)?))
+                let port = port.ok_or(BadBackend::NoPort)?;
+                let name = self.listings.name(backend, || self.slices.endpoints(service, port));
+                let address = EndpointAddress::Listed(name);
+                Ok(vec![EndpointSpec { address, weight: defaults::WEIGHT, backup: false }])
             }
         }
-    }
-
-    /// Each address once, whatever slices it stands in. Those that leave are used where no other is left.
-    fn of_slices(&self, service: &Service, port: &ServicePort) -> Vec<EndpointSpec> {
-        let slices = self.slices.get(&service.key).map_or(&[][..], Vec::as_slice);
-        let (mut ready, mut leaving) = (BTreeSet::new(), BTreeSet::new());
-        for slice in slices {
-            let numbers: Vec<u16> = slice_ports(slice, port);
-            for endpoint in &slice.endpoints {
-                let addresses = numbers.iter().map(|number| SocketAddr::new(endpoint.address, *number));
-                match endpoint.condition {
-                    EndpointCondition::Ready => ready.extend(addresses),
-                    EndpointCondition::Leaving => leaving.extend(addresses),
-                    EndpointCondition::NotReady => {}
-                }
-            }
-        }
-        let leaving = leaving.difference(&ready).map(|address| endpoint(*address, Standing::Backup));
-        ready.iter().map(|address| endpoint(*address, Standing::First)).chain(leaving).collect()
-    }
-}
-
-enum Standing {
-    First,
-    Backup,
-}
-
-fn endpoint(address: SocketAddr, standing: Standing) -> EndpointSpec {
-    let backup = matches!(standing, Standing::Backup);
-    EndpointSpec { address: EndpointAddress::Ip(address), weight: defaults::WEIGHT, backup }
-}
-
-/// By name or number; as in ingress-nginx, the number of its target will do.
-fn service_port<'s>(service: &'s Service, port: &PortName) -> Option<&'s ServicePort> {
-    service.port(port).or_else(|| service.ports.iter().find(|candidate| candidate.target == *port))
-}
-
-/// Those of the Service's port; where none has its name, the target that is a number.
-fn slice_ports(slice: &EndpointSlice, port: &ServicePort) -> Vec<u16> {
-    let named = slice.ports.iter().filter(|candidate| port.name.is_none() || candidate.name == port.name);
-    let numbers: Vec<u16> = named.map(|candidate| candidate.number).collect();
-    match (&port.target, numbers.is_empty()) {
-        (PortName::Number(number), true) => vec![*number],
-        (PortName::Number(_) | PortName::Name(_), _) => numbers,
     }
 }
 
@@ -284,7 +247,7 @@ fn external(name: &Arc<str>, port: u16) -> Result<EndpointSpec, BadBackend> {
             ip.is_loopback() || ip.is_unspecified()
         }
         EndpointAddress::Dns { host, .. } => &**host == "localhost" || host.ends_with(".localhost"),
-        EndpointAddress::Srv(_) => true,
+        EndpointAddress::Srv(_) | EndpointAddress::Listed(_) => true,
     };
     if is_here { Err(bad()) } else { Ok(EndpointSpec { address, weight: defaults::WEIGHT, backup: false }) }
 }

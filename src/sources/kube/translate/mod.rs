@@ -16,6 +16,7 @@ mod certificate;
 mod class;
 mod context;
 mod cors;
+mod endpoints;
 mod host;
 mod limits;
 mod listener;
@@ -30,6 +31,7 @@ mod snippets;
 mod status;
 
 pub use class::ours;
+pub use endpoints::Listings;
 pub use material::Material;
 pub use report::{Event, ObjectKind, ObjectReference, Reason};
 pub use settings::*;
@@ -50,6 +52,8 @@ use crate::sources::kube::state::{ClusterState, ObjectKey, PublishedAddress};
 pub struct Translation {
     pub model: Model,
     pub material: Material,
+    /// What the model's lists of endpoints hold.
+    pub listings: Listings,
     /// Sorted; equal ones once.
     pub events: Vec<Event>,
     /// Warnings alone: whatever a cluster holds, there is a model to serve.
@@ -79,6 +83,7 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
     let certificates = certificate::certificates(&mut cx, &servers);
     let Context { report, material, secrets, upstreams, others, .. } = cx;
     let (events, diagnostics) = report.finish();
+    let (upstreams, listings) = upstreams.finish();
     Translation {
         model: Model {
             process: process(settings, &options),
@@ -86,10 +91,11 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
             certificates,
             acme: None,
             hosts,
-            upstreams: upstreams.into_values().into_iter().chain(others.into_values()).collect(),
+            upstreams: upstreams.into_iter().chain(others.into_values()).collect(),
             cache_stores: Vec::new(),
         },
         material,
+        listings,
         events,
         diagnostics,
         statuses: status::statuses(state, settings, &ours),

@@ -19,6 +19,8 @@ pub struct Board {
 #[derive(Default)]
 pub struct Seen {
     pub state: ClusterState,
+    /// Since the state was taken last.
+    extent: Extent,
     /// Namespaces that have the labels.
     pub namespaces: Objects<Arc<str>, Namespace>,
     /// None: objects of every namespace count. Else those of `namespaces`, and these.
@@ -62,30 +64,52 @@ impl Board {
         self.touched.notified().await;
     }
 
+    /// The state, and what of it changed since the last time. None until every source has listed its objects.
+    pub fn take(&self) -> Option<Change> {
+        let mut seen = self.lock();
+        let state = seen.state()?;
+        Some(Change { state, extent: std::mem::take(&mut seen.extent) })
+    }
+
     /// None until every source has listed its objects.
     pub fn state(&self) -> Option<ClusterState> {
-        let seen = self.lock();
-        if seen.awaited > 0 {
-            return None;
-        }
-        let mut state = seen.state.clone();
-        if let Some(named) = &seen.restricted_to {
-            let counts = |key: &ObjectKey| seen.namespaces.get(&key.namespace).is_some() || named.contains(key);
-            state.ingresses.retain(|key, _| counts(key));
-            state.services.retain(|key, _| counts(key));
-            state.slices.retain(|key, slice| counts(key) || named.contains(&slice.service));
-            state.secrets.retain(|key, _| counts(key));
-            state.config_maps.retain(|key, _| counts(key));
-        }
-        if seen.external_names == ExternalNames::Ignore {
-            state.services.retain(|_, service| !matches!(service.kind, ServiceKind::ExternalName(_)));
-        }
-        Some(state)
+        self.lock().state()
     }
 
     /// A panic while the lock was held leaves nothing half-written here.
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cluster that is not what it was.
+#[derive(Debug)]
+pub struct Change {
+    pub state: ClusterState,
+    pub extent: Extent,
+}
+
+/// How much of the cluster a change concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The endpoints of these Services.
+    Endpoints(BTreeSet<ObjectKey>),
+    Everything,
+}
+
+impl Default for Extent {
+    fn default() -> Self {
+        Self::Endpoints(BTreeSet::new())
+    }
+}
+
+impl Extent {
+    fn extend(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::Endpoints(services), Self::Endpoints(others)) => services.extend(others),
+            (Self::Everything, _) => {}
+            (Self::Endpoints(_), Self::Everything) => *self = Self::Everything,
+        }
     }
 }
 
@@ -107,19 +131,45 @@ impl Weight {
 }
 
 impl Seen {
+    /// Of what is seen, what counts.
+    fn state(&self) -> Option<ClusterState> {
+        if self.awaited > 0 {
+            return None;
+        }
+        let mut state = self.state.clone();
+        if let Some(named) = &self.restricted_to {
+            let counts = |key: &ObjectKey| self.namespaces.get(&key.namespace).is_some() || named.contains(key);
+            state.ingresses.retain(|key, _| counts(key));
+            state.services.retain(|key, _| counts(key));
+            state.slices.retain(|key, slice| counts(key) || named.contains(&slice.service));
+            state.secrets.retain(|key, _| counts(key));
+            state.config_maps.retain(|key, _| counts(key));
+        }
+        if self.external_names == ExternalNames::Ignore {
+            state.services.retain(|_, service| !matches!(service.kind, ServiceKind::ExternalName(_)));
+        }
+        Some(state)
+    }
+
     /// Takes in an object as it is now.
     pub fn put<T: Kept>(&mut self, key: T::Key, object: T) -> Weight {
-        let objects = T::objects(self);
-        let weight = match objects.get(&key) {
+        let before = T::objects(self).get(&key).cloned();
+        let weight = match &before {
             Some(before) if **before == object => return Weight::None,
             Some(before) => Weight::of(object.differs(before)),
             None => Weight::Matters,
         };
-        objects.insert(key, object);
+        if weight == Weight::Matters {
+            self.extent.extend(object.extent());
+            before.iter().for_each(|before| self.extent.extend(before.extent()));
+        }
+        T::objects(self).insert(key, object);
         weight
     }
 
     pub fn remove<T: Kept>(&mut self, key: &T::Key) -> Weight {
+        let Some(before) = T::objects(self).get(key).cloned() else { return Weight::None };
+        self.extent.extend(before.extent());
         Weight::of(T::objects(self).remove(key))
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::networking::v1 as networking;
 use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 
-use super::board::Seen;
+use super::board::{Extent, Seen};
 use crate::sources::kube::state::{
     ConfigMap, EndpointSlice, Ingress, IngressClass, ObjectKey, Objects, Secret, Service,
 };
@@ -22,6 +22,11 @@ pub trait Kept: PartialEq + Send + Sync + Sized + 'static {
     fn key(object: &Self::Object) -> Self::Key;
     fn of(object: &Self::Object) -> Self;
     fn objects(seen: &mut Seen) -> &mut Objects<Self::Key, Self>;
+
+    /// What a change of it concerns.
+    fn extent(&self) -> Extent {
+        Extent::Everything
+    }
 
     /// Whether anything else may be served for this than for what there was before; they are not equal.
     fn differs(&self, _before: &Self) -> bool {
@@ -53,9 +58,29 @@ macro_rules! kept {
 
 kept! {
     Service: core::Service, services;
-    EndpointSlice: discovery::EndpointSlice, slices;
     Secret: core::Secret, secrets;
     ConfigMap: core::ConfigMap, config_maps;
+}
+
+impl Kept for EndpointSlice {
+    type Object = discovery::EndpointSlice;
+    type Key = ObjectKey;
+
+    fn key(object: &discovery::EndpointSlice) -> ObjectKey {
+        ObjectKey::from(&object.metadata)
+    }
+
+    fn of(object: &discovery::EndpointSlice) -> Self {
+        Self::from(object)
+    }
+
+    fn objects(seen: &mut Seen) -> &mut Objects<ObjectKey, Self> {
+        &mut seen.state.slices
+    }
+
+    fn extent(&self) -> Extent {
+        Extent::Endpoints([self.service.clone()].into())
+    }
 }
 
 impl Kept for Ingress {

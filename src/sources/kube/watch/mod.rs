@@ -1,7 +1,7 @@
 //! The cluster, watched: every change of an object that matters, as a state to translate.
 //!
 //! ```text
-//! API server ──list, watch──► Source of each kind ──slim──► Board ──quiet for 20 ms──► Watch::changed ──► translate
+//! API server ──list, watch──► Source of each kind ──slim──► Board ──quiet for 20 ms──► Watch::changed ──► translate, or endpoints alone
 //!                              (back-off, re-list)
 //! ```
 //!
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::state::{ClusterState, ConfigMap, EndpointSlice, Ingress, IngressClass, ObjectKey, Secret, Service};
 use board::Board;
+pub use board::{Change, Extent};
 use kept::Kept;
 use source::{Forbidden, Source};
 
@@ -95,21 +96,21 @@ impl Watch {
 
     /// Waits until something changed since the last time this returned, and until it is quiet. The first time: until every
     /// object has been seen. May be dropped and called again.
-    pub async fn changed(&self) -> ClusterState {
+    pub async fn changed(&self) -> Change {
         loop {
             self.board.touched().await;
             self.settle().await;
-            match self.board.state() {
-                Some(state) => return state,
+            match self.board.take() {
+                Some(change) => return change,
                 // What is not listed yet says so when it is.
                 None => continue,
             }
         }
     }
 
-    /// What is known now, be it quiet or not; None before every object has been seen.
-    pub fn now(&self) -> Option<ClusterState> {
-        self.board.state()
+    /// All that is known now, be it quiet or not; None before every object has been seen.
+    pub fn now(&self) -> Option<Change> {
+        self.board.take().map(|change| Change { extent: Extent::Everything, ..change })
     }
 
     /// For whoever outlives the watch, or looks beside it.
