@@ -9,6 +9,7 @@
 
 mod circles;
 mod filters;
+mod known;
 mod lint;
 
 pub use lint::lint;
@@ -43,6 +44,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::{ClientRootFiles, ClientTerms, Terms, UpstreamTlsMaterial};
 use crate::tokens::KeyFiles;
 use filters::{Levels, Outside};
+use known::Known;
 
 /// What compiling needs beside the model.
 pub struct Surroundings<'a> {
@@ -91,11 +93,13 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     let tables: HashMap<_, _> = model
         .listeners
         .iter()
-        .map(|listener| (listener.name.clone(), table(&model, listener, running, surroundings.client_roots)))
+        .map(|listener| (listener.name.clone(), table(&model, listener, running, surroundings)))
         .collect();
-    let paces = tables.values().flat_map(Table::routes).any(|route| route.chain.bandwidth.is_some());
+    let some = |is_so: fn(&Route) -> bool| tables.values().flat_map(Table::routes).any(|route| is_so(route));
+    let paces = some(|route| route.chain.bandwidth.is_some());
+    let lean = some(|route| route.needs.lean);
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, model, tables, upstreams, paces, limits, forward_auths, jwts, redis })
+    Ok(Snapshot { generation, model, tables, upstreams, paces, lean, limits, forward_auths, jwts, redis })
 }
 
 /// The one there was, with its connections, where it is reached in the same way.
@@ -163,14 +167,24 @@ pub fn hosts_of<'m>(model: &'m Model, listener: &model::Listener) -> Vec<&'m mod
     model.hosts.iter().filter(serves).collect()
 }
 
-fn table(model: &Model, listener: &model::Listener, running: Running<'_>, roots: &ClientRootFiles) -> Table {
+fn table(
+    model: &Model,
+    listener: &model::Listener,
+    running: Running<'_>,
+    Surroundings { previous, client_roots: roots, .. }: &Surroundings<'_>,
+) -> Table {
     let hosts = hosts_of(model, listener);
     let served = served(model, &hosts);
-    let router = Router::build(&entries(&hosts));
+    let known = Known::of(listener, model, *previous);
+    let same: Vec<_> = hosts.iter().map(|host| known.find(host, running.upstreams)).collect();
+    let router = Router::build_beside(known.router(), &entries(&hosts), |index| same[index]);
     let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, roots));
     let others =
         if asks_for_certificates(model) { CertificateFields::KeepOfTrustedProxies } else { CertificateFields::Keep };
-    let built = hosts.iter().map(|host| {
+    let built = hosts.iter().zip(&same).map(|(host, same)| {
+        if let Some(known) = same.and_then(|index| known.host(index)) {
+            return known.clone();
+        }
         let names: Vec<String> = host.names.iter().map(ToString::to_string).collect();
         let terms = terms(Some(&host.tls));
         let part = HostPart {
@@ -183,7 +197,7 @@ fn table(model: &Model, listener: &model::Listener, running: Running<'_>, roots:
         };
         let routes = host.routes.iter().map(|r| Arc::new(route(&part, r, running))).collect();
         let levels = Levels { listener: &listener.filters, host: &host.filters, route: &[] };
-        Host { terms, routes, pages: filters::error_pages_of(levels, running.outside(&served)) }
+        Arc::new(Host { terms, routes, pages: filters::error_pages_of(levels, running.outside(&served)) })
     });
     let levels = Levels { listener: &listener.filters, ..Levels::default() };
     let pages = filters::error_pages_of(levels, running.outside(&served));
@@ -251,14 +265,14 @@ fn route(part: &HostPart<'_>, route: &model::Route, running: Running<'_>) -> Rou
         path: route.matches.path.clone(),
         terms: part.terms.clone(),
         certificate_fields: part.certificate_fields,
+        needs: needs(&chain, &action),
         action,
-        needs: needs(&chain),
         chain,
         metrics: running.metrics.route(route),
     }
 }
 
-fn needs(chain: &FilterChain) -> Needs {
+fn needs(chain: &FilterChain, action: &Action) -> Needs {
     let has_variable = |edit: &Edit| match edit {
         Edit::Remove(_) => false,
         Edit::Set(_, value)
@@ -275,7 +289,22 @@ fn needs(chain: &FilterChain) -> Needs {
             || chain.cache_rules.iter().any(CacheRule::regards_the_path)
             || chain.sign_in.is_some(),
         body: chain.max_body.is_some(),
+        lean: is_lean(chain, action),
     }
+}
+
+/// Whether a kept answer goes out as it is, but for edits of its head: nobody is counted, delayed, asked or sent a copy.
+fn is_lean(chain: &FilterChain, action: &Action) -> bool {
+    matches!(action, Action::Forward(_))
+        && chain.cache.is_some()
+        && chain.concurrency_limits.is_empty()
+        && chain.rate_limits.is_empty()
+        && chain.shared_rate_limits.is_empty()
+        && chain.mirrors.is_empty()
+        && chain.sign_in.is_none()
+        && chain.error_pages.is_none()
+        && chain.compress.is_none()
+        && chain.bandwidth.is_none()
 }
 
 fn action(route: &model::Route, upstreams: &Upstreams, metrics: &Metrics) -> Action {

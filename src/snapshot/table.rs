@@ -21,7 +21,7 @@ use crate::tls::Terms;
 pub struct Table {
     router: Router,
     /// As the router counts them.
-    hosts: Vec<Host>,
+    hosts: Vec<Arc<Host>>,
     /// The listener's own: what a name without a host is spoken with on.
     terms: Arc<Terms>,
     /// The listener's own: for names without a host.
@@ -58,16 +58,21 @@ impl Route {
 
     /// Where requests of this arm are sent on.
     pub fn forward(&self, arm: usize) -> Option<&Forward> {
+        self.forwards().get(arm)
+    }
+
+    /// By arm; none where Weir itself answers.
+    pub fn forwards(&self) -> &[Forward] {
         match &self.action {
-            Action::Forward(forward) => Some(forward),
-            Action::Split(split) => split.arms().get(arm),
-            Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => None,
+            Action::Forward(forward) => std::slice::from_ref(forward),
+            Action::Split(split) => split.arms(),
+            Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => &[],
         }
     }
 }
 
 impl Table {
-    pub fn new(router: Router, hosts: Vec<Host>, terms: Arc<Terms>, pages: Option<Arc<ErrorPages>>) -> Self {
+    pub fn new(router: Router, hosts: Vec<Arc<Host>>, terms: Arc<Terms>, pages: Option<Arc<ErrorPages>>) -> Self {
         Self { router, hosts, terms, pages }
     }
 
@@ -88,6 +93,15 @@ impl Table {
 
     pub fn route(&self, host: usize, route: usize) -> &Arc<Route> {
         &self.hosts[host].routes[route]
+    }
+
+    /// As the router counts them.
+    pub fn host(&self, index: usize) -> &Arc<Host> {
+        &self.hosts[index]
+    }
+
+    pub fn router(&self) -> &Router {
+        &self.router
     }
 
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
@@ -140,6 +154,8 @@ pub struct Needs {
     pub view: bool,
     /// The request body is watched.
     pub body: bool,
+    /// What is kept of its answers may go out by the lean lane.
+    pub lean: bool,
 }
 
 pub enum Action {

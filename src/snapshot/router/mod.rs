@@ -43,6 +43,8 @@ mod shadow;
 mod specificity;
 mod table;
 
+use std::sync::Arc;
+
 use crate::model::{HostName, PatternOrder, RouteMatch};
 use crate::snapshot::request::RequestView;
 
@@ -84,16 +86,22 @@ pub enum Found {
 pub struct Router {
     hosts: HostTable,
     /// By index of the host.
-    tables: Vec<RouteTable>,
+    tables: Vec<Arc<RouteTable>>,
 }
 
 impl Router {
     /// A name that stands at several hosts belongs to the first of them.
     pub fn build(hosts: &[HostEntry<'_>]) -> Self {
-        Self {
-            hosts: HostTable::build(hosts),
-            tables: hosts.iter().map(|host| RouteTable::build(&host.routes, host.patterns)).collect(),
-        }
+        Self::build_beside(None, hosts, |_| None)
+    }
+
+    /// Hosts that are the same as one of `before` have the same routes.
+    pub fn build_beside(before: Option<&Self>, hosts: &[HostEntry<'_>], same: impl Fn(usize) -> Option<usize>) -> Self {
+        let table = |(index, host): (usize, &HostEntry<'_>)| match (before, same(index)) {
+            (Some(before), Some(same)) => before.tables[same].clone(),
+            (_, _) => Arc::new(RouteTable::build(&host.routes, host.patterns)),
+        };
+        Self { hosts: HostTable::build(hosts), tables: hosts.iter().enumerate().map(table).collect() }
     }
 
     pub fn find(&self, request: &RequestView<'_>) -> Found {
