@@ -7,11 +7,11 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use ipnet::IpNet;
 
 use crate::model::Scheme;
-use crate::snapshot::request::RequestView;
+use crate::snapshot::request::{HeaderFields, RequestView};
 
 /// What the rest of the request goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,32 +45,39 @@ pub enum Through {
 }
 
 /// `peer` and `scheme` are the connection's.
-pub fn resolve(peer: IpAddr, scheme: Scheme, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
+pub fn resolve(peer: IpAddr, scheme: Scheme, headers: &dyn HeaderFields, trusted: &[IpNet]) -> Client {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
         return Client { address: peer, scheme, through: Through::Nobody };
     }
-    let scheme = headers.get("x-forwarded-proto").and_then(forwarded_scheme).unwrap_or(scheme);
+    let scheme = headers.first("x-forwarded-proto").and_then(forwarded_scheme).unwrap_or(scheme);
     Client { address: forwarded_for(peer, headers, trusted), scheme, through: Through::TrustedProxy }
 }
 
 /// Proxies in a row make a list of it; the first is what the client used.
-fn forwarded_scheme(field: &HeaderValue) -> Option<Scheme> {
-    let first = field.as_bytes().split(|b| *b == b',').next()?.trim_ascii();
+fn forwarded_scheme(field: &[u8]) -> Option<Scheme> {
+    let first = field.split(|b| *b == b',').next()?.trim_ascii();
     [Scheme::Http, Scheme::Https].into_iter().find(|scheme| first.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
 }
 
 /// The last address that no trusted proxy has: what stands before it, a client could have written itself.
-fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let mut client = peer;
-    for field in headers.get_all("x-forwarded-for").iter().rev() {
-        let Ok(field) = field.to_str() else { return client };
-        for part in field.rsplit(',') {
-            let Some(address) = parse_address(part.trim()) else { return client };
-            client = address;
-            if !is_trusted(client, trusted) {
-                return client;
-            }
+fn forwarded_for(peer: IpAddr, headers: &dyn HeaderFields, trusted: &[IpNet]) -> IpAddr {
+    let (mut client, mut list) = (peer, Vec::new());
+    headers.each("x-forwarded-for", &mut |field| {
+        if !list.is_empty() {
+            list.push(b',');
+        }
+        list.extend_from_slice(field);
+    });
+    if list.is_empty() {
+        return client;
+    }
+    for part in list.rsplit(|byte| *byte == b',') {
+        let part = std::str::from_utf8(part).ok().map(str::trim);
+        let Some(address) = part.and_then(parse_address) else { return client };
+        client = address;
+        if !is_trusted(client, trusted) {
+            return client;
         }
     }
     client
@@ -114,7 +121,7 @@ mod tests {
 
     #[test]
     fn of_a_list_of_schemes_the_first_is_what_the_client_used() {
-        let scheme = |text: &'static str| forwarded_scheme(&HeaderValue::from_static(text));
+        let scheme = |text: &'static str| forwarded_scheme(text.as_bytes());
         assert_eq!(scheme("https"), Some(Scheme::Https));
         assert_eq!(scheme("HTTPS, http"), Some(Scheme::Https));
         assert_eq!(scheme("ws"), None);

@@ -1,7 +1,7 @@
 //! The life of an HTTP/1 connection: wait, read a head within bounds, hand the request over, again.
 //!
 //! ```text
-//! idle ──first byte──► head ──whole──► inspect ──► HttpProxy ──reused──► idle
+//! idle ──first byte──► head ──whole──► inspect ──► lean lane, or HttpProxy ──reused──► idle
 //!  │ idle-timeout,      │ header-timeout: 408      │ refused: 400/405/431/505
 //!  │ drain: LINGER      │                          │
 //!  └──────────────► closed ◄───────────────────────┘
@@ -15,6 +15,7 @@ use pingora::protocols::http::ServerSession;
 
 use super::answer;
 use super::head::{self, Body, Refusal};
+use super::lean;
 use super::stream::{ClientStream, Fence};
 use super::worker::Worker;
 use crate::model::ConnectionLimits;
@@ -54,6 +55,13 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
             Body::Upgrade => Fence::Open,
         });
         let last = request >= limits.max_requests || is_ending(&stream, worker);
+        if body == Body::None && !last {
+            match answer_leanly(&mut stream, &head, limits, worker).await {
+                Lean::Answered => continue,
+                Lean::ClientGone => return Ended::Closed,
+                Lean::NotHere => {}
+            }
+        }
         let mut session = ServerSession::new_http1(stream);
         session.set_read_timeout(Some(limits.body_timeout));
         session.set_write_timeout(Some(limits.body_timeout));
@@ -70,6 +78,24 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
         stream = same;
     }
     Ended::Closed
+}
+
+/// What the lean lane made of a request.
+enum Lean {
+    Answered,
+    ClientGone,
+    /// It is the full lane's.
+    NotHere,
+}
+
+async fn answer_leanly(stream: &mut ClientStream, head: &[u8], limits: &ConnectionLimits, worker: &Worker) -> Lean {
+    let found = stream.connection().and_then(|connection| lean::find(head, connection, worker.shared()));
+    let Some(mut hit) = found else { return Lean::NotHere };
+    let sent = hit.send(stream, limits.body_timeout).await;
+    if let Some(connection) = stream.connection() {
+        hit.finish(&sent, head, connection, worker.shared());
+    }
+    if sent.is_ok() { Lean::Answered } else { Lean::ClientGone }
 }
 
 /// Whether the next request is the last one, because nobody listens there any more.

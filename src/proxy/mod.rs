@@ -1,8 +1,8 @@
 //! The data plane: accepts connections, reads requests within bounds, and takes them through a lane.
 //!
 //! ```text
-//! DataPlane ─► Worker (a thread each) ─► listener ─► http1 / http2 ─► full lane (Pingora's HttpProxy)
-//!                                                                        │ reads
+//! DataPlane ─► Worker (a thread each) ─► listener ─► http1 / http2 ─► lean lane, or the full one (Pingora's HttpProxy)
+//!                                                                        │ both read
 //!                                                                 Shared.snapshot (ArcSwap)
 //! ```
 //!
@@ -20,8 +20,10 @@ mod files;
 pub mod filters;
 mod full;
 mod head;
+mod hit;
 mod http1;
 mod http2;
+mod lean;
 mod listener;
 mod pace;
 mod plane;

@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use http::HeaderValue;
 
+use super::client_address::Through;
+
 thread_local! {
     static STATE: Cell<[u64; 2]> = Cell::new(seed());
 }
@@ -30,12 +32,10 @@ impl RequestId {
     }
 
     /// What a trusted proxy sent, where that can be used; else a new one.
-    pub fn given(value: Option<&HeaderValue>) -> Self {
-        let usable = |value: &&HeaderValue| {
-            let bytes = value.as_bytes();
-            (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
-        };
-        value.filter(usable).map_or_else(Self::generate, |value| Self::Given(value.clone()))
+    pub fn of(through: Through, sent: Option<&[u8]>) -> Self {
+        let usable = |bytes: &&[u8]| (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+        let given = sent.filter(|_| through == Through::TrustedProxy).filter(usable);
+        given.and_then(|bytes| HeaderValue::from_bytes(bytes).ok()).map_or_else(Self::generate, Self::Given)
     }
 
     pub fn as_str(&self) -> &str {
@@ -84,9 +84,10 @@ mod tests {
 
     #[test]
     fn a_given_id_is_kept_unless_it_could_not_be_written_to_a_log() {
-        let given = |text: &str| RequestId::given(HeaderValue::from_str(text).ok().as_ref());
+        let given = |text: &str| RequestId::of(Through::TrustedProxy, Some(text.as_bytes()));
         assert_eq!(given("abc-1").as_str(), "abc-1");
         assert_eq!(given("two words").as_str().len(), 32);
         assert_eq!(given(&"x".repeat(200)).as_str().len(), 32);
+        assert_eq!(RequestId::of(Through::Nobody, Some(b"abc-1")).as_str().len(), 32);
     }
 }

@@ -77,6 +77,10 @@ impl Worker {
         self.shared.snapshot.load().paces.then(Arc::default)
     }
 
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     pub fn tls(&self) -> &ServerTls {
         &self.shared.tls
     }

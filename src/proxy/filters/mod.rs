@@ -24,21 +24,21 @@ mod shared_rate_limit;
 mod words;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora::http::ResponseHeader;
 
+use crate::model::EditedStatuses;
 use crate::passwords::Checks;
 use crate::shared_counts::Links;
 use crate::snapshot::basic_auth::BasicAuth;
-use crate::snapshot::chain::{Check, FilterChain, SignIn};
+use crate::snapshot::chain::{Check, Facts, FilterChain, SignIn};
 use crate::snapshot::request::RequestView;
 
-pub use cache_headers::keep;
 pub use compress::{Compression, EncodingFailed, Framing, negotiate};
 pub use concurrency_limit::Places;
-pub use cors::permit;
 pub use error_pages::{choose, content_type};
 pub use headers::{apply, vary_by};
 pub use shared_rate_limit::Pending;
@@ -167,6 +167,28 @@ pub async fn basic_auth(
     headers: &HeaderMap,
 ) -> Result<Arc<str>, (&'static str, Verdict)> {
     basic_auth::run(auth, passwords, headers).await.map_err(|verdict| (BASIC_AUTH, verdict))
+}
+
+/// Whether [`edit`] changes anything.
+pub fn edits(chain: &FilterChain) -> bool {
+    chain.cors.is_some()
+        || !chain.cache_rules.is_empty()
+        || !chain.response_edits.is_empty()
+        || !chain.success_edits.is_empty()
+}
+
+/// Edits a head on its way to the client. `kept`: when it came, where clients may be told to keep it.
+pub fn edit(chain: &FilterChain, head: &mut ResponseHeader, facts: &Facts<'_>, kept: Option<SystemTime>) {
+    if let Some(cors) = &chain.cors {
+        cors::permit(cors, head, facts.request.headers);
+    }
+    if let Some(now) = kept.filter(|_| !chain.cache_rules.is_empty()) {
+        cache_headers::keep(&chain.cache_rules, head, facts.request.path, now);
+    }
+    apply(&chain.response_edits, head, facts);
+    if EditedStatuses::Success.contain(head.status.as_u16()) {
+        apply(&chain.success_edits, head, facts);
+    }
 }
 
 const CONCURRENCY_LIMIT: &str = "concurrency-limit";

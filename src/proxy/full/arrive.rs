@@ -22,7 +22,7 @@ use super::pace;
 use crate::model::{ForwardedField, Redirect};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
-use crate::proxy::client_address::{self, Through};
+use crate::proxy::client_address;
 use crate::proxy::connection::Connection;
 use crate::proxy::fields::content_length;
 use crate::proxy::filters::{self, Verdict};
@@ -32,7 +32,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::error_pages::ErrorPages;
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
-use crate::snapshot::request::RequestView;
+use crate::snapshot::request::{HeaderFields, RequestView};
 use crate::snapshot::rewrite::{self, BadRewrite};
 use crate::snapshot::table::{Action, Forward, Lookup, Route};
 use crate::telemetry::record::{Ended, RequestRecord};
@@ -111,10 +111,7 @@ fn introduce(snapshot: &Snapshot, session: &Session, connection: &Connection, ct
     let trusted = &snapshot.model.process.trusted_proxies;
     let client = client_address::resolve(connection.peer.ip(), connection.scheme(), headers, trusted);
     ctx.begin(connection, client, version(session));
-    ctx.request_id = match client.through {
-        Through::TrustedProxy => RequestId::given(headers.get("x-request-id")),
-        Through::Nobody => RequestId::generate(),
-    };
+    ctx.request_id = RequestId::of(client.through, headers.first("x-request-id"));
 }
 
 /// What it asks for, which route takes it, and whether that route's checks let it pass.

@@ -8,9 +8,8 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, PRAGMA, RANGE, TRANSFER_ENCODING,
-    UPGRADE,
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, LOCATION,
+    PRAGMA, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -31,9 +30,10 @@ use super::page_upstream::Fetcher;
 use super::reply;
 use super::retry;
 use crate::cache::{FOR_NOW, Url};
-use crate::model::{BackgroundUpdate, RetryOn, StaleOn, StatusFields};
+use crate::model::{BackgroundUpdate, RetryOn, StaleOn};
 use crate::proxy::answer::{self, Answer};
-use crate::snapshot::cache::{Asked, CachePolicy, allows_stale_if_error, variance};
+use crate::proxy::hit;
+use crate::snapshot::cache::{Asked, CachePolicy, allows_stale_if_error};
 use crate::snapshot::request::RequestView;
 use crate::snapshot::table::Route;
 use crate::telemetry::record::{CacheOutcome, Ended};
@@ -147,27 +147,15 @@ impl Wish {
 /// An object that is fresh and in memory is sent without Pingora's way through its phases: most hits are such.
 pub async fn at_hand(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let Some(caching) = ctx.caching.as_deref().filter(|caching| caching.way == Way::Lookup) else { return Ok(false) };
-    let headers = &session.req_header().headers;
-    if caching.wish != Wish::default() || CONDITIONS.iter().any(|name| headers.contains_key(name)) {
+    let (headers, now) = (&session.req_header().headers, SystemTime::now());
+    if caching.wish != Wish::default() {
         return Ok(false);
     }
-    let Some(object) = caching.policy.store.at_hand(u128::from_be_bytes(caching.hash)) else { return Ok(false) };
-    let now = SystemTime::now();
-    if object.fresh_until < now {
-        return Ok(false);
-    }
-    if object.variance.is_some() && variance(&object.head.headers, headers).map(u128::from_be_bytes) != object.variance
-    {
-        return Ok(false);
-    }
-    let mut head = object.head.clone();
-    let age = now.duration_since(object.epoch).unwrap_or_default().as_secs();
-    head.insert_header(AGE, age)?;
+    let Some(object) = hit::find(&caching.policy, caching.hash, headers, now) else { return Ok(false) };
+    let mut head = hit::head(&object, &caching.policy, now)?;
     ctx.record.cache = Some(CacheOutcome::Hit);
     // No upstream is asked.
     ctx.forwarding = None;
-    let left = object.fresh_until.duration_since(now).unwrap_or_default().as_secs();
-    tell(&mut head, ctx, &|| format!("weir; hit; ttl={left}"));
     if page::intercept(fetcher, session, &mut head, ctx).await? == Replaced::Nothing {
         reply::edit(session, &mut head, ctx);
         let body = compression::whole(session, &mut head, object.body.clone(), ctx)?;
@@ -176,9 +164,6 @@ pub async fn at_hand(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context
     }
     Ok(true)
 }
-
-/// What asks for a part, or for nothing where nothing has changed.
-const CONDITIONS: [HeaderName; 6] = [RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE];
 
 /// Pingora's cache begins here.
 pub fn enable(session: &mut Session, ctx: &Context) {
@@ -384,7 +369,7 @@ pub fn account(session: &Session, response: &mut ResponseHeader, ctx: &mut Conte
             Ok(left) => left.as_secs() as i64,
             Err(past) => -(past.duration().as_secs() as i64) - 1,
         });
-    tell(response, ctx, &|| cache_status(outcome, kept, status, waited, left));
+    hit::tell(response, &caching.policy, outcome, || cache_status(outcome, kept, status, waited, left));
 }
 
 /// RFC 9211.
@@ -409,28 +394,6 @@ fn cache_status(outcome: CacheOutcome, kept: Kept, status: u16, waited: bool, le
     }
     text
 }
-
-fn tell(response: &mut ResponseHeader, ctx: &Context, words: &dyn Fn() -> String) {
-    let (Some(caching), Some(outcome)) = (ctx.caching.as_deref(), ctx.record.cache) else { return };
-    for name in X_ACCEL {
-        response.remove_header(&name);
-    }
-    if caching.policy.definition.status_fields == StatusFields::Omit {
-        return;
-    }
-    // These fail only beyond 32,768 fields.
-    let _ = response.insert_header(X_CACHE_STATUS, HeaderValue::from_static(outcome.as_upper_str()));
-    if let Ok(words) = HeaderValue::try_from(words()) {
-        // Caches behind us have said theirs (RFC 9211 §2).
-        let _ = response.append_header(CACHE_STATUS, words);
-    }
-}
-
-const X_CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-
-/// Meant for us.
-const X_ACCEL: [HeaderName; 1] = [HeaderName::from_static("x-accel-expires")];
 
 /// After a change that went well what is kept of its URL, and of those that its answer names, is out of date. Whoever hears of the
 /// change finds it gone.

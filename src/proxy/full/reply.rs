@@ -18,7 +18,7 @@ use super::page_upstream::Fetcher;
 use super::pooled::{self, Afterwards};
 use super::retry::{self, Sent};
 use super::sign_in;
-use crate::model::{EditedStatuses, RetryOn, Scheme};
+use crate::model::{RetryOn, Scheme};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::connection::Connection;
@@ -116,23 +116,13 @@ pub fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Conte
         // Fails only beyond 32,768 fields.
         let _ = response.append_header(SET_COOKIE, cookie.clone());
     }
-    if let Some(cors) = &route.chain.cors {
-        filters::permit(cors, response, &session.req_header().headers);
-    }
-    let (rules, edits) = (&route.chain.cache_rules, &route.chain.response_edits);
-    let for_success = &route.chain.success_edits;
-    if (!rules.is_empty() || !edits.is_empty() || !for_success.is_empty())
+    if filters::edits(&route.chain)
         && let Some(view) = ctx.view_for_edits(&session.req_header().headers)
     {
         // What a check or a filter answers is nothing to keep.
-        if !rules.is_empty() && ctx.record.ended == Ended::Completed && ctx.replaced == Replaced::Nothing {
-            filters::keep(rules, response, view.path, SystemTime::now());
-        }
+        let is_kept = ctx.record.ended == Ended::Completed && ctx.replaced == Replaced::Nothing;
         let facts = ctx.facts(&view, session.req_header());
-        filters::apply(edits, response, &facts);
-        if EditedStatuses::Success.contain(response.status.as_u16()) {
-            filters::apply(for_success, response, &facts);
-        }
+        filters::edit(&route.chain, response, &facts, is_kept.then(SystemTime::now));
     }
 }
 

@@ -11,7 +11,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY};
 use pingora_cache::VarianceBuilder;
 use pingora_cache::key::HashBinary;
 
-use super::request::RequestView;
+use super::request::{HeaderFields, RequestView};
 use crate::cache::Store;
 use crate::model::{Cache, CacheCondition, CacheKeyPart, ClientCaching, StaleOn};
 pub use lifetime::{Asked, Lifetime, allows_stale_if_error};
@@ -76,17 +76,19 @@ fn holds_any(conditions: &[CacheCondition], request: &RequestView<'_>) -> bool {
 }
 
 /// Which of an answer's variants a request gets; none where it does not vary.
-pub fn variance(answer: &HeaderMap, request: &HeaderMap) -> Option<HashBinary> {
+pub fn variance(answer: &HeaderMap, request: &dyn HeaderFields) -> Option<HashBinary> {
     let fields = answer.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
     let mut variance = VarianceBuilder::new();
     for name in fields.flat_map(|field| field.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
         let name = name.to_ascii_lowercase();
-        let mut values = request.get_all(&name).iter();
-        let mut value = values.next().map(|value| value.as_bytes().to_vec()).unwrap_or_default();
-        for further in values {
-            value.push(b',');
-            value.extend_from_slice(further.as_bytes());
-        }
+        let (mut value, mut count) = (Vec::new(), 0);
+        request.each(&name, &mut |piece| {
+            if count > 0 {
+                value.push(b',');
+            }
+            value.extend_from_slice(piece);
+            count += 1;
+        });
         let value = tidied(&name, &value);
         variance.add_owned_name_value(name, value);
     }

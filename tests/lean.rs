@@ -1,0 +1,148 @@
+//! The lean lane on the wire: what is kept goes out without a session, and nobody can tell. The full lane is the oracle.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use support::{Answer, Connection, Origin, Received, Response, Weir, eventually, free_address};
+
+const LEAN: &str = "";
+/// Two fields of cookies, which the lean lane leaves to the full one.
+const FULL: &str = "Cookie: a=1\r\nCookie: b=2\r\n";
+
+fn weir(origin: SocketAddr, filters: &str, keys: &str) -> Weir {
+    Weir::start(&format!(
+        "access-log: {{ format: json, file: access.log }}\n\
+         upstreams: {{ origin: {{ endpoints: [\"{origin}\"] }} }}\n\
+         hosts:\n  - names: [\"*\"]\n    filters: [ {filters} ]\n    routes: [ {{ path: /, upstream: origin }} ]\n{keys}"
+    ))
+}
+
+fn ask(connection: &mut Connection, target: &str, fields: &str) -> Response {
+    connection.write(format!("GET {target} HTTP/1.1\r\nHost: A.test:80\r\nOrigin: https://b.test\r\n{fields}\r\n"));
+    connection.read_response()
+}
+
+/// All that a client sees, but for what changes with time.
+fn seen(response: &Response) -> (u16, String, Vec<(String, String)>, String) {
+    let passes = |name: &str| ["age", "date", "cache-status", "expires"].contains(&name.to_ascii_lowercase().as_str());
+    let fields = response.headers.iter().filter(|(name, _)| !passes(name)).cloned().collect();
+    (response.status, response.reason.clone(), fields, response.text())
+}
+
+fn scripted(request: &Received) -> Answer {
+    let (status, body) =
+        if request.target.starts_with("/gone") { ("404 Nothing Here", "gone") } else { ("200 Fine", "kept") };
+    let lines = "Cache-Control: max-age=600\r\nContent-Type: text/css\r\nX-Mixed-CASE: v\r\nX-Twice: 1\r\nX-Twice: 2\r\nServer: it\r\n";
+    Answer::Send(format!("HTTP/1.1 {status}\r\n{lines}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
+}
+
+#[test]
+fn both_lanes_answer_alike() {
+    let edits = "{ headers: { response: { set: { X-From: '${client-ip} ${host} ${path} ${uri} ${method} ${route}' }, remove: [Server] } } }";
+    for filters in [
+        "{ cache: {} }",
+        "{ cache: { status-headers: false } }",
+        &format!("{{ cache: {{}} }}, {edits}"),
+        "{ cache: {} }, security-headers",
+        "{ cache: {} }, { cors: { origins: ['https://b.test'], credentials: true } }",
+        "{ cache: {} }, { cache-headers: [ { type: 'text/*', cache-control: 'public, max-age=60', expires: 1m } ] }",
+        "{ cache: { key: [host, path] } }",
+    ] {
+        let origin = Origin::start(scripted);
+        let weir = weir(origin.address, filters, "");
+        let mut connection = weir.connect();
+        for target in ["/a", "/a?b=c", "/%61//b/../b", "/gone"] {
+            ask(&mut connection, target, FULL);
+            let asked = origin.request_count();
+            let (full, lean) = (ask(&mut connection, target, FULL), ask(&mut connection, target, LEAN));
+            assert_eq!(seen(&lean), seen(&full), "{filters} {target}");
+            for name in ["age", "date", "cache-status"] {
+                assert_eq!(lean.header(name).is_some(), full.header(name).is_some(), "{filters} {target} {name}");
+            }
+            assert_eq!(origin.request_count(), asked, "{filters} {target}: nobody is asked for what is kept");
+        }
+    }
+}
+
+#[test]
+fn requests_in_one_packet_are_answered_in_their_order_whatever_lane_they_take() {
+    let origin = Origin::start(|request: &Received| {
+        Answer::with_headers("Cache-Control: max-age=600\r\n", &format!("{} {}", request.method, request.target))
+    });
+    let weir = weir(origin.address, "{ cache: {} }", "");
+    let mut connection = weir.connect();
+    ask(&mut connection, "/kept", LEAN);
+    let get = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\nHost: a.test:80\r\n{fields}\r\n");
+    let post = "POST /new HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody";
+    let all = [&get("/kept", ""), &get("/other", ""), &get("/kept", ""), post, &get("/kept", FULL), &get("/kept", "")];
+    connection.write(all.map(|text| text.to_owned()).concat());
+    let expected = ["GET /kept", "GET /other", "GET /kept", "POST /new", "GET /kept", "GET /kept"];
+    for text in expected {
+        assert_eq!(connection.read_response().text(), text);
+    }
+    connection.write(get("/kept", "Connection: close\r\n"));
+    let last = connection.read_response();
+    assert_eq!((last.text().as_str(), last.header("connection")), ("GET /kept", Some("close")));
+}
+
+#[test]
+fn hits_are_counted_and_logged_as_in_the_full_lane() {
+    let origin = Origin::start(scripted);
+    let weir = weir(origin.address, "{ cache: {} }", "");
+    let mut connection = weir.connect();
+    for fields in [FULL, FULL, "User-Agent: someone\r\nReferer: https://c.test/\r\n"] {
+        ask(&mut connection, "/a?b=c", fields);
+    }
+    let count = |labels: &[&str]| weir.metric("weir_cache_requests_total", labels);
+    eventually("both hits are counted", || (count(&["outcome=\"hit\""]) == Some(2.0)).then_some(()));
+    assert_eq!(count(&["outcome=\"miss\""]), Some(1.0));
+    assert_eq!(weir.metric("weir_requests_total", &["code=\"200\"", "method=\"GET\""]), Some(3.0));
+
+    let lines = || std::fs::read_to_string(weir.folder().join("access.log")).unwrap_or_default();
+    let lines = eventually("all three are logged", || Some(lines()).filter(|lines| lines.lines().count() == 3));
+    let read = |nth: usize| -> serde_json::Value { serde_json::from_str(lines.lines().nth(nth).unwrap()).unwrap() };
+    let (full, lean) = (read(1), read(2));
+    assert_eq!((lean["user_agent"].as_str(), lean["referer"].as_str()), (Some("someone"), Some("https://c.test/")));
+    for (key, value) in full.as_object().unwrap() {
+        let differs =
+            ["timestamp", "time", "request_id", "duration_ms", "user_agent", "referer"].contains(&key.as_str());
+        assert!(differs || lean[key] == *value, "{key}: {} and {value}", lean[key]);
+    }
+    assert_ne!(lean["request_id"], full["request_id"]);
+}
+
+#[test]
+fn large_objects_reach_slow_readers_whole() {
+    const SIZE: usize = 3 << 20;
+    let origin =
+        Origin::start(|_: &Received| Answer::with_headers("Cache-Control: max-age=600\r\n", &"x".repeat(SIZE)));
+    let weir = weir(origin.address, "{ cache: {} }", "");
+    assert_eq!(ask(&mut weir.connect(), "/", LEAN).body.len(), SIZE);
+    let mut connection = weir.connect();
+    for _ in 0..3 {
+        connection.write("GET / HTTP/1.1\r\nHost: A.test:80\r\nOrigin: https://b.test\r\n\r\n");
+    }
+    // What does not fit in the sockets' buffers waits at Weir.
+    std::thread::sleep(Duration::from_millis(300));
+    for _ in 0..3 {
+        assert_eq!(connection.read_response().body.len(), SIZE);
+    }
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_given_up() {
+    let origin =
+        Origin::start(|_: &Received| Answer::with_headers("Cache-Control: max-age=600\r\n", &"x".repeat(16 << 20)));
+    let http = free_address();
+    let listener = format!("listeners: {{ http: {{ address: \"{http}\", limits: {{ body-timeout: 1s }} }} }}\n");
+    let weir = weir(origin.address, "{ cache: { max-object: 32MB } }", &listener);
+    ask(&mut Connection::open(http), "/", LEAN);
+    let mut connection = Connection::open(http);
+    connection.write("GET / HTTP/1.1\r\nHost: A.test:80\r\nOrigin: https://b.test\r\n\r\n");
+    let log = || std::fs::read_to_string(weir.folder().join("access.log")).unwrap_or_default();
+    eventually("it is given up", || log().lines().any(|line| line.contains("client-closed")).then_some(()));
+    assert_eq!(ask(&mut Connection::open(http), "/", LEAN).body.len(), 16 << 20, "others are served");
+}
