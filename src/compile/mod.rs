@@ -201,6 +201,9 @@ fn certificate_fields(terms: &Terms, others: CertificateFields) -> CertificateFi
         None => others,
         Some(ClientTerms { forward: ForwardCertificate::Omit, .. }) => CertificateFields::Remove,
         Some(ClientTerms { forward: ForwardCertificate::Send, .. }) => CertificateFields::Set,
+        Some(ClientTerms { forward: ForwardCertificate::SslClient(cert), .. }) => {
+            CertificateFields::SetSslClient(*cert)
+        }
     }
 }
 
@@ -273,6 +276,7 @@ fn needs(chain: &FilterChain) -> Needs {
     Needs {
         view: edits.any(has_variable)
             || chain.cache_rules.iter().any(CacheRule::regards_the_path)
+            || chain.response_rewrite.is_some()
             || chain.sign_in.is_some(),
         body: chain.max_body.is_some(),
     }
