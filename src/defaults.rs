@@ -14,9 +14,9 @@ use crate::model::{
     AccessLogFormat, AuthRefusal, BackgroundUpdate, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode,
     ClientCaching, Credentials, Delay, EditedStatuses, Expires, ForwardCertificate, ForwardCredentials, ForwardedField,
     HiddenFiles, Http2, Intercept, JwtAlgorithm, KeyType, LbPolicy, LimitKey, LimitMode, LimitScope, LocationForm,
-    MirroredBody, OcspStapling, OnRedisFailure, Percent, QueryRewrite, Rate, RedirectStatus, RetryOn, RoutePrefix,
-    SameSite, SetCookie, StatusFields, StatusRange, TlsVersion, TokenPresence, TsigAlgorithm, UpstreamCaching,
-    UpstreamLifetimes, UpstreamProtocol, Verify, WhenAllUnhealthy,
+    MirroredBody, OcspStapling, OnRedisFailure, Percent, QueryRewrite, Rate, RedirectStatus, RequestIds, RetryOn,
+    RoutePrefix, SameSite, SetCookie, StatusFields, StatusRange, TlsVersion, TokenPresence, TsigAlgorithm,
+    UpstreamCaching, UpstreamLifetimes, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
 const fn at_least_one(n: u32) -> NonZeroU32 {
@@ -184,6 +184,9 @@ pub const RETRY_ON: [RetryOn; 2] = [RetryOn::Connect, RetryOn::Reset];
 
 /// Two connect timeouts; who waited longer has gone.
 pub const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a client calls its request itself may be called so a thousand times.
+pub const REQUEST_IDS: RequestIds = RequestIds::OfTrustedProxies;
 
 /// Retries add at most a fifth to the load of an upstream that is failing already.
 pub const RETRY_BUDGET: Percent = Percent(20);

@@ -345,3 +345,36 @@ fn a_changed_authority_takes_effect_without_a_restart() {
     weir.wait_for_refusal("there is no certificate in");
     assert_eq!(fixture.status(&new, "closed.test"), Some(200), "what was served before is served on");
 }
+
+#[test]
+fn who_is_refused_by_an_answer_is_told_400_and_others_by_their_name() {
+    let fixture = Fixture::new();
+    let hosts = [
+        ("closed.test", "client-auth: { ca: CA, refuse: request, subject: '^CN=(member|guest)$' }"),
+        ("maybe.test", "client-auth: { ca: CA, mode: optional, refuse: request }"),
+        ("new.test", "client-auth: { ca: CA, mode: optional-of-anyone, forward: true }"),
+    ];
+    let _weir = fixture.weir("", &hosts);
+    let elsewhere = Authority::new("elsewhere").issue(&["member"]);
+    let elsewhere = TlsClient::showing(&elsewhere, &fixture.authority, H1);
+    let expired = fixture.clients.issue_with(&["member"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let expired = TlsClient::showing(&expired, &fixture.authority, H1);
+    let eve = TlsClient::showing(&fixture.clients.issue(&["eve"]), &fixture.authority, H1);
+    let (stranger, member) = (fixture.stranger(), fixture.member(H1).1);
+    for (client, statuses) in [
+        (&member, [200, 200, 200]),
+        (&stranger, [400, 200, 200]),
+        (&elsewhere, [400, 400, 200]),
+        (&expired, [400, 400, 400]),
+        (&eve, [403, 200, 200]),
+    ] {
+        let found = hosts.map(|(host, _)| fixture.status(client, host));
+        assert_eq!(found, statuses.map(Some));
+    }
+    assert_eq!(fixture.status(&elsewhere, "new.test"), Some(200));
+    let told = fixture.origin.last_request();
+    assert_eq!((told.header("x-client-verify"), told.header("x-client-subject")), (Some("FAILED"), Some("CN=member")));
+    // A connection that was asked by another host has proven nothing here.
+    let mut connection = elsewhere.connect(fixture.https, "new.test").unwrap();
+    assert_eq!(get(&mut connection, "closed.test", "").status, 400);
+}

@@ -272,3 +272,11 @@ fn security_headers_are_set_unless_the_origin_sent_its_own() {
     assert!(answer.header("referrer-policy").is_some());
     assert_eq!(answer.header("strict-transport-security"), None, "on TLS only (RFC 6797 §7.2)");
 }
+
+#[test]
+fn a_client_may_name_its_request_where_the_file_lets_it() {
+    let seen = forwarded("request-ids: of-clients", &[("X-Request-ID", "of-the-client")]);
+    assert_eq!(seen.header("x-request-id"), Some("of-the-client"));
+    let seen = forwarded("request-ids: of-clients", &[("X-Request-ID", "with spaces in it")]);
+    assert_eq!(seen.header("x-request-id").map(str::len), Some(32), "what is no name is replaced");
+}

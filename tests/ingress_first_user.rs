@@ -7,6 +7,7 @@ mod cluster;
 mod support;
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -16,10 +17,14 @@ use support::{Answer, Authority, Origin, Response, TlsClient, eventually, reques
 const NAMESPACE: &str = "studio";
 const HOST: &str = "sql-studio.test";
 
-/// Says who it is, and the status that the path ends with.
+/// Says who it is, and the status that the path ends with. At two paths it says nothing.
 fn origin(name: &'static str) -> Origin {
     Origin::start_at(endpoint_address(), move |received| {
         let path = received.target.split('?').next().unwrap_or_default();
+        match path {
+            "/api/never" | "/api/held" => return Answer::Silence,
+            _ => {}
+        }
         match path.rsplit('/').next().and_then(|end| end.parse::<u16>().ok()) {
             Some(status) => Answer::status(status, "the backend's own error"),
             None => Answer::ok(name),
@@ -53,7 +58,7 @@ fn main_ingress() -> Value {
         ("limit-connections", "10"),
         ("proxy-body-size", "10m"),
         ("proxy-connect-timeout", "5"),
-        ("proxy-read-timeout", "60"),
+        ("proxy-read-timeout", "8"),
         ("proxy-send-timeout", "60"),
         ("enable-cors", "true"),
         ("cors-allow-origin", "https://*.sql-studio.test"),
@@ -175,6 +180,24 @@ fn the_first_users_ingress_is_served_as_it_was() {
     // Bodies up to 10 MiB; no byte of a larger one goes on.
     let sized = |bytes: usize| visitor.ask("POST", HOST, "/api", &format!("Content-Length: {bytes}\r\n")).status;
     assert_eq!(sized((10 << 20) + 1), 413);
+
+    // A backend that says nothing is waited for as long as the annotation says, of which the default is a minute.
+    let begun = Instant::now();
+    assert_eq!(visitor.get(HOST, "/api/never").status, 504);
+    assert!((7..40).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+
+    // Ten requests at once; the eleventh gets the page of the error 503.
+    let ask = |target: &str| {
+        let mut connection = visitor.tls.connect(visitor.https, HOST).expect("a TLS connection");
+        connection.write(format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+        connection
+    };
+    let asked = || backends[0].received().iter().filter(|received| received.target == "/api/held").count();
+    let held: Vec<_> = (0..10).map(|_| ask("/api/held")).collect();
+    eventually("ten are in flight", || (asked() == 10).then_some(()));
+    assert_eq!(ask("/health").read_response().text(), "a page for 503");
+    drop(held);
+    eventually("there is a place again", || (ask("/health").read_response().status == 200).then_some(()));
 
     // Errors of these statuses come from the default backend, others are the backend's own.
     let answer = visitor.get(HOST, "/api/404");

@@ -84,6 +84,7 @@ fn model() -> Model {
             access_log: None,
             admin: None,
             trusted_proxies: Vec::new(),
+            request_ids: crate::model::RequestIds::OfTrustedProxies,
             forwarded: ForwardedField::Omit,
             shutdown: Shutdown { delay: Duration::ZERO, timeout: Duration::from_secs(30) },
             resolvers: Vec::new(),

@@ -15,14 +15,14 @@ use crate::cache::Stores;
 use crate::error_pages::PageFiles;
 use crate::model::{
     self, CacheHeaders, EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, LimitScope, PageFile,
-    PageSource, RequestBuffering, SecurityHeaders, TemplatePart,
+    PageSource, RequestBuffering, Satisfy, SecurityHeaders, TemplatePart,
 };
 use crate::passwords::UserFiles;
 use crate::shared_counts::Store;
 use crate::snapshot::basic_auth::BasicAuth;
 use crate::snapshot::cache::CachePolicy;
 use crate::snapshot::cache_headers::CacheRule;
-use crate::snapshot::chain::{AppliedFilter, Check, Edit, EditValue, FilterChain, SignIn};
+use crate::snapshot::chain::{Addresses, AppliedFilter, Check, Edit, EditValue, FilterChain, SignIn};
 use crate::snapshot::compress::Compress;
 use crate::snapshot::cors::Cors;
 use crate::snapshot::error_pages::{ErrorPages, Rule, Source};
@@ -62,9 +62,24 @@ pub struct Outside<'a> {
 /// within a level; a level that has any replaces those of the outer ones, as in nginx.
 pub fn chain(levels: Levels<'_>, outside: Outside<'_>) -> FilterChain {
     let (mut chain, mut sign_in) = (FilterChain::default(), SignIn::default());
-    for (filter, level) in in_force(levels) {
-        add(&mut chain, &mut sign_in, &filter.kind, outside);
+    let in_force = in_force(levels);
+    let one_is_enough = in_force.iter().find(|(filter, _)| filter.kind == FilterKind::Satisfy(Satisfy::Any));
+    let joins = |level: &str| one_is_enough.is_some_and(|(_, at)| levels.is_at_or_below(level, at));
+    let mut addresses = Addresses::default();
+    for (filter, level) in &in_force {
+        match &filter.kind {
+            FilterKind::Deny(networks) if joins(level) => addresses.deny.extend(networks),
+            FilterKind::Allow(networks) if joins(level) => addresses.allow.extend(networks),
+            kind => add(&mut chain, &mut sign_in, kind, outside),
+        }
         chain.applied.push(AppliedFilter { name: filter.kind.name(), level, origin: filter.origin.clone() });
+    }
+    if one_is_enough.is_some() {
+        match sign_in.knows_clients() {
+            true => sign_in.or_by_address = Some(addresses),
+            // Nobody else is asked: they decide alone.
+            false => chain.checks.extend(addresses.into_checks()),
+        }
     }
     chain.sign_in = sign_in.asks().then(|| Arc::new(sign_in));
     chain
@@ -101,6 +116,12 @@ pub struct Levels<'a> {
 }
 
 impl<'a> Levels<'a> {
+    /// Whether what stands at `level` is as near to the route as what stands at `other`.
+    fn is_at_or_below(&self, level: &str, other: &str) -> bool {
+        let place = |name: &str| self.nearest_first().iter().position(|(known, _)| *known == name);
+        place(level) <= place(other)
+    }
+
     fn nearest_first(self) -> [(&'static str, &'a [Filter]); 3] {
         [("route", self.route), ("host", self.host), ("listener", self.listener)]
     }
@@ -115,7 +136,7 @@ enum AddsUp {
 
 fn adds_up(kind: &FilterKind) -> AddsUp {
     match kind {
-        FilterKind::Allow(_) | FilterKind::Deny(_) => AddsUp::Always,
+        FilterKind::Allow(_) | FilterKind::Deny(_) | FilterKind::Conditions(_) => AddsUp::Always,
         FilterKind::ConcurrencyLimit(_) | FilterKind::RateLimit(_) | FilterKind::Mirror(_) => AddsUp::WithinALevel,
         FilterKind::Bandwidth(_)
         | FilterKind::BasicAuth(_)
@@ -133,24 +154,29 @@ fn adds_up(kind: &FilterKind) -> AddsUp {
         | FilterKind::TrailingSlash(_)
         | FilterKind::MaxBodySize(_)
         | FilterKind::SecurityHeaders(_)
+        | FilterKind::Satisfy(_)
+        | FilterKind::ResponseRewrite(_)
+        | FilterKind::AccessLog(_)
         | FilterKind::Headers(_) => AddsUp::Never,
     }
 }
 
-/// When a kind acts: who may come in, then where they are sent, then what is bounded, then what is edited.
+/// When a kind acts: where requests are sent, then who may come in, then what is bounded, then what is edited. As in nginx a redirect comes
+/// before any question of access: it shows nothing but another URL.
 /// Preflights are answered before they could be redirected, counted or asked who they are: browsers follow no redirect of theirs, and
 /// send no credentials with them. Who it is comes after the limits, as in nginx: these bound how fast passwords can be guessed; what
 /// costs a question to somebody else comes last of that. `headers` comes after the presets, so that what an operator wrote out
 /// stands above them; `compress` looks at what has come of it all.
 fn position(kind: &FilterKind) -> u8 {
     match kind {
-        FilterKind::Deny(_) => 0,
-        FilterKind::Allow(_) => 1,
-        FilterKind::Cors(_) => 2,
-        FilterKind::HttpsRedirect(_) => 3,
-        FilterKind::WwwRedirect(_) => 4,
-        FilterKind::AppRoot(_) => 5,
-        FilterKind::TrailingSlash(_) => 6,
+        FilterKind::Cors(_) => 0,
+        FilterKind::Conditions(_) => 1,
+        FilterKind::HttpsRedirect(_) => 2,
+        FilterKind::WwwRedirect(_) => 3,
+        FilterKind::AppRoot(_) => 4,
+        FilterKind::TrailingSlash(_) => 5,
+        // All of them say 403.
+        FilterKind::Deny(_) | FilterKind::Allow(_) | FilterKind::Satisfy(_) => 6,
         FilterKind::ConcurrencyLimit(_) => 7,
         FilterKind::RateLimit(_) => 8,
         FilterKind::Jwt(_) => 9,
@@ -166,6 +192,8 @@ fn position(kind: &FilterKind) -> u8 {
         FilterKind::Bandwidth(_) => 19,
         FilterKind::RequestBuffering(_) => 20,
         FilterKind::Mirror(_) => 21,
+        FilterKind::ResponseRewrite(_) => 22,
+        FilterKind::AccessLog(_) => 23,
     }
 }
 
@@ -228,6 +256,11 @@ fn add(chain: &mut FilterChain, sign_in: &mut SignIn, kind: &FilterKind, outside
             chain.mirrors.extend(mirrors.get(&key).cloned());
         }
         FilterKind::MaxBodySize(size) => chain.max_body = Some(size.0),
+        // Seen to when all are there.
+        FilterKind::Satisfy(_) => {}
+        FilterKind::ResponseRewrite(rewrite) => chain.response_rewrite = Some(Arc::new(rewrite.clone())),
+        FilterKind::AccessLog(logging) => chain.logging = *logging,
+        FilterKind::Conditions(conditions) => chain.checks.push(Check::Conditions(conditions.clone())),
         FilterKind::Cache(cache) => {
             let policy = CachePolicy { definition: cache.clone(), store: stores.named(&cache.store) };
             chain.cache = Some(Arc::new(policy));
@@ -276,6 +309,10 @@ pub fn redirecting(kind: &FilterKind, served: &Served) -> Option<Redirecting> {
         | FilterKind::MaxBodySize(_)
         | FilterKind::Bandwidth(_)
         | FilterKind::RequestBuffering(_)
+        | FilterKind::Satisfy(_)
+        | FilterKind::ResponseRewrite(_)
+        | FilterKind::AccessLog(_)
+        | FilterKind::Conditions(_)
         | FilterKind::Mirror(_) => None,
     }
 }
@@ -294,9 +331,10 @@ fn error_pages(definition: &model::ErrorPages, Outside { upstreams, metrics, pag
             let files: Vec<_> = files.iter().filter_map(page).collect();
             (!files.is_empty()).then_some(Source::Files(files))
         }
-        PageSource::Upstream { name, path } => {
+        PageSource::Upstream { name, path, told } => {
             let (upstream, metrics) = (upstreams.get(name)?.clone(), metrics.upstream(name));
-            Some(Source::Upstream { upstream, metrics, path: path.clone() })
+            let told = told.iter().filter_map(|(name, value)| super::field(name, value)).collect();
+            Some(Source::Upstream { upstream, metrics, path: path.clone(), told })
         }
     };
     let rule = |page: &model::ErrorPage| {
@@ -434,6 +472,7 @@ mod tests {
             method: "GET".into(),
             timeout: Duration::from_secs(1),
             request_headers: AskedWith::All,
+            set_headers: Vec::new(),
             response_headers: Vec::new(),
             set_cookie: SetCookie::Never,
             sign_in: None,

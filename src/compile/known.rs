@@ -84,7 +84,11 @@ fn are_plain(filters: &[Filter]) -> bool {
         | FilterKind::SecurityHeaders(_)
         | FilterKind::Headers(_)
         | FilterKind::Bandwidth(_)
-        | FilterKind::RequestBuffering(_) => true,
+        | FilterKind::RequestBuffering(_)
+        | FilterKind::Satisfy(_)
+        | FilterKind::ResponseRewrite(_)
+        | FilterKind::AccessLog(_)
+        | FilterKind::Conditions(_) => true,
         FilterKind::RateLimit(limit) => limit.scope == LimitScope::Process,
         FilterKind::Jwt(_)
         | FilterKind::BasicAuth(_)

@@ -215,6 +215,9 @@ fn certificate_fields(terms: &Terms, others: CertificateFields) -> CertificateFi
         None => others,
         Some(ClientTerms { forward: ForwardCertificate::Omit, .. }) => CertificateFields::Remove,
         Some(ClientTerms { forward: ForwardCertificate::Send, .. }) => CertificateFields::Set,
+        Some(ClientTerms { forward: ForwardCertificate::SslClient(cert), .. }) => {
+            CertificateFields::SetSslClient(*cert)
+        }
     }
 }
 
@@ -287,6 +290,7 @@ fn needs(chain: &FilterChain, action: &Action) -> Needs {
     Needs {
         view: edits.any(has_variable)
             || chain.cache_rules.iter().any(CacheRule::regards_the_path)
+            || chain.response_rewrite.is_some()
             || chain.sign_in.is_some(),
         body: chain.max_body.is_some(),
         lean: is_lean(chain, action),
@@ -304,6 +308,7 @@ fn is_lean(chain: &FilterChain, action: &Action) -> bool {
         && chain.sign_in.is_none()
         && chain.error_pages.is_none()
         && chain.compress.is_none()
+        && chain.response_rewrite.is_none()
         && chain.bandwidth.is_none()
 }
 

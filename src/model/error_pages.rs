@@ -40,8 +40,8 @@ pub struct ErrorPage {
 pub enum PageSource {
     /// One for each format; what Accept prefers is shown, the first where it prefers none.
     Files(Vec<PageFile>),
-    /// Is asked with GET for this path, and told what went wrong.
-    Upstream { name: UpstreamName, path: Arc<str> },
+    /// Is asked with GET for this path, and told what went wrong; and in fields of the source's own where.
+    Upstream { name: UpstreamName, path: Arc<str>, told: Vec<(Arc<str>, Arc<str>)> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::units::ByteSize;
 use super::{
-    AppRoot, Bandwidth, BasicAuth, Cache, CacheHeaders, Compress, ConcurrencyLimit, Cors, Counted, ErrorPages,
-    ForwardAuth, HeaderEdits, HttpsRedirect, Jwt, LimitName, Mirror, RateLimit, RequestBuffering, TrailingSlash,
-    WwwRedirect,
+    AppRoot, Bandwidth, BasicAuth, Cache, CacheHeaders, Compress, ConcurrencyLimit, Conditions, Cors, Counted,
+    ErrorPages, ForwardAuth, HeaderEdits, HttpsRedirect, Jwt, LimitName, Mirror, RateLimit, RequestBuffering,
+    ResponseRewrite, TrailingSlash, WwwRedirect,
 };
 use crate::diagnostics::Origin;
 
@@ -41,6 +41,8 @@ pub enum FilterKind {
     Allow(Vec<IpNet>),
     /// Not these clients; they get 403. Asked before `allow`.
     Deny(Vec<IpNet>),
+    /// Whether all must let a request in who are asked, or one of them.
+    Satisfy(Satisfy),
     /// Which other origins' scripts may read answers.
     Cors(Cors),
     ConcurrencyLimit(ConcurrencyLimit),
@@ -69,6 +71,29 @@ pub enum FilterKind {
     RequestBuffering(RequestBuffering),
     /// Copies for somebody who is not waited for.
     Mirror(Mirror),
+    /// What the upstream says of itself in cookies and redirects, in the words of who stands before it.
+    ResponseRewrite(ResponseRewrite),
+    /// Whether the requests are in the access log.
+    AccessLog(Logging),
+    /// Requests that are answered for what they are.
+    Conditions(Conditions),
+}
+
+/// Of `allow` and `deny` of its own level and those nearer to the route, and of `jwt`, `basic-auth` and `forward-auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Satisfy {
+    All,
+    /// As nginx: an address that is neither allowed nor denied decides nothing.
+    Any,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Logging {
+    #[default]
+    On,
+    Off,
 }
 
 /// What counts requests, and is known by a name.
@@ -119,7 +144,11 @@ impl FilterKind {
             | FilterKind::MaxBodySize(_)
             | FilterKind::Bandwidth(_)
             | FilterKind::RequestBuffering(_)
-            | FilterKind::Mirror(_) => None,
+            | FilterKind::Mirror(_)
+            | FilterKind::Satisfy(_)
+            | FilterKind::ResponseRewrite(_)
+            | FilterKind::AccessLog(_)
+            | FilterKind::Conditions(_) => None,
         }
     }
 
@@ -158,6 +187,10 @@ impl FilterKind {
             FilterKind::Bandwidth(_) => "bandwidth",
             FilterKind::RequestBuffering(_) => "request-buffering",
             FilterKind::Mirror(_) => "mirror",
+            FilterKind::Satisfy(_) => "satisfy",
+            FilterKind::ResponseRewrite(_) => "response-rewrite",
+            FilterKind::AccessLog(_) => "access-log",
+            FilterKind::Conditions(_) => "conditions",
         }
     }
 }

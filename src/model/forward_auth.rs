@@ -28,6 +28,8 @@ pub struct ForwardAuth {
     pub timeout: Duration,
     pub request_headers: AskedWith,
     /// Of the service's answer to the upstream. What the client sent under these names never goes there.
+    /// Set on the question, beside those and above them.
+    pub set_headers: Vec<(Arc<str>, HeaderTemplate)>,
     pub response_headers: Vec<Arc<str>>,
     pub set_cookie: SetCookie,
     /// None: who is not signed in gets 401.

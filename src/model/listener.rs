@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::units::{ByteSize, serialize_duration};
-use super::{ByteRate, ClientAuth, Filter, ListenerName};
+use super::{ByteRate, Ciphers, ClientAuth, Filter, ListenerName};
 use crate::diagnostics::Origin;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,6 +34,7 @@ pub fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListenerTls {
     pub min_version: TlsVersion,
+    pub ciphers: Ciphers,
     /// Which application protocols ALPN offers, in order of preference.
     pub http2: Http2,
     /// For hosts that say nothing else. None: no client is asked for a certificate.

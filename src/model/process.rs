@@ -20,6 +20,7 @@ pub struct Process {
     pub admin: Option<Admin>,
     /// Peers whose `X-Forwarded-*`, `X-Real-IP`, `X-Request-ID` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    pub request_ids: RequestIds,
     /// Whether the RFC 7239 `Forwarded` field is sent upstream beside `X-Forwarded-*`.
     pub forwarded: ForwardedField,
     pub shutdown: Shutdown,
@@ -31,6 +32,15 @@ pub struct Process {
     pub redis: Option<Redis>,
     /// None: nobody has said how many there are.
     pub replicas: Option<Replicas>,
+}
+
+/// Whose `X-Request-ID` a request keeps; others get one of Weir's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestIds {
+    OfTrustedProxies,
+    /// As ingress-nginx: of anybody who sends one.
+    OfClients,
 }
 
 /// How many processes share the traffic, this one among them.

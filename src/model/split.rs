@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{FieldMatch, Forward, HashKey, UpstreamName};
+use super::{FieldMatch, Forward, HashKey, Scheme, UpstreamName};
 
 /// A rule beats a session, and a session beats the weights.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,6 +15,16 @@ pub struct Split {
     pub arms: Vec<SplitArm>,
     /// None: by chance, each request by itself.
     pub by: Option<SplitKey>,
+    pub sessions: SplitSessions,
+}
+
+/// Whether a client that a sticky cookie binds to an endpoint stays with that endpoint's arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SplitSessions {
+    Kept,
+    /// Each request is split anew.
+    Split,
 }
 
 /// All conditions must hold; there is at least one.
@@ -23,6 +33,8 @@ pub struct SplitRule {
     pub headers: Vec<FieldMatch>,
     pub cookies: Vec<FieldMatch>,
     pub query: Vec<FieldMatch>,
+    /// That the client uses.
+    pub scheme: Option<Scheme>,
     /// One of the arms'.
     pub upstream: UpstreamName,
 }

@@ -127,6 +127,8 @@ pub enum LbPolicy {
     Random,
     /// Consistent: while an endpoint is there, its keys stay with it. A request without the key is spread as by `random`.
     Hash(HashKey),
+    /// As `Hash`, with so many endpoints for each key, of which chance takes one.
+    HashSubset(HashKey, NonZeroU32),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -143,6 +145,15 @@ pub enum HashKey {
     Host,
     /// The normalized path, and the query as it came.
     Uri,
+    /// One text of them all; what a request lacks is empty.
+    Joined(Vec<HashPart>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HashPart {
+    Text(Arc<str>),
+    Key(HashKey),
 }
 
 /// Weir marks the client with a cookie that names an endpoint, and keeps to it while it can be used. A request that finds it

@@ -8,7 +8,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::head::imitates_any;
-use crate::tls::ClientCertificate;
+use crate::model::SslClientCert;
+use crate::tls::Shown;
 
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
@@ -18,10 +19,28 @@ const ISSUER: HeaderName = HeaderName::from_static("x-client-issuer");
 const SERIAL: HeaderName = HeaderName::from_static("x-client-serial");
 const FINGERPRINT: HeaderName = HeaderName::from_static("x-client-fingerprint");
 
-const FIELDS: [HeaderName; 7] = [CLIENT_CERT, CLIENT_CERT_CHAIN, VERIFY, SUBJECT, ISSUER, SERIAL, FINGERPRINT];
+/// ingress-nginx's.
+const SSL_VERIFY: HeaderName = HeaderName::from_static("ssl-client-verify");
+const SSL_SUBJECT: HeaderName = HeaderName::from_static("ssl-client-subject-dn");
+const SSL_ISSUER: HeaderName = HeaderName::from_static("ssl-client-issuer-dn");
+const SSL_CERT: HeaderName = HeaderName::from_static("ssl-client-cert");
+
+const FIELDS: [HeaderName; 11] = [
+    CLIENT_CERT,
+    CLIENT_CERT_CHAIN,
+    VERIFY,
+    SUBJECT,
+    ISSUER,
+    SERIAL,
+    FINGERPRINT,
+    SSL_VERIFY,
+    SSL_SUBJECT,
+    SSL_ISSUER,
+    SSL_CERT,
+];
 
 /// As an origin reads them that takes underscores for dashes.
-const NAMES: [&[u8]; 7] = [
+const NAMES: [&[u8]; 11] = [
     b"client-cert",
     b"client-cert-chain",
     b"x-client-verify",
@@ -29,25 +48,55 @@ const NAMES: [&[u8]; 7] = [
     b"x-client-issuer",
     b"x-client-serial",
     b"x-client-fingerprint",
+    b"ssl-client-verify",
+    b"ssl-client-subject-dn",
+    b"ssl-client-issuer-dn",
+    b"ssl-client-cert",
 ];
+
+type Fields = Vec<(HeaderName, HeaderValue)>;
 
 /// The fields of one connection, written once.
 #[derive(Debug)]
-pub struct CertificateValues(Vec<(HeaderName, HeaderValue)>);
+pub struct CertificateValues {
+    own: Fields,
+    ssl_client: Fields,
+    /// The certificate itself, beside those.
+    ssl_client_cert: Option<HeaderValue>,
+}
 
 impl CertificateValues {
-    /// A value that is no header value (none should be) is left out.
-    pub fn of(certificate: &ClientCertificate) -> Self {
-        let texts = [
+    /// None where there is no certificate. A value that is no header value (none should be) is left out.
+    pub fn of(shown: &Shown) -> Option<Self> {
+        let (certificate, failure) = match shown {
+            Shown::Nothing => return None,
+            Shown::Good(certificate) => (certificate, None),
+            Shown::Bad { certificate, reason, .. } => (certificate, Some(format!("FAILED:{reason}"))),
+        };
+        let (verdict, own_verdict) = match &failure {
+            Some(failure) => (failure.as_str(), "FAILED"),
+            None => ("SUCCESS", "SUCCESS"),
+        };
+        let own = [
+            (VERIFY, Some(own_verdict)),
             (CLIENT_CERT, Some(&certificate.leaf)),
-            (CLIENT_CERT_CHAIN, certificate.chain.as_ref()),
+            (CLIENT_CERT_CHAIN, certificate.chain.as_deref()),
             (SUBJECT, Some(&certificate.subject)),
             (ISSUER, Some(&certificate.issuer)),
             (SERIAL, Some(&certificate.serial)),
             (FINGERPRINT, Some(&certificate.fingerprint)),
         ];
-        let field = |(name, text): (HeaderName, Option<&String>)| Some((name, HeaderValue::try_from(text?).ok()?));
-        Self(texts.into_iter().filter_map(field).collect())
+        let ssl_client = [
+            (SSL_VERIFY, Some(verdict)),
+            (SSL_SUBJECT, Some(&certificate.subject)),
+            (SSL_ISSUER, Some(&certificate.issuer)),
+        ];
+        let field = |(name, text): (HeaderName, Option<&str>)| Some((name, HeaderValue::from_str(text?).ok()?));
+        Some(Self {
+            own: own.into_iter().filter_map(field).collect(),
+            ssl_client: ssl_client.into_iter().filter_map(field).collect(),
+            ssl_client_cert: HeaderValue::from_str(&certificate.escaped).ok(),
+        })
     }
 }
 
@@ -63,12 +112,24 @@ pub fn sanitize(headers: &mut HeaderMap) {
 
 /// Tells of the certificate, or that there is none. After [`sanitize`].
 pub fn tell(headers: &mut HeaderMap, values: Option<&CertificateValues>) {
-    let verdict = if values.is_some() { "SUCCESS" } else { "NONE" };
-    headers.insert(VERIFY, HeaderValue::from_static(verdict));
-    for (name, value) in values.into_iter().flat_map(|values| &values.0) {
-        headers.insert(name, value.clone());
+    match values {
+        Some(values) => headers.extend(values.own.iter().cloned()),
+        None => drop(headers.insert(VERIFY, NONE)),
     }
 }
+
+/// As [`tell`], in ingress-nginx's fields.
+pub fn tell_as_ssl_client(headers: &mut HeaderMap, values: Option<&CertificateValues>, cert: SslClientCert) {
+    match values {
+        Some(values) => headers.extend(values.ssl_client.iter().cloned()),
+        None => drop(headers.insert(SSL_VERIFY, NONE)),
+    }
+    if let (Some(value), SslClientCert::Send) = (values.and_then(|values| values.ssl_client_cert.as_ref()), cert) {
+        headers.insert(SSL_CERT, value.clone());
+    }
+}
+
+const NONE: HeaderValue = HeaderValue::from_static("NONE");
 
 #[cfg(test)]
 mod tests {

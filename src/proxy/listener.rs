@@ -271,10 +271,10 @@ async fn handshake(
 
 fn tls_session(stream: &TlsStream<TcpStream>, site: &Site) -> Result<TlsSession, Disagreement> {
     let (_, session) = stream.get_ref();
-    let agreement = Agreement::of(session, site.terms.clone(), SystemTime::now())?;
+    let agreement = Agreement::of(session, site, SystemTime::now())?;
     Ok(TlsSession {
         server_name: session.server_name().map(|name| name.to_ascii_lowercase().into()),
-        certificate: agreement.client.as_ref().map(CertificateValues::of),
+        certificate: CertificateValues::of(&agreement.client),
         agreement,
     })
 }

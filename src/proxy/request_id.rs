@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use http::HeaderValue;
 
 use super::client_address::Through;
+use crate::model::RequestIds;
 
 thread_local! {
     static STATE: Cell<[u64; 2]> = Cell::new(seed());
@@ -31,10 +32,14 @@ impl RequestId {
         Self::Generated(text)
     }
 
-    /// What a trusted proxy sent, where that can be used; else a new one.
-    pub fn of(through: Through, sent: Option<&[u8]>) -> Self {
+    /// What was sent by whom it is believed of, where that can be used; else a new one.
+    pub fn of(ids: RequestIds, through: Through, sent: Option<&[u8]>) -> Self {
         let usable = |bytes: &&[u8]| (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
-        let given = sent.filter(|_| through == Through::TrustedProxy).filter(usable);
+        let is_believed = match (through, ids) {
+            (Through::TrustedProxy, _) | (Through::Nobody, RequestIds::OfClients) => true,
+            (Through::Nobody, RequestIds::OfTrustedProxies) => false,
+        };
+        let given = sent.filter(|_| is_believed).filter(usable);
         given.and_then(|bytes| HeaderValue::from_bytes(bytes).ok()).map_or_else(Self::generate, Self::Given)
     }
 
@@ -84,10 +89,11 @@ mod tests {
 
     #[test]
     fn a_given_id_is_kept_unless_it_could_not_be_written_to_a_log() {
-        let given = |text: &str| RequestId::of(Through::TrustedProxy, Some(text.as_bytes()));
+        let given = |text: &str| RequestId::of(RequestIds::OfTrustedProxies, Through::TrustedProxy, Some(text.as_bytes()));
         assert_eq!(given("abc-1").as_str(), "abc-1");
         assert_eq!(given("two words").as_str().len(), 32);
         assert_eq!(given(&"x".repeat(200)).as_str().len(), 32);
-        assert_eq!(RequestId::of(Through::Nobody, Some(b"abc-1")).as_str().len(), 32);
+        let of_anybody = |ids| RequestId::of(ids, Through::Nobody, Some(b"abc-1")).as_str().len();
+        assert_eq!((of_anybody(RequestIds::OfTrustedProxies), of_anybody(RequestIds::OfClients)), (32, 5));
     }
 }

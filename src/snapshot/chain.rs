@@ -6,7 +6,7 @@
 //!
 //! Neither lane knows a filter by its kind: it runs checks and limits on a `RequestView` and applies the edits to a head.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
@@ -24,7 +24,7 @@ use super::limit::{ConcurrencyLimit, RateLimit, SharedRateLimit};
 use super::mirror::Mirror;
 use super::redirect::Redirecting;
 use super::request::RequestView;
-use crate::model::{Bandwidth, BodyBuffer, TemplatePart, Variable};
+use crate::model::{Bandwidth, BodyBuffer, Conditions, Logging, ResponseRewrite, TemplatePart, Variable};
 use crate::tls::TlsFacts;
 
 #[derive(Debug, Default)]
@@ -50,6 +50,9 @@ pub struct FilterChain {
     pub success_edits: Vec<Edit>,
     /// Comes after the edits: what they say of the content decides.
     pub compress: Option<Arc<Compress>>,
+    /// Comes before the edits, on upstreams' answers alone.
+    pub response_rewrite: Option<Arc<ResponseRewrite>>,
+    pub logging: Logging,
     /// Of the request, in bytes.
     pub max_body: Option<u64>,
     pub bandwidth: Option<Bandwidth>,
@@ -61,9 +64,11 @@ pub struct FilterChain {
     pub applied: Vec<AppliedFilter>,
 }
 
-/// Who it is: all of these must know, in this order.
+/// Who it is: all of these must know, in this order; or one of them, where an address is as good.
 #[derive(Debug, Default)]
 pub struct SignIn {
+    /// Asked first: who is let in by it is not asked who it is.
+    pub or_by_address: Option<Addresses>,
     pub jwt: Option<Arc<Jwt>>,
     /// Those that count by what a token says: asked when it was verified.
     pub concurrency_limits: Vec<ConcurrencyLimit>,
@@ -76,7 +81,46 @@ impl SignIn {
     /// Whether anybody has to know.
     pub fn asks(&self) -> bool {
         let limits = !self.rate_limits.is_empty() || !self.concurrency_limits.is_empty();
-        limits || self.jwt.is_some() || self.basic.is_some() || self.forward.is_some()
+        limits || self.knows_clients()
+    }
+
+    pub fn knows_clients(&self) -> bool {
+        self.jwt.is_some() || self.basic.is_some() || self.forward.is_some()
+    }
+}
+
+/// Who is let in by address alone, and who is not.
+#[derive(Debug, Default)]
+pub struct Addresses {
+    pub deny: Vec<IpNet>,
+    pub allow: Vec<IpNet>,
+}
+
+/// What an address comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByAddress {
+    Allowed,
+    Denied,
+    /// Nobody has said anything of it.
+    Unknown,
+}
+
+impl Addresses {
+    pub fn judge(&self, client: IpAddr) -> ByAddress {
+        let has = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&client));
+        match (has(&self.deny), has(&self.allow)) {
+            (true, _) => ByAddress::Denied,
+            (false, true) => ByAddress::Allowed,
+            // A list of who is allowed leaves the others out.
+            (false, false) if !self.allow.is_empty() => ByAddress::Denied,
+            (false, false) => ByAddress::Unknown,
+        }
+    }
+
+    pub fn into_checks(self) -> impl Iterator<Item = Check> {
+        let deny = (!self.deny.is_empty()).then_some(Check::Deny(self.deny));
+        let allow = (!self.allow.is_empty()).then_some(Check::Allow(self.allow));
+        deny.into_iter().chain(allow)
     }
 }
 
@@ -95,6 +139,7 @@ pub enum Check {
     Allow(Vec<IpNet>),
     Cors(Arc<Cors>),
     Redirect(Redirecting),
+    Conditions(Conditions),
     /// A filter that should stand here, by this name, could not be built: nobody passes.
     Closed(&'static str),
 }

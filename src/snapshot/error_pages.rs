@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
+
 use crate::error_pages::Page;
 use crate::model::{Intercept, PageStatus, StatusRange};
 use crate::telemetry::metrics::UpstreamMetrics;
@@ -28,6 +30,8 @@ pub enum Source {
         upstream: Arc<Upstream>,
         metrics: Arc<UpstreamMetrics>,
         path: Arc<str>,
+        /// Fields that say where it went wrong.
+        told: Vec<(HeaderName, HeaderValue)>,
     },
 }
 

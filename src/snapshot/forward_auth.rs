@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 
+use super::chain::EditValue;
 use super::kept::{Digest, Kept};
 use super::outage::Outage;
 use super::request::RequestView;
 use super::upstream::Upstream;
-use crate::model::{self, AskedWith, AuthCache, AuthCacheKey, Model, UpstreamName};
+use crate::model::{self, AskedWith, AuthCache, AuthCacheKey, HeaderTemplate, Model, UpstreamName};
 use crate::telemetry::metrics::{ForwardAuthMetrics, Metrics, UpstreamMetrics};
 
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct ForwardAuth {
     pub host: Option<HeaderValue>,
     /// None: all that may.
     pub request_headers: Option<Vec<HeaderName>>,
+    pub set_headers: Vec<(HeaderName, EditValue)>,
     pub response_headers: Vec<HeaderName>,
     answers: Option<Arc<KeptAnswers>>,
     pub outage: Outage,
@@ -83,6 +85,7 @@ impl ForwardAuth {
                 AskedWith::All => None,
                 AskedWith::Listed(listed) => Some(names(listed)),
             },
+            set_headers: set_headers(definition),
             response_headers: names(&definition.response_headers),
             answers: answers
                 .unwrap_or_else(|| definition.cache.as_ref().map(|cache| Arc::new(KeptAnswers::new(cache)))),
@@ -133,6 +136,13 @@ impl KeptAnswers {
         let may_be_kept = answer.cookies.is_empty() && answer.size() <= LARGEST_KEPT;
         self.definition.ttl.get(&answer.status).copied().filter(|_| may_be_kept)
     }
+}
+
+fn set_headers(definition: &model::ForwardAuth) -> Vec<(HeaderName, EditValue)> {
+    let field = |(name, template): &(Arc<str>, HeaderTemplate)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, EditValue::Template(template.0.clone())))
+    };
+    definition.set_headers.iter().filter_map(field).collect()
 }
 
 /// None where the request has no part of it: then nothing would tell it from others.

@@ -11,7 +11,7 @@ use super::request::RequestView;
 use super::router::hold;
 use super::table::Forward;
 use super::upstream::{PickRequest, random};
-use crate::model::{self, FieldMatch, HashKey, SplitKey};
+use crate::model::{self, FieldMatch, HashKey, Scheme, SplitKey, SplitSessions};
 
 pub struct Split {
     rules: Vec<Rule>,
@@ -20,12 +20,14 @@ pub struct Split {
     ends: Vec<u32>,
     weights: Vec<u32>,
     by: Option<SplitKey>,
+    sessions: SplitSessions,
 }
 
 struct Rule {
     headers: Vec<FieldMatch>,
     cookies: Vec<FieldMatch>,
     query: Vec<FieldMatch>,
+    scheme: Option<Scheme>,
     arm: usize,
 }
 
@@ -46,10 +48,17 @@ impl Split {
         let arm_of = |rule: &model::SplitRule| definition.arms.iter().position(|a| a.forward.upstream == rule.upstream);
         let rules = definition.rules.iter().filter_map(|rule| {
             let (headers, cookies, query) = (rule.headers.clone(), rule.cookies.clone(), rule.query.clone());
-            Some(Rule { headers, cookies, query, arm: arm_of(rule)? })
+            Some(Rule { headers, cookies, query, scheme: rule.scheme, arm: arm_of(rule)? })
         });
         let weights: Vec<u32> = definition.arms.iter().map(|arm| arm.weight).collect();
-        Self { rules: rules.collect(), arms, ends: ends(&weights), weights, by: definition.by.clone() }
+        Self {
+            rules: rules.collect(),
+            arms,
+            ends: ends(&weights),
+            weights,
+            by: definition.by.clone(),
+            sessions: definition.sessions,
+        }
     }
 
     pub fn arms(&self) -> &[Forward] {
@@ -63,11 +72,15 @@ impl Split {
     }
 
     pub fn choose(&self, request: &RequestView<'_>) -> (usize, Reason) {
-        let fits = |rule: &Rule| hold(&rule.headers, &rule.cookies, &rule.query, request);
+        let fits = |rule: &Rule| {
+            rule.scheme.is_none_or(|scheme| scheme == request.scheme)
+                && hold(&rule.headers, &rule.cookies, &rule.query, request)
+        };
         if let Some((at, rule)) = self.rules.iter().enumerate().find(|(_, rule)| fits(rule)) {
             return (rule.arm, Reason::Rule(at + 1));
         }
-        if let Some(arm) = self.arms.iter().position(|arm| is_bound_to(arm, request)) {
+        let is_kept = self.sessions == SplitSessions::Kept;
+        if let Some(arm) = self.arms.iter().position(|arm| is_kept && is_bound_to(arm, request)) {
             return (arm, Reason::Session);
         }
         match self.by.as_ref().and_then(|by| hash(by, request)) {
@@ -124,6 +137,8 @@ fn hash(by: &SplitKey, request: &RequestView<'_>) -> Option<u32> {
             uri = request.uri();
             uri.as_bytes()
         }
+        // No source splits by several.
+        HashKey::Joined(_) => return None,
     };
     Some(murmur2(&[text, by.salt.as_bytes()].concat()))
 }

@@ -14,7 +14,7 @@ use super::split::Split;
 use super::upstream::Upstream;
 use crate::diagnostics::Origin;
 use crate::files::Folder;
-use crate::model::{PathMatch, PathRewrite, QueryRewrite, Redirect, Retry, RouteName};
+use crate::model::{PathMatch, PathRewrite, QueryRewrite, Redirect, Retry, RouteName, SslClientCert};
 use crate::telemetry::metrics::{RouteMetrics, UpstreamMetrics};
 use crate::tls::Terms;
 
@@ -145,6 +145,8 @@ pub enum CertificateFields {
     Remove,
     /// This host asks, and tells.
     Set,
+    /// The same, in ingress-nginx's fields.
+    SetSslClient(SslClientCert),
 }
 
 /// What a route asks of a lane. All false: header bytes are enough.

@@ -1,15 +1,18 @@
 //! What a handshake has come to.
 //!
 //! ```text
-//! rustls::ServerConnection + Terms ──► Agreement { facts, version, the client's certificate }
+//! rustls::ServerConnection + Site ──► Agreement { facts, version, the client's certificate, and whether it is good }
 //! ```
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{CertificateError, CipherSuite, ProtocolVersion, ServerConnection};
 
 use super::client_certificate::ClientCertificate;
+use super::policy::Site;
 use super::terms::Terms;
 use crate::model::TlsVersion;
 
@@ -19,8 +22,29 @@ pub struct Agreement {
     pub version: TlsVersion,
     /// Those that the handshake was held on.
     pub terms: Arc<Terms>,
+    pub client: Shown,
+}
+
+/// The certificate that a client has shown.
+#[derive(Debug)]
+pub enum Shown {
+    Nothing,
     /// Verified: in this handshake, or in the one that it resumes.
-    pub client: Option<ClientCertificate>,
+    Good(ClientCertificate),
+    /// Only where the handshake was not to fail for it. `reason` is in OpenSSL's words, as nginx tells it.
+    Bad {
+        certificate: ClientCertificate,
+        flaw: Flaw,
+        reason: &'static str,
+    },
+}
+
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// It was issued by nobody who is known.
+    Issuer,
+    Other,
 }
 
 /// By the names that logs and metrics use. The SNI stays with the connection.
@@ -44,20 +68,61 @@ pub enum Disagreement {
 }
 
 impl Agreement {
-    pub fn of(connection: &ServerConnection, terms: Arc<Terms>, now: SystemTime) -> Result<Self, Disagreement> {
+    pub fn of(connection: &ServerConnection, site: &Site, now: SystemTime) -> Result<Self, Disagreement> {
         let facts = TlsFacts::of(connection).ok_or(Disagreement::Incomplete)?;
         let version = match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
             Some(_) | None => TlsVersion::V1_2,
         };
         let client = match connection.peer_certificates() {
-            Some(chain) => Some(ClientCertificate::parse(chain).map_err(Disagreement::Unreadable)?),
-            None => None,
+            Some(chain) => Shown::of(chain, site.verifier.as_deref(), now)?,
+            None => Shown::Nothing,
         };
-        if client.as_ref().is_some_and(|certificate| certificate.not_after < now) {
-            return Err(Disagreement::Expired);
+        Ok(Self { facts, version, terms: site.terms.clone(), client })
+    }
+}
+
+impl Shown {
+    /// `verifier`: where the handshake has left it to us.
+    fn of(
+        chain: &[CertificateDer<'_>],
+        verifier: Option<&dyn ClientCertVerifier>,
+        now: SystemTime,
+    ) -> Result<Self, Disagreement> {
+        let certificate = ClientCertificate::parse(chain).map_err(Disagreement::Unreadable)?;
+        let (Some(verifier), Some((leaf, rest))) = (verifier, chain.split_first()) else {
+            return match certificate.not_after < now {
+                true => Err(Disagreement::Expired),
+                false => Ok(Shown::Good(certificate)),
+            };
+        };
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let Err(error) = verifier.verify_client_cert(leaf, rest, UnixTime::since_unix_epoch(since)) else {
+            return Ok(Shown::Good(certificate));
+        };
+        let (flaw, reason) = flaw(&error, &certificate);
+        Ok(Shown::Bad { certificate, flaw, reason })
+    }
+}
+
+fn flaw(error: &rustls::Error, certificate: &ClientCertificate) -> (Flaw, &'static str) {
+    use CertificateError as E;
+    match error {
+        rustls::Error::InvalidCertificate(E::UnknownIssuer) if certificate.subject == certificate.issuer => {
+            (Flaw::Issuer, "self-signed certificate")
         }
-        Ok(Self { facts, version, terms, client })
+        rustls::Error::InvalidCertificate(E::UnknownIssuer) => (Flaw::Issuer, "unable to verify the first certificate"),
+        rustls::Error::InvalidCertificate(E::Expired | E::ExpiredContext { .. }) => {
+            (Flaw::Other, "certificate has expired")
+        }
+        rustls::Error::InvalidCertificate(E::NotValidYet | E::NotValidYetContext { .. }) => {
+            (Flaw::Other, "certificate is not yet valid")
+        }
+        rustls::Error::InvalidCertificate(E::InvalidPurpose | E::InvalidPurposeContext { .. }) => {
+            (Flaw::Other, "unsuitable certificate purpose")
+        }
+        // What else may be wrong is no matter of who issued it.
+        _ => (Flaw::Other, "certificate rejected"),
     }
 }
 

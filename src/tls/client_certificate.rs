@@ -30,6 +30,8 @@ pub struct ClientCertificate {
     pub leaf: String,
     /// A list of them: what the client sent after its own, if anything.
     pub chain: Option<String>,
+    /// The certificate as PEM, percent-encoded but for letters, digits and `-._~`: nginx's `$ssl_client_escaped_cert`.
+    pub escaped: String,
     pub not_after: SystemTime,
 }
 
@@ -46,6 +48,7 @@ impl ClientCertificate {
             fingerprint: hex_lower(digest::digest(&digest::SHA256, leaf).as_ref()),
             leaf: byte_sequence(leaf),
             chain: (!rest.is_empty()).then(|| rest.join(", ")),
+            escaped: escaped_pem(leaf),
             not_after: system_time(certificate.validity().not_after),
         })
     }
@@ -53,6 +56,21 @@ impl ClientCertificate {
 
 fn byte_sequence(der: &[u8]) -> String {
     format!(":{}:", BASE64_STANDARD.encode(der))
+}
+
+fn escaped_pem(der: &[u8]) -> String {
+    const LINE: usize = 64;
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(LINE).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"));
+    pem.bytes().fold(String::new(), |mut escaped, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
+            // Writing to a text cannot fail.
+            other => drop(write!(escaped, "%{other:02X}")),
+        }
+        escaped
+    })
 }
 
 /// DER writes a zero before a number whose first bit is set.
@@ -153,5 +171,7 @@ mod tests {
         assert_eq!(read.fingerprint.len(), 64);
         assert_eq!(read.leaf, format!(":{}:", BASE64_STANDARD.encode(&der)));
         assert_eq!(read.chain.as_ref(), Some(&read.leaf));
+        assert!(read.escaped.starts_with("-----BEGIN%20CERTIFICATE-----%0AMII"), "{}", read.escaped);
+        assert!(read.escaped.ends_with("%0A-----END%20CERTIFICATE-----%0A"), "{}", read.escaped);
     }
 }

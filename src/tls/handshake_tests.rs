@@ -34,7 +34,7 @@ impl Scene {
     }
 
     fn config(&self, min_version: TlsVersion, http2: Http2) -> Arc<ServerConfig> {
-        let terms = Arc::new(Terms { min_version, client: None });
+        let terms = Arc::new(Terms { min_version, ciphers: crate::model::Ciphers::default(), client: None });
         self.server.policy(http2, &terms, &[]).unwrap().site(None).config.clone()
     }
 

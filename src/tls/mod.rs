@@ -35,7 +35,7 @@ mod handshake_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use agreement::{Agreement, Disagreement, TlsFacts};
+pub use agreement::{Agreement, Disagreement, Shown, TlsFacts};
 pub use certificate::{About, CertificateName, LoadedCertificate, Validity};
 pub use challenges::{ChallengeAnswer, Challenges};
 pub use client_certificate::ClientCertificate;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
+use rustls::server::danger::ClientCertVerifier;
 
 use super::challenges::ACME_TLS;
 use super::terms::Terms;
@@ -32,6 +33,21 @@ pub struct Policy {
 pub struct Site {
     pub config: Arc<ServerConfig>,
     pub terms: Arc<Terms>,
+    /// Of clients' certificates, where handshakes leave that to who judges requests.
+    pub verifier: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+/// How handshakes go on some terms.
+pub struct Ways {
+    pub config: Arc<ServerConfig>,
+    /// As [`Site::verifier`].
+    pub verifier: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Site {
+    fn new(terms: &Arc<Terms>, Ways { config, verifier }: Ways) -> Self {
+        Self { config, terms: terms.clone(), verifier }
+    }
 }
 
 /// What a handshake is for.
@@ -48,16 +64,16 @@ impl Policy {
         own: &Arc<Terms>,
         hosts: &[(&[HostName], &Arc<Terms>)],
         challenge: Arc<ServerConfig>,
-        config: impl Fn(&Terms) -> Result<Arc<ServerConfig>, rustls::Error>,
+        ways: impl Fn(&Terms) -> Result<Ways, rustls::Error>,
     ) -> Result<Self, rustls::Error> {
-        let own = Site { config: config(own)?, terms: own.clone() };
+        let own = Site::new(own, ways(own)?);
         let (exact, wildcard, one_label) = (HashMap::new(), HashMap::new(), HashMap::new());
         let mut policy = Self { sites: vec![own], exact, wildcard, one_label, catch_all: 0, challenge };
         for (names, terms) in hosts {
             let site = match policy.sites.iter().position(|site| site.terms == **terms) {
                 Some(known) => known,
                 None => {
-                    policy.sites.push(Site { config: config(terms)?, terms: (*terms).clone() });
+                    policy.sites.push(Site::new(terms, ways(terms)?));
                     policy.sites.len() - 1
                 }
             };

@@ -10,18 +10,21 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::server::danger::ClientCertVerifier;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion};
 
 use super::challenges::{ACME_TLS, Challenges};
 use super::on_demand::OnDemand;
-use super::policy::Policy;
+use super::policy::{Policy, Ways};
 use super::provider;
 use super::resolver::CertificateResolver;
 use super::terms::{ClientTerms, Terms};
 use super::tickets::{BoundTickets, Tickets};
-use crate::model::{ClientAuthMode, HostName, Http2, SessionTickets, TlsVersion};
+use crate::model::{CipherOrder, CipherSuite, Ciphers, ClientAuthMode, HostName, Http2, SessionTickets, TlsVersion};
 
 /// What all TLS listeners share: the certificates and the ticket keys, so that a client resumes at a listener
 /// that was rebuilt meanwhile.
@@ -67,23 +70,75 @@ impl ServerTls {
         own: &Arc<Terms>,
         hosts: &[(&[HostName], &Arc<Terms>)],
     ) -> Result<Arc<Policy>, rustls::Error> {
-        let config = |terms: &Terms| self.config(http2, terms);
-        Policy::build(own, hosts, self.challenge_config.clone(), config).map(Arc::new)
+        let ways = |terms: &Terms| self.ways(http2, terms);
+        Policy::build(own, hosts, self.challenge_config.clone(), ways).map(Arc::new)
     }
 
-    fn config(&self, http2: Http2, terms: &Terms) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let builder =
-            ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions(terms.min_version))?;
+    fn ways(&self, http2: Http2, terms: &Terms) -> Result<Ways, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(with_suites(&terms.ciphers))
+            .with_protocol_versions(versions(terms.min_version))?;
+        let mut left_to_requests = None;
         let builder = match &terms.client {
             None => builder.with_no_client_auth(),
+            Some(client) if client.is_told_by_answers() => {
+                let strict = verifier(client)?;
+                left_to_requests = Some(strict.clone());
+                builder.with_client_cert_verifier(Arc::new(Indulgent(strict)))
+            }
             Some(client) => builder.with_client_cert_verifier(verifier(client)?),
         };
         let mut config = builder.with_cert_resolver(self.certificates.clone());
+        config.ignore_client_order = terms.ciphers.order == CipherOrder::Server;
         config.alpn_protocols = alpn(http2);
         config.ticketer = Arc::new(BoundTickets { tickets: self.tickets.clone(), terms: terms.fingerprint() });
         // Tickets hold the state at the client; a table beside them would be a lock that all threads share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Arc::new(config))
+        Ok(Ways { config: Arc::new(config), verifier: left_to_requests })
+    }
+}
+
+/// Takes any certificate, or none. That the client has its key is proven all the same.
+#[derive(Debug)]
+struct Indulgent(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for Indulgent {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 
@@ -92,9 +147,33 @@ fn verifier(client: &ClientTerms) -> Result<Arc<dyn ClientCertVerifier>, rustls:
     let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
     let builder = match client.mode {
         ClientAuthMode::Required => builder,
-        ClientAuthMode::Optional => builder.allow_unauthenticated(),
+        ClientAuthMode::Optional | ClientAuthMode::OptionalOfAnyone => builder.allow_unauthenticated(),
     };
     builder.build().map_err(|error| rustls::Error::General(error.to_string()))
+}
+
+/// The provider with no other suites of TLS 1.2 than these.
+fn with_suites(ciphers: &Ciphers) -> Arc<CryptoProvider> {
+    let Some(wanted) = &ciphers.tls12 else { return provider() };
+    let mut provider = CryptoProvider::clone(&provider());
+    let all = std::mem::take(&mut provider.cipher_suites);
+    let suites = wanted.iter().map(|suite| suite_of(*suite));
+    let tls12 = suites.filter_map(|suite| all.iter().find(|known| known.suite() == suite));
+    let tls13 = all.iter().filter(|suite| suite.tls13().is_some());
+    provider.cipher_suites = tls13.chain(tls12).copied().collect();
+    Arc::new(provider)
+}
+
+fn suite_of(suite: CipherSuite) -> rustls::CipherSuite {
+    use rustls::CipherSuite as Tls;
+    match suite {
+        CipherSuite::EcdheEcdsaAes256Gcm => Tls::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite::EcdheEcdsaAes128Gcm => Tls::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::EcdheEcdsaChaCha20 => Tls::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        CipherSuite::EcdheRsaAes256Gcm => Tls::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite::EcdheRsaAes128Gcm => Tls::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::EcdheRsaChaCha20 => Tls::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    }
 }
 
 fn challenge_config(challenges: Arc<Challenges>) -> Result<Arc<ServerConfig>, rustls::Error> {

@@ -11,13 +11,17 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use super::agreement::Agreement;
+use super::agreement::{Agreement, Flaw, Shown};
 use super::client_roots::{ClientRootFiles, ClientRoots};
-use crate::model::{ClientAuth, ClientAuthMode, ForwardCertificate, HostClientAuth, HostTls, ListenerTls, TlsVersion};
+use crate::model::{
+    Ciphers, ClientAuth, ClientAuthMode, ClientAuthRefusal, ForwardCertificate, HostClientAuth, HostTls, ListenerTls,
+    Pattern, TlsVersion,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     pub min_version: TlsVersion,
+    pub ciphers: Ciphers,
     /// None: clients are not asked for certificates.
     pub client: Option<ClientTerms>,
 }
@@ -26,6 +30,8 @@ pub struct Terms {
 pub struct ClientTerms {
     pub roots: Arc<ClientRoots>,
     pub mode: ClientAuthMode,
+    pub subject: Option<Pattern>,
+    pub refusal: ClientAuthRefusal,
     pub forward: ForwardCertificate,
 }
 
@@ -38,6 +44,12 @@ pub enum Unmet {
     Certificate,
     /// There is no TLS at this listener: no connection will do.
     Plain,
+    /// The client was asked for a certificate, and has shown none.
+    NoCertificate,
+    /// It has shown one that was not issued by who it should have been, or not for now.
+    BadCertificate,
+    /// Its certificate is in another name.
+    Subject,
 }
 
 impl Terms {
@@ -52,31 +64,32 @@ impl Terms {
         };
         let own_version = host.and_then(|host| host.min_version);
         let version = own_version.or(listener.map(|tls| tls.min_version));
-        Self { min_version: version.unwrap_or(TlsVersion::V1_2), client: auth.map(|auth| ClientTerms::of(auth, roots)) }
+        let ciphers = host.and_then(|host| host.ciphers.clone()).or_else(|| listener.map(|tls| tls.ciphers.clone()));
+        Self {
+            min_version: version.unwrap_or(TlsVersion::V1_2),
+            ciphers: ciphers.unwrap_or_default(),
+            client: auth.map(|auth| ClientTerms::of(auth, roots)),
+        }
     }
 
     /// Whether a connection (None: a plain one) will do.
     pub fn judge(&self, agreement: Option<&Agreement>) -> Result<(), Unmet> {
         let Some(agreement) = agreement else {
-            return match &self.client {
-                Some(ClientTerms { mode: ClientAuthMode::Required, .. }) => Err(Unmet::Plain),
-                Some(ClientTerms { mode: ClientAuthMode::Optional, .. }) | None => Ok(()),
+            return match self.client.as_ref().map(|client| client.mode) {
+                Some(ClientAuthMode::Required) => Err(Unmet::Plain),
+                Some(ClientAuthMode::Optional | ClientAuthMode::OptionalOfAnyone) | None => Ok(()),
             };
         };
-        // The handshake itself has seen to them.
-        if std::ptr::eq(self, &*agreement.terms) {
-            return Ok(());
-        }
-        if agreement.version < self.min_version {
+        let are_its_own = std::ptr::eq(self, &*agreement.terms);
+        if !are_its_own && agreement.version < self.min_version {
             return Err(Unmet::Version);
         }
         let Some(wanted) = &self.client else { return Ok(()) };
-        let asked = agreement.terms.client.as_ref().is_some_and(|had| had.roots.are_among(&wanted.roots));
-        let shown = match wanted.mode {
-            ClientAuthMode::Required => agreement.client.is_some(),
-            ClientAuthMode::Optional => true,
-        };
-        if asked && shown { Ok(()) } else { Err(Unmet::Certificate) }
+        let had = agreement.terms.client.as_ref();
+        if !are_its_own && !had.is_some_and(|had| had.roots.are_among(&wanted.roots)) {
+            return Err(Unmet::Certificate);
+        }
+        wanted.judge(&agreement.client)
     }
 
     /// The same for those whose sessions may be resumed by each other: what a session was not asked for when it began,
@@ -85,9 +98,13 @@ impl Terms {
         let mut context = digest::Context::new(&digest::SHA256);
         if let Some(client) = &self.client {
             context.update(match client.mode {
-                ClientAuthMode::Required => b"required",
+                ClientAuthMode::Required => &b"required"[..],
                 ClientAuthMode::Optional => b"optional",
+                ClientAuthMode::OptionalOfAnyone => b"optional of anyone",
             });
+            if client.is_told_by_answers() {
+                context.update(b"told by answers");
+            }
             for root in client.roots.certificates() {
                 context.update(digest::digest(&digest::SHA256, root).as_ref());
             }
@@ -100,7 +117,39 @@ impl Terms {
 
 impl ClientTerms {
     fn of(auth: &ClientAuth, roots: &ClientRootFiles) -> Self {
-        Self { roots: roots.get(&auth.ca).cloned().unwrap_or_default(), mode: auth.mode, forward: auth.forward }
+        Self {
+            roots: roots.get(&auth.ca).cloned().unwrap_or_default(),
+            mode: auth.mode,
+            subject: auth.subject.clone(),
+            refusal: auth.refusal.clone(),
+            forward: auth.forward,
+        }
+    }
+
+    /// Whether handshakes end well whatever certificate is shown: what it is worth is looked at for each request.
+    pub(super) fn is_told_by_answers(&self) -> bool {
+        let accepts_anyone = self.mode == ClientAuthMode::OptionalOfAnyone;
+        accepts_anyone || matches!(self.refusal, ClientAuthRefusal::Request { .. })
+    }
+
+    /// Of a client that was asked.
+    fn judge(&self, shown: &Shown) -> Result<(), Unmet> {
+        let certificate = match (shown, self.mode) {
+            (Shown::Nothing, ClientAuthMode::Required) => {
+                // Where the handshake should have seen to it, another connection may be asked for one.
+                let is_told = self.is_told_by_answers();
+                return Err(if is_told { Unmet::NoCertificate } else { Unmet::Certificate });
+            }
+            (Shown::Nothing, ClientAuthMode::Optional | ClientAuthMode::OptionalOfAnyone) => {
+                // Nobody's name is none of those that are accepted.
+                return if self.subject.is_some() { Err(Unmet::Subject) } else { Ok(()) };
+            }
+            (Shown::Good(certificate), _) => certificate,
+            (Shown::Bad { certificate, flaw: Flaw::Issuer, .. }, ClientAuthMode::OptionalOfAnyone) => certificate,
+            (Shown::Bad { .. }, _) => return Err(Unmet::BadCertificate),
+        };
+        let fits = |pattern: &Pattern| pattern.regex().is_match(&certificate.subject);
+        if self.subject.as_ref().is_none_or(fits) { Ok(()) } else { Err(Unmet::Subject) }
     }
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::diagnostics::Origin;
 use crate::model::Http2;
 use crate::tls::testing::Authority;
-use crate::tls::{ClientCertificate, TlsFacts};
+use crate::tls::{ClientCertificate, Shown, TlsFacts};
 
 const OURS: &str = "ours.pem";
 const PARTNERS: &str = "partners.pem";
@@ -13,17 +13,19 @@ fn roots() -> ClientRootFiles {
 }
 
 fn auth(ca: &str, mode: ClientAuthMode) -> ClientAuth {
-    ClientAuth { origin: Origin::builtin(), ca: ca.into(), mode, forward: ForwardCertificate::Omit }
+    let (subject, refusal) = (None, ClientAuthRefusal::Handshake);
+    ClientAuth { origin: Origin::builtin(), ca: ca.into(), mode, subject, refusal, forward: ForwardCertificate::Omit }
 }
 
 fn listener(client_auth: Option<ClientAuth>) -> ListenerTls {
-    ListenerTls { min_version: TlsVersion::V1_2, http2: Http2::Offer, client_auth }
+    ListenerTls { min_version: TlsVersion::V1_2, ciphers: Ciphers::default(), http2: Http2::Offer, client_auth }
 }
 
 fn agreement(terms: Terms, version: TlsVersion, client: bool) -> Agreement {
     let certificate = || ClientCertificate::parse(&[Authority::new().der]).unwrap();
     let facts = TlsFacts { version: "", cipher: "" };
-    Agreement { facts, version, terms: Arc::new(terms), client: client.then(certificate) }
+    let client = if client { Shown::Good(certificate()) } else { Shown::Nothing };
+    Agreement { facts, version, terms: Arc::new(terms), client }
 }
 
 #[test]
@@ -35,11 +37,11 @@ fn a_host_s_own_stands_instead_of_the_listener_s() {
     assert_eq!(inherited, Terms::of(Some(&required), None, &roots));
     assert_eq!(inherited.client.as_ref().unwrap().roots, roots[std::path::Path::new(OURS)]);
 
-    let off = HostTls { min_version: Some(TlsVersion::V1_3), client_auth: HostClientAuth::Off };
-    assert_eq!(of(&off), Terms { min_version: TlsVersion::V1_3, client: None });
+    let off = HostTls { min_version: Some(TlsVersion::V1_3), ciphers: None, client_auth: HostClientAuth::Off };
+    assert_eq!(of(&off), Terms { min_version: TlsVersion::V1_3, ciphers: Ciphers::default(), client: None });
 
     let own = HostClientAuth::Own(auth(PARTNERS, ClientAuthMode::Optional));
-    let own = of(&HostTls { min_version: None, client_auth: own }).client.unwrap();
+    let own = of(&HostTls { min_version: None, ciphers: None, client_auth: own }).client.unwrap();
     assert_eq!((own.mode, &own.roots), (ClientAuthMode::Optional, &roots[std::path::Path::new(PARTNERS)]));
 }
 
@@ -57,7 +59,7 @@ fn a_connection_will_do_only_where_it_was_asked_for_as_much() {
     let (open, optional) = (terms(None), terms(Some(auth(OURS, ClientAuthMode::Optional))));
     let (required, partners) =
         (terms(Some(auth(OURS, ClientAuthMode::Required))), terms(Some(auth(PARTNERS, ClientAuthMode::Required))));
-    let newer = Terms { min_version: TlsVersion::V1_3, client: None };
+    let newer = Terms { min_version: TlsVersion::V1_3, ciphers: Ciphers::default(), client: None };
     let by = |had: &Terms, client: bool| agreement(had.clone(), TlsVersion::V1_2, client);
     for (wanted, connection, verdict) in [
         (&open, by(&open, false), Ok(())),

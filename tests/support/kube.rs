@@ -312,7 +312,7 @@ impl Ingress {
         ];
         let is_given = |default: &&String| {
             let (flag, _) = default.split_once('=').expect("a flag with a value");
-            !arguments.iter().any(|argument| argument.starts_with(flag))
+            !arguments.iter().any(|argument| argument.split('=').next() == Some(flag))
         };
         command.args(defaults.iter().filter(is_given)).args(arguments);
         command.envs(environment.iter().copied()).current_dir(folder.path());

@@ -116,7 +116,15 @@ impl Origin {
 
     /// The script is asked before the body has come: `raw` ends with what of the body came along.
     pub fn start_at_head(script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Origin {
-        Self::asking(Ask::AfterHead, free_address(), Box::new(script))
+        Self::start_at_head_at(free_address(), script)
+    }
+
+    /// The same, at an address of the test's choice.
+    pub fn start_at_head_at(
+        address: SocketAddr,
+        script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
+    ) -> Origin {
+        Self::asking(Ask::AfterHead, address, Box::new(script))
     }
 
     fn asking(ask: Ask, address: SocketAddr, script: Box<Script>) -> Origin {
@@ -353,7 +361,10 @@ pub struct Blackhole {
 
 impl Blackhole {
     pub fn start() -> Blackhole {
-        let address = free_address();
+        Self::start_at(free_address())
+    }
+
+    pub fn start_at(address: SocketAddr) -> Blackhole {
         let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         let listener = socket();
         // Connections of an earlier test may linger there.

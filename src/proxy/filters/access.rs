@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::Verdict;
 use crate::snapshot::request::RequestView;
 
-const REFUSED: Verdict = Verdict::refuse(403, "this address may not come in here");
+pub const REFUSED: Verdict = Verdict::refuse(403, "this address may not come in here");
 
 pub fn deny(networks: &[IpNet], request: &RequestView<'_>) -> Option<Verdict> {
     contains(networks, request).then_some(REFUSED)

@@ -12,6 +12,7 @@ mod cache;
 mod cache_headers;
 mod compress;
 mod concurrency_limit;
+mod conditions;
 mod cors;
 mod error_pages;
 pub mod forward_auth;
@@ -20,9 +21,11 @@ pub mod jwt;
 mod mirror;
 mod rate_limit;
 mod redirect;
+mod response_rewrite;
 mod shared_rate_limit;
 mod words;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -34,13 +37,14 @@ use crate::model::EditedStatuses;
 use crate::passwords::Checks;
 use crate::shared_counts::Links;
 use crate::snapshot::basic_auth::BasicAuth;
-use crate::snapshot::chain::{Check, Facts, FilterChain, SignIn};
+use crate::snapshot::chain::{Addresses, ByAddress, Check, Facts, FilterChain, SignIn};
 use crate::snapshot::request::RequestView;
 
 pub use compress::{Compression, EncodingFailed, Framing, negotiate};
 pub use concurrency_limit::Places;
 pub use error_pages::{choose, content_type};
 pub use headers::{apply, vary_by};
+pub use response_rewrite::rewrite;
 pub use shared_rate_limit::Pending;
 pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};
 
@@ -78,7 +82,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    const fn refuse(status: u16, detail: &'static str) -> Self {
+    pub const fn refuse(status: u16, detail: &'static str) -> Self {
         Verdict::Refuse { status, detail, fields: Vec::new() }
     }
 }
@@ -93,6 +97,7 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
             Check::Redirect(redirecting) => {
                 (redirect::name(redirecting), redirect::run(redirecting, request, raw_target))
             }
+            Check::Conditions(all) => ("conditions", conditions::run(all, request, raw_target)),
             Check::Closed(name) => (*name, Some(CLOSED)),
         };
         verdict.map(|verdict| (name, verdict))
@@ -191,8 +196,17 @@ pub fn edit(chain: &FilterChain, head: &mut ResponseHeader, facts: &Facts<'_>, k
     }
 }
 
+/// What is said where the address alone would have been enough, and is not.
+pub fn by_address(addresses: &Addresses, client: IpAddr) -> Result<ByAddress, Refusal> {
+    match addresses.judge(client) {
+        ByAddress::Denied => Err((SATISFY, access::REFUSED)),
+        known => Ok(known),
+    }
+}
+
 const CONCURRENCY_LIMIT: &str = "concurrency-limit";
 const RATE_LIMIT: &str = "rate-limit";
 const BASIC_AUTH: &str = "basic-auth";
+pub const SATISFY: &str = "satisfy";
 pub const FORWARD_AUTH: &str = "forward-auth";
 pub const JWT: &str = "jwt";

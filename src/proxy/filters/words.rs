@@ -35,12 +35,14 @@ pub fn in_words(chain: &FilterChain, request: &RequestView<'_>, raw_target: &str
     rate_in_words(&chain.rate_limits, request, now).or_else(|| {
         let sign_in = chain.sign_in.as_ref()?;
         if let Some(jwt) = &sign_in.jwt
+            && sign_in.or_by_address.is_none()
             && jwt.definition().presence == TokenPresence::Required
             && !jwt::has_token(jwt, request)
         {
             return Some(format!("answered 401 by {JWT}: the request has no token"));
         }
-        let asks = sign_in.basic.is_some() && request.headers.first("authorization").is_none();
+        let is_needed = sign_in.or_by_address.is_none();
+        let asks = is_needed && sign_in.basic.is_some() && request.headers.first("authorization").is_none();
         asks.then(|| format!("answered 401 by {BASIC_AUTH}: the request has no Authorization"))
     })
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::model::{HashKey, LbPolicy, SameSite, Scheme, SecureCookie, StickyCookie};
+use crate::model::{HashKey, HashPart, LbPolicy, SameSite, Scheme, SecureCookie, StickyCookie};
 use crate::snapshot::request::RequestView;
 use crate::snapshot::upstream::{Endpoint, PickRequest, Upstream, hash_key};
 
@@ -19,7 +19,7 @@ impl Affinity {
     pub fn of(upstream: &Upstream, request: &RequestView<'_>) -> Self {
         let definition = upstream.definition();
         let key = match &definition.balance {
-            LbPolicy::Hash(by) => key(by, request),
+            LbPolicy::Hash(by) | LbPolicy::HashSubset(by, _) => key(by, request),
             LbPolicy::RoundRobin | LbPolicy::LeastConnections | LbPolicy::PeakEwma | LbPolicy::Random => None,
         };
         let sticky = definition.sticky.as_ref().and_then(|sticky| request.cookie(&sticky.name)).map(Box::from);
@@ -60,6 +60,28 @@ fn key(by: &HashKey, request: &RequestView<'_>) -> Option<u64> {
         HashKey::Query(name) => request.query_parameter(name).map(|value| hash_key(value.as_bytes())),
         HashKey::Host => Some(hash_key(request.host.as_bytes())),
         HashKey::Uri => Some(hash_key(request.uri().as_bytes())),
+        HashKey::Joined(parts) => {
+            let mut text = Vec::new();
+            parts.iter().for_each(|part| push(&mut text, part, request));
+            Some(hash_key(&text))
+        }
+    }
+}
+
+fn push(text: &mut Vec<u8>, part: &HashPart, request: &RequestView<'_>) {
+    let nothing = &b""[..];
+    match part {
+        HashPart::Text(literal) => text.extend_from_slice(literal.as_bytes()),
+        HashPart::Key(HashKey::ClientIp) => text.extend_from_slice(request.client.to_string().as_bytes()),
+        HashPart::Key(HashKey::Header(name)) => text.extend_from_slice(request.headers.first(name).unwrap_or(nothing)),
+        HashPart::Key(HashKey::Cookie(name)) => text.extend_from_slice(request.cookie(name).unwrap_or(nothing)),
+        HashPart::Key(HashKey::Path) => text.extend_from_slice(request.path.as_bytes()),
+        HashPart::Key(HashKey::Query(name)) => {
+            text.extend_from_slice(request.query_parameter(name).unwrap_or_default().as_bytes());
+        }
+        HashPart::Key(HashKey::Host) => text.extend_from_slice(request.host.as_bytes()),
+        HashPart::Key(HashKey::Uri) => text.extend_from_slice(request.uri().as_bytes()),
+        HashPart::Key(HashKey::Joined(parts)) => parts.iter().for_each(|part| push(text, part, request)),
     }
 }
 

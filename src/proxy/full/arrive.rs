@@ -19,7 +19,7 @@ use super::context::{Attempts, Context, Forwarding, KeptView, Purpose};
 use super::files::Wanted;
 use super::mirror;
 use super::pace;
-use crate::model::{ForwardedField, Redirect};
+use crate::model::{ClientAuthRefusal, ForwardedField, Redirect};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::client_address;
@@ -111,7 +111,8 @@ fn introduce(snapshot: &Snapshot, session: &Session, connection: &Connection, ct
     let trusted = &snapshot.model.process.trusted_proxies;
     let client = client_address::resolve(connection.peer.ip(), connection.scheme(), headers, trusted);
     ctx.begin(connection, client, version(session));
-    ctx.request_id = RequestId::of(client.through, headers.first("x-request-id"));
+    let ids = snapshot.model.process.request_ids;
+    ctx.request_id = RequestId::of(ids, client.through, headers.first("x-request-id"));
 }
 
 /// What it asks for, which route takes it, and whether that route's checks let it pass.
@@ -223,7 +224,19 @@ fn on_its_terms(
             record.ended = Ended::Refused(filter);
             Some(Ok(Decision::Answer(Answer::redirect(status, location))))
         }
-        Some(_) | None => Some(Err(unmet(reason))),
+        Some(_) | None => Some(shown_the_way(route, reason, record).ok_or_else(|| unmet(reason))),
+    }
+}
+
+/// To the page that says how one comes by a certificate, where there is such a page.
+fn shown_the_way(route: &Route, reason: Unmet, record: &mut RequestRecord) -> Option<Decision> {
+    match (reason, &route.terms.client.as_ref()?.refusal) {
+        (Unmet::NoCertificate | Unmet::BadCertificate, ClientAuthRefusal::Request { page: Some(page) }) => {
+            record.ended = Ended::Refused("request");
+            let page = HeaderValue::from_str(page).ok()?;
+            Some(Decision::Answer(Answer::redirect(302, page)))
+        }
+        (_, ClientAuthRefusal::Request { .. } | ClientAuthRefusal::Handshake) => None,
     }
 }
 
@@ -239,6 +252,9 @@ fn unmet(reason: Unmet) -> Refused {
             refused(421, "this host demands a client certificate that this connection was not asked for")
         }
         Unmet::Plain => refused(403, "this host demands a client certificate: speak TLS with it"),
+        Unmet::NoCertificate => refused(400, "No required SSL certificate was sent"),
+        Unmet::BadCertificate => refused(400, "The SSL certificate error"),
+        Unmet::Subject => refused(403, "this host is not for the name in the client's certificate"),
     }
 }
 

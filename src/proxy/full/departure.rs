@@ -150,6 +150,7 @@ fn tell_of_client(
 }
 
 fn tell_of_certificate(headers: &mut HeaderMap, fields: CertificateFields, through: Through, connection: &Connection) {
+    let values = || connection.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
     match (fields, through) {
         (CertificateFields::Keep, _) | (CertificateFields::KeepOfTrustedProxies, Through::TrustedProxy) => {}
         (CertificateFields::KeepOfTrustedProxies, Through::Nobody) | (CertificateFields::Remove, _) => {
@@ -157,8 +158,11 @@ fn tell_of_certificate(headers: &mut HeaderMap, fields: CertificateFields, throu
         }
         (CertificateFields::Set, _) => {
             client_certificate::sanitize(headers);
-            let values = connection.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
-            client_certificate::tell(headers, values);
+            client_certificate::tell(headers, values());
+        }
+        (CertificateFields::SetSslClient(cert), _) => {
+            client_certificate::sanitize(headers);
+            client_certificate::tell_as_ssl_client(headers, values(), cert);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An attempt begins: an endpoint is chosen, and the peer that Pingora connects to is made of it.
 
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use pingora::protocols::Digest;
@@ -105,6 +105,15 @@ fn host_name(forwarding: &Forwarding) -> &str {
     }
 }
 
+/// Where an endpoint takes nothing more of a body, Pingora gives up writing and goes on reading, for as long as the time to read is: it may
+/// have answered already. The kernel ends the connection when nothing was taken for the time to write, which ends both.
+fn bound_silence(fd: RawFd, patience: Duration) {
+    // SAFETY: Pingora holds the connection, and with it the socket, while this runs.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    // Without it the request ends later.
+    let _ = socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(patience));
+}
+
 pub fn connected(origin: Connected, fd: RawFd, digest: Option<&Digest>, ctx: &mut Context) -> Result<()> {
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
     let definition = forwarding.forward().upstream.definition();
@@ -113,6 +122,9 @@ pub fn connected(origin: Connected, fd: RawFd, digest: Option<&Digest>, ctx: &mu
     }
     let turn = pooled::take_turn(&definition.keepalive, definition.protocol, fd, digest, origin)?;
     (forwarding.attempt.turn, forwarding.attempt.socket) = (turn, fd);
+    if forwarding.attempt.sent.is_none() {
+        bound_silence(fd, forwarding.forward().timeouts.write);
+    }
     let connection = match (origin, forwarding.attempt.current) {
         (Connected::Anew, Some(begun)) => {
             let now = Instant::now();

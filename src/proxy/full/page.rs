@@ -138,9 +138,9 @@ async fn show(
             let fields = vec![(CONTENT_TYPE, filters::content_type(page.format()))];
             Some(Shown { status: kept, fields, body: page.fill_in(&told).into() })
         }
-        Source::Upstream { upstream, metrics, path } => {
-            let question =
-                Question { upstream, metrics, path, status, request_id: &ctx.request_id, client: ctx.client };
+        Source::Upstream { upstream, metrics, path, told } => {
+            let (request_id, client) = (&ctx.request_id, ctx.client);
+            let question = Question { upstream, metrics, path, told, status, request_id, client };
             let shown = fetcher.fetch(&question, session.req_header()).await?;
             match rule.answered {
                 PageStatus::OfThePage => Some(shown),

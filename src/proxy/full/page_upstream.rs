@@ -43,6 +43,8 @@ pub(super) struct Question<'a> {
     pub upstream: &'a Arc<Upstream>,
     pub metrics: &'a UpstreamMetrics,
     pub path: &'a str,
+    /// Fields that say where it went wrong.
+    pub told: &'a [(HeaderName, HeaderValue)],
     /// Of the error.
     pub status: u16,
     pub request_id: &'a RequestId,
@@ -145,6 +147,9 @@ fn request(question: &Question<'_>, asked: &RequestHeader) -> Result<RequestHead
         request.insert_header("X-Original-URI", target)?;
     }
     request.insert_header("X-Request-ID", question.request_id.to_header_value())?;
+    for (name, value) in question.told {
+        request.insert_header(name, value)?;
+    }
     if let Some(client) = question.client {
         request.insert_header("X-Forwarded-For", address_value(client.address))?;
         request.insert_header("X-Forwarded-Proto", client.scheme.as_str())?;

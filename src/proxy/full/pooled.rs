@@ -1,7 +1,7 @@
 //! How long a connection to an upstream is used: for one request, for so many, or while not too many are idle.
 //!
 //! ```text
-//! keepalive.connections: 0 ──► a pool key of its own for each request
+//! keepalive.connections: 0 ──► a pool key of its own for each request, which says `Connection: close`
 //! keepalive.connections: n ──► more than n idle at the endpoint: the connection of this request is not kept
 //! keepalive.max-requests ────► counted by socket: the last request says `Connection: close`, one more is turned away
 //! ```
@@ -174,6 +174,9 @@ pub fn take_turn(
     digest: Option<&Digest>,
     origin: Connected,
 ) -> Result<Turn> {
+    if keepalive.connections == 0 && protocol == UpstreamProtocol::Http1 {
+        return Ok(Turn::Last);
+    }
     let (Some(max), UpstreamProtocol::Http1) = (keepalive.max_requests, protocol) else { return Ok(Turn::Any) };
     let made = digest.and_then(|digest| digest.timing_digest.first()?.as_ref()).map(|timing| timing.established_ts);
     let made = made.unwrap_or(SystemTime::UNIX_EPOCH);

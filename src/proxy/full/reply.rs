@@ -18,7 +18,7 @@ use super::page_upstream::Fetcher;
 use super::pooled::{self, Afterwards};
 use super::retry::{self, Sent};
 use super::sign_in;
-use crate::model::{RetryOn, Scheme};
+use crate::model::{Logging, RetryOn, Scheme};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::connection::Connection;
@@ -84,6 +84,7 @@ pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Cont
     }
     strip_hop_by_hop(response);
     cache::account(session, response, ctx);
+    rewrite(session, response, ctx);
     if let Some(forwarding) = ctx.forwarding.as_deref()
         && let Some(lease) = &forwarding.attempt.lease
         && let Some(cookie) = forwarding.affinity.cookie(
@@ -99,6 +100,18 @@ pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Cont
     }
     apply_edits(session, response, ctx);
     pace::response(session, ctx, 0);
+}
+
+/// What the upstream says of itself.
+fn rewrite(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
+    let Some(route) = &ctx.route else { return };
+    if let Some(rewrite) = &route.chain.response_rewrite
+        && let Some(view) = ctx.view_for_edits(&session.req_header().headers)
+    {
+        let host = ctx.forwarding.as_ref().and_then(|forwarding| forwarding.host.as_ref());
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        filters::rewrite(rewrite, response, &ctx.facts(&view, session.req_header()), host);
+    }
 }
 
 /// Another protocol takes over: its silence is bounded by the route's timeouts, not by the listener's for requests.
@@ -241,6 +254,9 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
                 unrouted.end(method, record);
             }
         }
+    }
+    if ctx.route.as_ref().is_some_and(|route| route.chain.logging == Logging::Off) {
+        return;
     }
     if let Some(log) = &*shared.access_log.load()
         && let Some(connection) = Connection::of(session.digest())

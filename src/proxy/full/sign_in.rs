@@ -22,9 +22,10 @@ use super::own_connector::OwnConnector;
 use super::{FullLane, delay, departure};
 use crate::model::{ForwardCredentials, TokenSource};
 use crate::proxy::filters::forward_auth::{self, OriginalUrl};
-use crate::proxy::filters::{self, FORWARD_AUTH, JWT, Refusal, Verdict};
+use crate::proxy::filters::{self, FORWARD_AUTH, JWT, Refusal, SATISFY, Verdict};
 use crate::proxy::head;
-use crate::snapshot::chain::SignIn;
+use crate::snapshot::basic_auth::BasicAuth;
+use crate::snapshot::chain::{Addresses, ByAddress, SignIn};
 use crate::snapshot::forward_auth::{AuthAnswer, ForwardAuth};
 use crate::snapshot::host::Authority;
 use crate::snapshot::outage::Asked;
@@ -63,12 +64,15 @@ pub async fn ask(
 ) -> pingora::Result<Decision> {
     let Some(sign_in) = ctx.admission.sign_in.take() else { return Ok(decision) };
     ctx.was_held = true;
-    let known = match token(session, ctx, &sign_in).await {
-        Ok(delay) => {
-            delay::wait(session, ctx, delay).await?;
-            others(lane, session, ctx, &sign_in).await
-        }
-        Err(refusal) => Err(refusal),
+    let known = match &sign_in.or_by_address {
+        Some(addresses) => anyone(lane, session, ctx, &sign_in, addresses).await?,
+        None => match token(session, ctx, &sign_in).await {
+            Ok(delay) => {
+                delay::wait(session, ctx, delay).await?;
+                others(lane, session, ctx, &sign_in).await
+            }
+            Err(refusal) => Err(refusal),
+        },
     };
     let Err((filter, verdict)) = known else { return Ok(decision) };
     // It goes to no upstream, and none counts it.
@@ -103,13 +107,92 @@ async fn token(session: &Session, ctx: &mut Context, sign_in: &SignIn) -> Result
 
 async fn others(lane: &FullLane, session: &Session, ctx: &mut Context, sign_in: &SignIn) -> Result<(), Refusal> {
     if let Some(auth) = &sign_in.basic {
-        let headers = &session.req_header().headers;
-        ctx.user = Some(filters::basic_auth(auth, &lane.shared.passwords, headers).await?);
+        password(lane, session, ctx, auth).await?;
     }
     if let Some(auth) = &sign_in.forward {
-        forward(lane, session, ctx, auth).await.map_err(|verdict| (FORWARD_AUTH, verdict))?;
+        service(lane, session, ctx, auth).await?;
     }
     Ok(())
+}
+
+async fn password(lane: &FullLane, session: &Session, ctx: &mut Context, auth: &BasicAuth) -> Result<(), Refusal> {
+    let headers = &session.req_header().headers;
+    ctx.user = Some(filters::basic_auth(auth, &lane.shared.passwords, headers).await?);
+    Ok(())
+}
+
+async fn service(
+    lane: &FullLane,
+    session: &Session,
+    ctx: &mut Context,
+    auth: &Arc<ForwardAuth>,
+) -> Result<(), Refusal> {
+    forward(lane, session, ctx, auth).await.map_err(|verdict| (FORWARD_AUTH, verdict))
+}
+
+/// One who lets it in is enough. As nginx: who nobody lets in is told to say who it is, where somebody has asked that.
+async fn anyone(
+    lane: &FullLane,
+    session: &mut Session,
+    ctx: &mut Context,
+    sign_in: &SignIn,
+    addresses: &Addresses,
+) -> pingora::Result<Result<(), Refusal>> {
+    let Some(client) = ctx.client else { return Ok(Err((SATISFY, Verdict::refuse(500, "the request has no client")))) };
+    let mut answers = Answers::default();
+    match filters::by_address(addresses, client.address) {
+        Ok(ByAddress::Allowed) => return Ok(Ok(())),
+        Ok(ByAddress::Denied | ByAddress::Unknown) => {}
+        Err(refusal) => answers.note(refusal),
+    }
+    if sign_in.jwt.is_some() {
+        match token(session, ctx, sign_in).await {
+            Ok(delay) => return delay::wait(session, ctx, delay).await.map(Ok),
+            Err(refusal) => answers.note(refusal),
+        }
+    }
+    if let (Some(auth), false) = (&sign_in.basic, answers.is_final()) {
+        match password(lane, session, ctx, auth).await {
+            Ok(()) => return Ok(Ok(())),
+            Err(refusal) => answers.note(refusal),
+        }
+    }
+    if let (Some(auth), false) = (&sign_in.forward, answers.is_final()) {
+        match service(lane, session, ctx, auth).await {
+            Ok(()) => return Ok(Ok(())),
+            Err(refusal) => answers.note(refusal),
+        }
+    }
+    Ok(answers.0.map_or(Ok(()), Err))
+}
+
+/// What is told whom nobody lets in.
+#[derive(Default)]
+struct Answers(Option<Refusal>);
+
+impl Answers {
+    fn note(&mut self, refusal: Refusal) {
+        let asks_who = |verdict: &Verdict| match verdict {
+            Verdict::Refuse { status, .. } | Verdict::Passed { status, .. } | Verdict::Answer { status, .. } => {
+                *status == 401
+            }
+            Verdict::Redirect { .. } => true,
+        };
+        if self.0.as_ref().is_none_or(|(_, kept)| !asks_who(kept)) {
+            self.0 = Some(refusal);
+        }
+    }
+
+    /// What is neither 401 nor 403 is trouble, and no answer to the question who it is.
+    fn is_final(&self) -> bool {
+        match &self.0 {
+            None | Some((_, Verdict::Redirect { .. })) => false,
+            Some((
+                _,
+                Verdict::Refuse { status, .. } | Verdict::Passed { status, .. } | Verdict::Answer { status, .. },
+            )) => !matches!(status, 401 | 403),
+        }
+    }
 }
 
 async fn forward(
@@ -225,6 +308,14 @@ fn question(session: &Session, ctx: &Context, auth: &ForwardAuth, mark: &HeaderV
         set(&mut fields, name, target.clone());
     }
     fields.insert(X_SENT_FROM, HeaderValue::from_static("weir"));
+    if !auth.set_headers.is_empty()
+        && let Some(view) = ctx.view_for_edits(client)
+    {
+        let facts = ctx.facts(&view, session.req_header());
+        for (name, value) in &auth.set_headers {
+            set(&mut fields, name.clone(), value.render(&facts));
+        }
+    }
     fields.append(LOOP_MARK, mark.clone());
     let host = auth.host.clone().or_else(|| host.map(Cow::into_owned));
     Question { fields, host: host.unwrap_or(HeaderValue::from_static("")) }

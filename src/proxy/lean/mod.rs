@@ -25,6 +25,7 @@ use super::connection::Connection;
 use super::request_id::RequestId;
 use super::stream::ClientStream;
 use super::{Shared, filters, hit};
+use crate::model::{Logging, RequestIds};
 use crate::snapshot::chain::Facts;
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::{Resource, Target};
@@ -77,20 +78,22 @@ pub fn find(bytes: &[u8], connection: &Connection, shared: &Shared) -> Option<Hi
     {
         return None;
     }
-    answer(&Arrival { connection, client, view: &view, target: &target, started }, route, &head)
+    let ids = snapshot.model.process.request_ids;
+    answer(&Arrival { connection, client, ids, view: &view, target: &target, started }, route, &head)
 }
 
 /// What is known of a request that a route has taken.
 struct Arrival<'a> {
     connection: &'a Connection,
     client: Client,
+    ids: RequestIds,
     view: &'a RequestView<'a>,
     target: &'a Resource<'a>,
     started: Instant,
 }
 
 fn answer(arrival: &Arrival<'_>, route: &Arc<Route>, request: &Head<'_>) -> Option<Hit> {
-    let Arrival { connection, client, view, target, started } = arrival;
+    let Arrival { connection, client, ids, view, target, started } = arrival;
     let (policy, Action::Forward(forward)) = (route.chain.cache.as_ref()?, &route.action) else { return None };
     if policy.bypasses(view) {
         return None;
@@ -101,7 +104,7 @@ fn answer(arrival: &Arrival<'_>, route: &Arc<Route>, request: &Head<'_>) -> Opti
     let tls = connection.tls.as_ref().map(|tls| tls.agreement.facts);
     let mut record = RequestRecord::new(*started, (client.address, port).into(), Protocol::Http11, tls);
     record.cache = Some(CacheOutcome::Hit);
-    let request_id = RequestId::of(client.through, request.first("x-request-id"));
+    let request_id = RequestId::of(*ids, client.through, request.first("x-request-id"));
     let mut head = hit::head(&object, policy, now).ok()?;
     let facts = Facts {
         request: view,
@@ -161,6 +164,9 @@ impl Hit {
         }
         self.record.finish(Instant::now());
         self.route.metrics(0).end("GET", &self.record);
+        if self.route.chain.logging == Logging::Off {
+            return;
+        }
         let Some(log) = &*shared.access_log.load() else { return };
         let mut room = room();
         let Some(head) = Head::parse(bytes, &mut room) else { return };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::defaults;
 use crate::diagnostics::Origin;
-use crate::model::{AccessLog, Admin, LogTarget, OcspStapling, Process, SessionTickets, Shutdown, Threads};
+use crate::model::{AccessLog, Admin, LogTarget, OcspStapling, Process, RequestIds, SessionTickets, Shutdown, Threads};
 
 /// Global options change parts of it.
 pub fn process(admin: SocketAddr, delay: Duration) -> Process {
@@ -18,6 +18,7 @@ pub fn process(admin: SocketAddr, delay: Duration) -> Process {
         }),
         admin: Some(Admin { origin: Origin::builtin(), address: admin }),
         trusted_proxies: Vec::new(),
+        request_ids: RequestIds::OfClients,
         forwarded: defaults::FORWARDED_FIELD,
         shutdown: Shutdown { delay, timeout: defaults::INGRESS_SHUTDOWN_TIMEOUT },
         resolvers: Vec::new(),

@@ -30,6 +30,7 @@ fn model(routes: Vec<Route>) -> Model {
             access_log: None,
             admin: None,
             trusted_proxies: Vec::new(),
+            request_ids: crate::model::RequestIds::OfTrustedProxies,
             forwarded: ForwardedField::Omit,
             shutdown: Shutdown { delay: Duration::ZERO, timeout: Duration::ZERO },
             resolvers: Vec::new(),

@@ -9,8 +9,10 @@
 //! that leaves, and spreads them over all the others instead of the next one alone. The price: it looks at every
 //! endpoint, at about 2 ns each (`benches/balancers.rs`).
 
+use std::num::NonZeroU32;
+
 use crate::snapshot::upstream::admission::Ask;
-use crate::snapshot::upstream::random::mix;
+use crate::snapshot::upstream::random::{below, mix};
 use crate::snapshot::upstream::set::Tier;
 
 /// The key of a text, for [`PickRequest::key`](crate::snapshot::upstream::PickRequest): the same in every process
@@ -23,6 +25,27 @@ pub fn hash_key(text: &[u8]) -> u64 {
 }
 
 pub(super) fn choose(tier: &Tier, ask: &Ask<'_>, key: u64) -> Option<usize> {
+    best_below(tier, ask, key, f64::INFINITY).map(|(_, index)| index)
+}
+
+/// One of the `size` best, by chance; of fewer, where no more are admitted. Looks at every endpoint as often as one is passed over.
+pub(super) fn choose_of(tier: &Tier, ask: &Ask<'_>, key: u64, size: NonZeroU32) -> Option<usize> {
+    let nth = |nth: u64| {
+        let (mut found, mut ceiling) = (None, f64::INFINITY);
+        for passed in 0..=nth {
+            let Some((score, index)) = best_below(tier, ask, key, ceiling) else { return (passed, found) };
+            (found, ceiling) = (Some(index), score);
+        }
+        (nth + 1, found)
+    };
+    let wanted = below(u64::from(size.get()));
+    match nth(wanted) {
+        (there, Some(_)) if there <= wanted => nth(below(there)).1,
+        (_, found) => found,
+    }
+}
+
+fn best_below(tier: &Tier, ask: &Ask<'_>, key: u64, ceiling: f64) -> Option<(f64, usize)> {
     let mut best: Option<(f64, usize)> = None;
     let weigh = Weigh::of(tier, ask);
     for (index, endpoint) in tier.endpoints.iter().enumerate() {
@@ -35,11 +58,11 @@ pub(super) fn choose(tier: &Tier, ask: &Ask<'_>, key: u64) -> Option<usize> {
             }
         };
         // Whether it is admitted is asked last: it is the costlier question, and seldom matters.
-        if best.is_none_or(|(highest, _)| score > highest) && ask.admits(endpoint) {
+        if score < ceiling && best.is_none_or(|(highest, _)| score > highest) && ask.admits(endpoint) {
             best = Some((score, index));
         }
     }
-    best.map(|(_, index)| index)
+    best
 }
 
 #[derive(Clone, Copy)]

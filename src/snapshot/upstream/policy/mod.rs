@@ -31,5 +31,9 @@ pub(super) fn choose(tier: &Tier, ask: &Ask<'_>) -> Option<usize> {
             Some(key) => hash::choose(tier, ask, key),
             None => random::choose(tier, ask),
         },
+        (_, LbPolicy::HashSubset(_, size)) => match ask.key {
+            Some(key) => hash::choose_of(tier, ask, key, *size),
+            None => random::choose(tier, ask),
+        },
     }
 }

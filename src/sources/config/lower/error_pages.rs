@@ -55,7 +55,7 @@ fn page(cx: &Lowering, at: NodeId, shape: shapes::ErrorPage) -> Option<ErrorPage
             let path = shape.path.scalar_or(defaults::ERROR_PAGE_PATH.into());
             return Some(ErrorPage {
                 statuses: statuses?,
-                source: PageSource::Upstream { name: UpstreamName::new(name), path },
+                source: PageSource::Upstream { name: UpstreamName::new(name), path, told: Vec::new() },
                 answered,
             });
         }

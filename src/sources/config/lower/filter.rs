@@ -7,10 +7,12 @@ use super::limit::{self, LimitPlaces};
 use super::process::all;
 use super::{
     Lowering, bandwidth, basic_auth, buffering, cache, cache_headers, compress, cors, error_pages, forward_auth,
-    headers, jwt, mirror, redirect,
+    headers, jwt, mirror, redirect, response_rewrite,
 };
 use crate::defaults;
-use crate::model::{EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, SecurityHeaders};
+use crate::model::{
+    EditSet, EditedStatuses, Filter, FilterKind, HeaderEdits, HeaderTemplate, Logging, Satisfy, SecurityHeaders,
+};
 use crate::sources::config::decode::{Field, List, Table};
 use crate::sources::config::shapes::{self, StatusesWord, TextOrOff, scalar};
 use crate::sources::config::tree::NodeId;
@@ -88,6 +90,13 @@ fn kind(cx: &Lowering, at: NodeId, shape: shapes::Filter, places: &mut LimitPlac
             FilterKind::RequestBuffering(buffering::request_buffering(cx, shape))
         }
         shapes::Filter::Mirror(shape) => FilterKind::Mirror(mirror::mirror(cx, at, shape, places.level())),
+        shapes::Filter::Satisfy(shapes::SatisfyWord::All) => FilterKind::Satisfy(Satisfy::All),
+        shapes::Filter::Satisfy(shapes::SatisfyWord::Any) => FilterKind::Satisfy(Satisfy::Any),
+        shapes::Filter::ResponseRewrite(shape) => {
+            FilterKind::ResponseRewrite(response_rewrite::response_rewrite(cx, shape))
+        }
+        shapes::Filter::AccessLog(shapes::Switch::On) => FilterKind::AccessLog(Logging::On),
+        shapes::Filter::AccessLog(shapes::Switch::Off) => FilterKind::AccessLog(Logging::Off),
     }
 }
 

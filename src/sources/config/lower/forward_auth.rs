@@ -32,6 +32,7 @@ pub fn forward_auth(cx: &Lowering, at: NodeId, shape: shapes::ForwardAuth, level
             Field::Absent => AskedWith::All,
             written => AskedWith::Listed(named(written)),
         },
+        set_headers: headers::fields(cx, shape.set_headers),
         response_headers: named(shape.response_headers),
         set_cookie: match shape.set_cookie.value() {
             Some(shapes::SetCookie::Never) => SetCookie::Never,

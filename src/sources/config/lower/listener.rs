@@ -69,6 +69,7 @@ fn listener(cx: &Lowering, name: String, at: NodeId, shape: shapes::Listener) ->
 fn tls(cx: &Lowering, shape: shapes::ListenerTls) -> ListenerTls {
     ListenerTls {
         min_version: shape.min_version.scalar_or(defaults::TLS_MIN_VERSION),
+        ciphers: shape.ciphers.value().map(client_auth::ciphers).unwrap_or_default(),
         http2: match shape.http2.value() {
             Some(true) => Http2::Offer,
             Some(false) => Http2::Off,

@@ -33,6 +33,7 @@ mod mirror;
 mod names;
 mod process;
 mod redirect;
+mod response_rewrite;
 mod retry;
 mod rewrite;
 mod route;

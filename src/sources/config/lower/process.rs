@@ -8,7 +8,7 @@ use crate::defaults;
 use crate::diagnostics::Origin;
 use crate::model::{
     AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, OcspStapling, Process, Redis, RedisTransport,
-    RedisUrl, Replicas, SessionTickets, Shutdown, Threads, format_duration,
+    RedisUrl, Replicas, RequestIds, SessionTickets, Shutdown, Threads, format_duration,
 };
 use crate::sources::config::decode::{Either, Field, List, Scalar};
 use crate::sources::config::shapes::{self, scalar};
@@ -22,6 +22,11 @@ pub fn process(cx: &Lowering, file: &mut shapes::File) -> Process {
         access_log: access_log(cx, take(&mut file.access_log)),
         admin: admin(cx, take(&mut file.admin)),
         trusted_proxies: all(take(&mut file.trusted_proxies)),
+        request_ids: match take(&mut file.request_ids).value() {
+            Some(shapes::RequestIds::OfTrustedProxies) => RequestIds::OfTrustedProxies,
+            Some(shapes::RequestIds::OfClients) => RequestIds::OfClients,
+            None => defaults::REQUEST_IDS,
+        },
         forwarded: match take(&mut file.forwarded).value() {
             Some(true) => ForwardedField::Send,
             Some(false) => ForwardedField::Omit,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Lowering;
 use super::route::{FieldKind, Manner, Scope, conditions};
 use super::upstream::hash_key;
-use crate::model::{FieldMatch, Split, SplitArm, SplitKey, SplitRule, UpstreamName};
+use crate::model::{FieldMatch, Split, SplitArm, SplitKey, SplitRule, SplitSessions, UpstreamName};
 use crate::sources::config::decode::{Field, Table};
 use crate::sources::config::shapes::{self, scalar};
 use crate::sources::config::tree::{NodeId, abridged};
@@ -30,7 +30,7 @@ pub fn split(cx: &Lowering, at: NodeId, shape: shapes::Split, manner: &Manner, s
             arms.push(SplitArm { weight: 0, forward: manner.to(rule.upstream.as_str(), scope) });
         }
     }
-    Some(Split { rules, arms, by })
+    Some(Split { rules, arms, by, sessions: SplitSessions::Kept })
 }
 
 fn arms(
@@ -88,5 +88,5 @@ fn rule(cx: &Lowering, at: NodeId, shape: shapes::SplitRule, scope: &Scope) -> O
         let message = format!("this rule sends every request to {}", abridged(&name));
         cx.error_with(at.value(), message, "name a header, a cookie or a query parameter that must be there");
     }
-    Some(SplitRule { headers, cookies, query, upstream: UpstreamName::new(name) })
+    Some(SplitRule { headers, cookies, query, scheme: None, upstream: UpstreamName::new(name) })
 }

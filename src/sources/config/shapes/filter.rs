@@ -63,6 +63,46 @@ pub enum Filter {
     RequestBuffering(Either<Switch, RequestBuffering>),
     /// Copies of requests for another upstream, which is not waited for.
     Mirror(Mirror),
+    /// `any`: one of `allow`, `jwt`, `basic-auth` and `forward-auth` is enough to come in, as with nginx's `satisfy`; of `allow` and `deny`
+    /// those of this level and nearer to the route count. `all` must let a request in by default.
+    Satisfy(SatisfyWord),
+    /// What the upstream says of itself in cookies and redirects, in other words.
+    ResponseRewrite(ResponseRewrite),
+    /// `off`: the requests are not in the access log.
+    AccessLog(Switch),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "word for satisfy", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum SatisfyWord {
+    All,
+    Any,
+}
+
+/// What the upstream says of itself, in the words of who stands before it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map with cookie-domain, cookie-path and location")]
+pub struct ResponseRewrite {
+    /// Of cookies' `Domain`, as a whole.
+    pub cookie_domain: Field<TextRewrite>,
+    /// Of cookies' `Path`: its beginning.
+    pub cookie_path: Field<TextRewrite>,
+    /// Of `Location` and `Refresh`: the URL's beginning.
+    pub location: Field<TextRewrite>,
+}
+
+/// A text and what stands in its place.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with from and to, or regex and to")]
+#[schemars(extend("required" = ["to"]))]
+pub struct TextRewrite {
+    pub from: Field<scalar::HeaderValue>,
+    /// Instead of `from`: what it is found in is replaced as a whole, and `$1` in `to` are its captures.
+    pub regex: Field<scalar::Regex>,
+    /// May have variables, as `${host}`, where it stands beside `from`.
+    pub to: Field<scalar::HeaderValue>,
 }
 
 /// `https-redirect` alone means `https-redirect: {}`.
@@ -187,6 +227,9 @@ impl fmt::Display for Filter {
             Filter::Bandwidth(_) => "bandwidth",
             Filter::RequestBuffering(_) => "request-buffering",
             Filter::Mirror(_) => "mirror",
+            Filter::Satisfy(_) => "satisfy",
+            Filter::ResponseRewrite(_) => "response-rewrite",
+            Filter::AccessLog(_) => "access-log",
         })
     }
 }

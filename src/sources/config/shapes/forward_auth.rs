@@ -35,6 +35,8 @@ pub struct ForwardAuth {
     pub request_headers: Field<List<scalar::HeaderName>>,
     /// Header fields of the answer that are set on the way to the upstream. What the client sends under these names is removed.
     pub response_headers: Field<List<scalar::HeaderName>>,
+    /// Set on the question, above what it has anyway; may have variables, as `${host}`.
+    pub set_headers: Field<Table<scalar::Template>>,
     /// When the client gets the answer's `Set-Cookie`: on-success is with an answer below 400.
     #[schemars(extend("default" = "on-success"))]
     pub set_cookie: Field<SetCookie>,

@@ -26,10 +26,12 @@ pub struct Listener {
 /// TLS towards clients; `{}` takes the defaults.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[serde(expecting = "a map: {} for the defaults, or min-version, http2 and client-auth")]
+#[serde(expecting = "a map: {} for the defaults, or min-version, ciphers, http2 and client-auth")]
 pub struct ListenerTls {
     #[schemars(extend("default" = "1.2"))]
     pub min_version: Field<scalar::TlsMinVersion>,
+    /// Which suites of TLS 1.2 are spoken, and whose order of them counts.
+    pub ciphers: Field<Ciphers>,
     /// Whether HTTP/2 is offered (ALPN).
     #[schemars(extend("default" = true))]
     pub http2: Field<bool>,
@@ -40,17 +42,48 @@ pub struct ListenerTls {
 /// What a host asks of its TLS connections; what is not written is as at the listener. A request by a connection that was
 /// not asked for as much is answered 421.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with min-version and client-auth")]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a map with min-version, ciphers and client-auth"
+)]
 pub struct HostTls {
     pub min_version: Field<scalar::TlsMinVersion>,
+    /// Instead of the listener's.
+    pub ciphers: Field<Ciphers>,
     /// Instead of the listener's; `off` asks for none.
     pub client_auth: Field<Either<scalar::Off, ClientAuth>>,
+}
+
+/// Suites of TLS 1.2; those of TLS 1.3 are always there.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with tls12 and order")]
+pub struct Ciphers {
+    /// By OpenSSL's names, the most wanted first. By default all that are good: ECDHE with AES-GCM or ChaCha20-Poly1305.
+    pub tls12: Field<List<scalar::CipherSuite>>,
+    /// Whose preference decides among the suites that both have.
+    #[schemars(extend("default" = "client"))]
+    pub order: Field<CipherOrder>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "order", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum CipherOrder {
+    Client,
+    Server,
 }
 
 /// Clients show certificates of their own. `Client-Cert`, `Client-Cert-Chain` and `X-Client-Verify`, `-Subject`, `-Issuer`,
 /// `-Serial`, `-Fingerprint` of requests are taken away, so that they can only come from here.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with ca, mode and forward")]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a map with ca, mode, subject, refuse and forward"
+)]
 #[schemars(extend("required" = ["ca"]))]
 pub struct ClientAuth {
     /// PEM file with the authorities whose certificates are accepted; it is read again when it changes.
@@ -58,6 +91,11 @@ pub struct ClientAuth {
     /// Whether a client may come without one.
     #[schemars(extend("default" = "required"))]
     pub mode: Field<ClientAuthMode>,
+    /// A regular expression that is found in the certificate's subject (RFC 4514, as `CN=ann,O=shop`); others get 403.
+    pub subject: Field<scalar::Regex>,
+    /// How it is told who is not served: the handshake fails, or the request is answered 400.
+    #[schemars(extend("default" = "handshake"))]
+    pub refuse: Field<ClientAuthRefusal>,
     /// Tells upstreams of the certificate: `Client-Cert` and `Client-Cert-Chain` (RFC 9440), `X-Client-Verify` (`SUCCESS` or
     /// `NONE`), `X-Client-Subject`, `X-Client-Issuer`, `X-Client-Serial` and `X-Client-Fingerprint` (SHA-256).
     #[schemars(extend("default" = false))]
@@ -72,6 +110,16 @@ pub enum ClientAuthMode {
     Required,
     /// Who shows none is served, who shows a wrong one is not.
     Optional,
+    /// As `optional`, and one of an authority that nobody knows is not wrong: with `forward`, upstreams are told and decide.
+    OptionalOfAnyone,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "refuse", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum ClientAuthRefusal {
+    Handshake,
+    Request,
 }
 
 /// The PROXY protocol, as load balancers in front speak it.

@@ -71,6 +71,9 @@ pub struct File {
     pub access_log: Field<Either<AccessLogWord, AccessLog>>,
     /// Peers whose `X-Forwarded-*`, `X-Real-IP`, `X-Request-ID` and `Forwarded` are believed. None by default.
     pub trusted_proxies: Field<List<scalar::Network>>,
+    /// Whose `X-Request-ID` a request keeps: that `of-trusted-proxies`, or `of-clients`, whoever they are.
+    #[schemars(extend("default" = "of-trusted-proxies"))]
+    pub request_ids: Field<RequestIds>,
     /// Whether `Forwarded` (RFC 7239) is sent upstream beside `X-Forwarded-*`.
     #[schemars(extend("default" = false))]
     pub forwarded: Field<bool>,

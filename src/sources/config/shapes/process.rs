@@ -51,6 +51,14 @@ pub struct Admin {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "word for request ids", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum RequestIds {
+    OfTrustedProxies,
+    OfClients,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename = "state", rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum Switch {

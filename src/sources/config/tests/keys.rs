@@ -79,6 +79,7 @@ fn keys_of_the_process_arrive() {
     assert_eq!((access_log.format, &access_log.target), (AccessLogFormat::Combined, &target));
     assert_eq!(process.admin.as_ref().unwrap().address, address("[::1]:9999"));
     assert_eq!(process.trusted_proxies, ["10.0.0.0/8", "2001:db8::1/128"].map(|net| net.parse().unwrap()));
+    assert_eq!(process.request_ids, RequestIds::OfClients);
     assert_eq!(process.forwarded, ForwardedField::Send);
     assert_eq!(process.shutdown, Shutdown { delay: seconds(7), timeout: seconds(90) });
     assert_eq!(process.resolvers, [address("10.0.0.53:53"), address("10.0.0.54:5353")]);
@@ -148,9 +149,12 @@ fn keys_of_listeners_and_certificates_arrive() {
         "origin": { "file": "weir.yaml", "line": 28, "column": 44 },
         "ca": "/etc/weir/certs/clients.pem",
         "mode": "required",
+        "subject": null,
+        "refusal": "handshake",
         "forward": "omit",
     });
     assert_eq!(shown(&tls.client_auth), auth);
+    assert_eq!(shown(&tls.ciphers), json!({ "tls12": ["ECDHE-RSA-AES128-GCM-SHA256"], "order": "server" }));
     let source = CertificateSource::File { cert: "/etc/weir/certs/a.crt".into(), key: "/abs/a.key".into() };
     assert_eq!(model.certificates[0].source, source);
 }
@@ -250,20 +254,21 @@ fn what_a_host_asks_of_its_connections_arrives() {
         shown(tls),
         json!({
             "min_version": "1.2",
+            "ciphers": null,
             "client_auth": { "own": {
                 "origin": { "file": "weir.yaml", "line": 90, "column": 30 },
                 "ca": "/abs/partners.pem",
                 "mode": "optional",
+                "subject": "^CN=a",
+                "refusal": { "request": { "page": null } },
                 "forward": "send",
             } },
         })
     );
-    let off = FULL.replace("client-auth: { ca: /abs/partners.pem, mode: optional, forward: true }", "client-auth: off");
+    let auth = "client-auth: { ca: /abs/partners.pem, mode: optional, forward: true, subject: ^CN=a, refuse: request }";
+    let off = FULL.replace(auth, "client-auth: off");
     assert_eq!(model(&off).hosts[0].tls.client_auth, HostClientAuth::Off);
-    let unsaid = FULL.replace(
-        "    tls: { min-version: 1.2, client-auth: { ca: /abs/partners.pem, mode: optional, forward: true } }\n",
-        "",
-    );
+    let unsaid = FULL.replace(&format!("    tls: {{ min-version: 1.2, {auth} }}\n"), "");
     assert_eq!(model(&unsaid).hosts[0].tls, HostTls::default());
 }
 
@@ -355,8 +360,26 @@ fn keys_of_a_split_arrive() {
             }],
             "arms": [{ "weight": 3, "forward": forward }],
             "by": { "key": { "cookie": "Session" }, "salt": "2026" },
+            "sessions": "kept",
         } })
     );
+}
+
+#[test]
+fn filters_of_nginx_s_kind_arrive() {
+    let route = model(FULL).hosts[0].routes.iter().find(|route| route.matches.path.to_string() == "/shop").cloned();
+    let filters: Vec<_> = route.unwrap().filters.iter().map(|filter| shown(&filter.kind)).collect();
+    assert_eq!(filters[..2], [json!({ "satisfy": "any" }), json!({ "access-log": "off" })]);
+    assert_eq!(
+        filters[2],
+        json!({ "response-rewrite": {
+            "cookie_domain": { "text": { "from": "inner.test", "to": [{ "variable": "host" }] } },
+            "cookie_path": { "regex": { "pattern": "^/app(/.*)$", "to": "$1" } },
+            "location": { "text": { "from": "http://inner.test/", "to": [{ "text": "/" }] } },
+        } })
+    );
+    let set = &filters[3]["forward-auth"]["set_headers"];
+    assert_eq!(*set, json!([["X-Realm", [{ "text": "shop of " }, { "variable": "host" }]]]));
 }
 
 #[test]
@@ -494,13 +517,13 @@ fn error_pages_arrive() {
                 },
                 {
                     "statuses": [{ "from": 401, "to": 403 }],
-                    "source": { "upstream": { "name": "full", "path": "/errors?x" } },
+                    "source": { "upstream": { "name": "full", "path": "/errors?x", "told": [] } },
                     "answered": "of-the-page",
                 },
             ] } }),
             json!({ "error-pages": { "intercept": "own", "pages": [{
                 "statuses": [{ "from": 400, "to": 499 }],
-                "source": { "upstream": { "name": "p", "path": "/" } },
+                "source": { "upstream": { "name": "p", "path": "/", "told": [] } },
                 "answered": "kept",
             }] } }),
         ]
@@ -734,6 +757,7 @@ fn forward_auth_arrives() {
         "method": "POST",
         "timeout": "3s",
         "request_headers": { "listed": ["Cookie"] },
+        "set_headers": [],
         "response_headers": ["X-User"],
         "set_cookie": "always",
         "sign_in": {
@@ -749,8 +773,8 @@ fn forward_auth_arrives() {
         },
     });
     assert_eq!(filter_of(FULL, "forward-auth"), expected);
-    let asked = model(FULL).upstreams.pop().unwrap();
-    assert_eq!(asked.name.as_str(), "forward-auth:host:example.org@secure");
+    let place = "forward-auth:host:example.org@secure";
+    let asked = model(FULL).upstreams.into_iter().find(|upstream| upstream.name.as_str() == place).unwrap();
     assert_eq!(asked.endpoints[0].address.to_string(), "auth.test:4180");
     let tls = asked.tls.unwrap();
     assert_eq!((tls.verify, tls.server_name.as_deref()), (Verify::Full, Some("auth.test")));
@@ -763,6 +787,7 @@ fn forward_auth_arrives() {
         "method": "GET",
         "timeout": "5s",
         "request_headers": "all",
+        "set_headers": [],
         "response_headers": [],
         "set_cookie": "on-success",
         "sign_in": null,

@@ -10,6 +10,7 @@
 mod doc;
 mod policy;
 mod registry;
+pub mod rewrite;
 pub mod value;
 
 pub use doc::reference;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::model::{
-    ByteSize, CorsOrigins, HashKey, HeaderEdits, HeaderTemplate, HostName, Pattern, RetryOn, ReturnTo, SameSite,
+    ByteSize, CipherOrder, CipherSuite, Condition, CorsOrigins, HashKey, HeaderEdits, HeaderTemplate, HostName,
+    Pattern, RetryOn, ReturnTo, SameSite, TextRewrite,
 };
 use crate::sources::kube::state::ObjectKey;
 
@@ -36,6 +37,11 @@ pub struct Policy {
     pub session: Session,
     pub headers: Headers,
     pub mirror: Mirroring,
+    pub response: Responding,
+    /// Of snippets.
+    pub conditions: Vec<Condition>,
+    pub ciphers: Ciphering,
+    pub access_log: Option<bool>,
     pub aliases: Vec<HostName>,
     /// The rules are another Ingress's, and this one's backends their second.
     pub canary: Canary,
@@ -70,6 +76,8 @@ pub struct Redirecting {
     pub permanent: Option<Destination>,
     pub permanent_code: Option<u16>,
     pub relative: Option<bool>,
+    /// To https: with the port that it is listened on.
+    pub use_port: bool,
 }
 
 /// Where a redirect leads.
@@ -91,6 +99,9 @@ pub struct Backending {
     pub host: Option<Arc<str>>,
     pub balance: Option<Balance>,
     pub hash_by: Option<HashKey>,
+    /// Several endpoints for each key.
+    pub hash_subset: bool,
+    pub hash_subset_size: Option<NonZeroU32>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -202,6 +213,10 @@ pub struct ForwardAuthing {
     pub method: Option<Arc<str>>,
     pub sign_in: Option<SignInPage>,
     pub redirect_parameter: Option<Arc<str>>,
+    /// A ConfigMap of fields that the service gets.
+    pub set_headers: Option<Reference>,
+    /// Of a snippet, and what X-Auth-Request-Redirect is to be.
+    pub set_fields: Vec<(Arc<str>, HeaderTemplate)>,
     pub response_headers: Vec<Arc<str>>,
     pub always_set_cookie: bool,
     pub cache_key: Option<Arc<str>>,
@@ -222,6 +237,10 @@ pub struct ClientCertificates {
     pub secret: Option<Reference>,
     pub verify: ClientVerify,
     pub pass_to_upstream: bool,
+    /// Found in the certificate's subject.
+    pub subject: Option<Pattern>,
+    /// Where who has none is sent.
+    pub error_page: Option<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -229,6 +248,8 @@ pub enum ClientVerify {
     #[default]
     On,
     Optional,
+    /// Of whatever authority.
+    OptionalNoCa,
     Off,
 }
 
@@ -281,6 +302,8 @@ pub struct Session {
     pub same_site: Option<SameSite>,
     pub domain: Option<Arc<str>>,
     pub secure: bool,
+    /// Each request goes to the canary or not, whatever session it is of.
+    pub splits_canaries: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -294,6 +317,23 @@ pub struct Canary {
     pub header_value: Option<Arc<str>>,
     pub header_pattern: Option<Pattern>,
     pub cookie: Option<Arc<str>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ciphering {
+    pub suites: Option<Vec<CipherSuite>>,
+    pub order: Option<CipherOrder>,
+}
+
+/// What of upstreams' answers is said in other words.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Responding {
+    /// Some of nothing: whatever the options say, none.
+    pub cookie_domain: Option<Option<TextRewrite>>,
+    pub cookie_path: Option<Option<TextRewrite>>,
+    /// The beginning of a Location, or a pattern; None: nothing is replaced.
+    pub redirect_from: Option<Arc<str>>,
+    pub redirect_to: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::model::ByteSize;
+use crate::model::{ByteSize, CipherSuite};
 
 pub type Read<T> = Result<T, String>;
 
@@ -132,6 +132,23 @@ pub fn quoted(text: &str) -> String {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
     }
+}
+
+/// As OpenSSL lists them, with colons between: those that are spoken here, and those that are not. What is only ruled out is not there anyway.
+pub fn cipher_suites(text: &str) -> (Vec<CipherSuite>, Vec<&str>) {
+    // Names of TLS 1.3 are always spoken, and no matter of this list.
+    let is_of_no_matter =
+        |name: &&str| !name.is_empty() && !name.starts_with(['!', '-', '@']) && !name.starts_with("TLS_");
+    let names = text.split([':', ',', ' ']).map(str::trim).filter(is_of_no_matter);
+    let mut found = (Vec::new(), Vec::new());
+    for name in names {
+        match CipherSuite::parse(name) {
+            Ok(suite) if !found.0.contains(&suite) => found.0.push(suite),
+            Ok(_) => {}
+            Err(_) => found.1.push(name),
+        }
+    }
+    found
 }
 
 /// One of some words, in any case.

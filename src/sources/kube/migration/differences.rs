@@ -19,6 +19,18 @@ const DIFFERENCES: &[Difference] = &[
         of: Some("cookie"),
         how: "the cookie names endpoints in another way: sessions begin anew, once",
     },
+    Difference {
+        key: "affinity-mode",
+        of: Some("balanced"),
+        how: "sessions stay where they are when endpoints are added",
+    },
+    Difference { key: "auth-tls-secret", of: None, how: "plain requests to the host are answered 403" },
+    Difference { key: "auth-tls-verify-depth", of: None, how: "chains of any usual length are verified" },
+    Difference {
+        key: "upstream-hash-by-subset",
+        of: Some("true"),
+        how: "each key has endpoints of its own; there are no groups that keys share",
+    },
     Difference { key: "load-balance", of: Some("ewma"), how: "latency is weighed by requests in flight, too" },
     Difference {
         key: "upstream-hash-by",

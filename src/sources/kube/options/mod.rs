@@ -13,8 +13,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::annotations::value::{Read, quoted};
-use super::annotations::{Annotation, Balance, Policy};
-use crate::model::{ByteSize, RedirectStatus, RetryOn, TlsVersion};
+use super::annotations::{Annotation, Balance, Policy, Responding};
+use super::state::ObjectKey;
+use crate::model::{ByteSize, Ciphers, Condition, RedirectStatus, RetryOn, TlsVersion};
 
 /// What holds for every Ingress that says nothing else.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +44,7 @@ pub struct Options {
     pub compression: Compression,
     pub connections: Connections,
     pub tls_versions: TlsVersion,
+    pub ciphers: Ciphers,
     pub custom_errors: Vec<u16>,
     pub leave_upstream_errors: bool,
     pub block: Vec<IpNet>,
@@ -60,6 +62,17 @@ pub struct Options {
     pub access_log: bool,
     /// The `Server` of upstreams' answers.
     pub keep_server: bool,
+    /// Fields that are set on requests, and those on answers: ConfigMaps of whoever runs the controller.
+    pub request_headers: Option<ObjectKey>,
+    pub answer_headers: Option<ObjectKey>,
+    /// Of upstreams' answers.
+    pub hidden_headers: Vec<Arc<str>>,
+    /// Whether upstreams are told the URI as it came.
+    pub original_uri: bool,
+    /// By what clients say of themselves.
+    pub block_if: Vec<Condition>,
+    /// Of cookies and redirects, as annotations would say it.
+    pub response: Responding,
     /// As annotations would say it.
     pub global_auth: Policy,
 }

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use super::{Compression, Connections, Effect, Entry, Forwarded, Hsts, Options, as_annotation};
-use crate::model::{ByteSize, RedirectStatus, RetryOn, TlsVersion};
+use crate::model::{
+    ByteSize, CipherOrder, Ciphers, Condition, ConditionalAnswer, Pattern, RedirectStatus, Respond, RetryOn, Subject,
+    Test, TlsVersion,
+};
 use crate::sources::kube::annotations::value::{self, quoted};
-use crate::sources::kube::annotations::{Balance, Policy};
+use crate::sources::kube::annotations::{Balance, Policy, Responding, rewrite};
+use crate::sources::kube::state::ObjectKey;
 
-/// Those of ingress-nginx v1.15.1, but for bodies, which are passed on as they come.
+/// Those of ingress-nginx v1.15.1.
 impl Default for Options {
     fn default() -> Self {
         let acme = || vec!["/.well-known/acme-challenge".into()];
@@ -24,7 +28,7 @@ impl Default for Options {
             send_timeout: Duration::from_secs(60),
             read_timeout: Duration::from_secs(60),
             body_size: ByteSize::mib(1),
-            request_buffering: false,
+            request_buffering: true,
             next_upstream: vec![RetryOn::Connect, RetryOn::Reset, RetryOn::Timeout],
             next_upstream_timeout: Duration::ZERO,
             next_upstream_tries: 3,
@@ -59,6 +63,7 @@ impl Default for Options {
                 upstream_requests: 10_000,
             },
             tls_versions: TlsVersion::V1_2,
+            ciphers: Ciphers::default(),
             custom_errors: Vec::new(),
             leave_upstream_errors: false,
             block: Vec::new(),
@@ -75,6 +80,12 @@ impl Default for Options {
             service_upstream: false,
             access_log: true,
             keep_server: false,
+            request_headers: None,
+            answer_headers: None,
+            hidden_headers: Vec::new(),
+            original_uri: false,
+            block_if: Vec::new(),
+            response: Responding::default(),
             global_auth: Policy::default(),
         }
     }
@@ -123,10 +134,32 @@ const fn global_auth(key: &'static str, set: fn(&mut Options, &str) -> value::Re
     Entry { key, effect: Effect::Set(set) }
 }
 
+fn object(text: &str) -> value::Read<ObjectKey> {
+    ObjectKey::parse(text).ok_or_else(|| format!("{} names no ConfigMap; write it as \"namespace/name\"", quoted(text)))
+}
+
+/// As nginx's `map`: texts in whatever case, and patterns after `~` or `~*`.
+fn block(options: &mut Options, field: &str, text: &str) -> value::Read<()> {
+    for item in value::list(text) {
+        let source = match (item.strip_prefix("~*"), item.strip_prefix('~')) {
+            (Some(pattern), _) => format!("(?i){pattern}"),
+            (None, Some(pattern)) => pattern.to_owned(),
+            (None, None) => format!("(?i)^{}$", regex::escape(item)),
+        };
+        let pattern =
+            Pattern::parse(&source).map_err(|_| format!("{} is no pattern that can be read", quoted(item)))?;
+        let respond = Respond { status: 403, headers: Vec::new(), body: "".into() };
+        options.block_if.push(Condition {
+            subject: Subject::Header(field.into()),
+            test: Test::Matches(pattern),
+            answer: ConditionalAnswer::Respond(respond),
+        });
+    }
+    Ok(())
+}
+
 const SNIPPET: &str = "there is no nginx that could read it";
 const NO_TRACES: &str = "traces are not written yet";
-const NO_HEADERS: &str =
-    "fields of a ConfigMap are not set on every request or answer; use custom-headers where they are wanted";
 
 pub const ENTRIES: &[Entry] = &[
     set!("ssl-redirect", ssl_redirect = value::boolean),
@@ -228,6 +261,20 @@ pub const ENTRIES: &[Entry] = &[
             }
         }
     ),
+    Entry {
+        key: "ssl-ciphers",
+        effect: Effect::Set(|options, text| {
+            let mut policy = Policy::default();
+            let read = as_annotation(&mut policy, "ssl-ciphers", text);
+            // What is not spoken is named, and the others are.
+            options.ciphers.tls12 = policy.ciphers.suites;
+            read
+        }),
+    },
+    set!(
+        "ssl-prefer-server-ciphers",
+        ciphers.order = |text| Ok(if value::boolean(text)? { CipherOrder::Server } else { CipherOrder::Client })
+    ),
     set!(
         "custom-http-errors",
         custom_errors = |text| value::list(text).map(|code| value::status(code, 400, 599)).collect()
@@ -249,6 +296,16 @@ pub const ENTRIES: &[Entry] = &[
     ),
     set!("allow-backend-server-header", keep_server = value::boolean),
     set!("service-upstream", service_upstream = value::boolean),
+    set!("proxy-cookie-path", response.cookie_path = |text| rewrite::of_cookies(text).map(Some)),
+    set!("proxy-cookie-domain", response.cookie_domain = |text| rewrite::of_cookies(text).map(Some)),
+    set!("proxy-redirect-from", response.redirect_from = |text| value::field_value(text).map(Some)),
+    set!("proxy-redirect-to", response.redirect_to = |text| value::field_value(text).map(Some)),
+    set!("add-headers", answer_headers = |text| object(text).map(Some)),
+    set!("proxy-set-headers", request_headers = |text| object(text).map(Some)),
+    set!("hide-headers", hidden_headers = value::field_names),
+    set!("proxy-add-original-uri-header", original_uri = value::boolean),
+    Entry { key: "block-user-agents", effect: Effect::Set(|options, text| block(options, "user-agent", text)) },
+    Entry { key: "block-referers", effect: Effect::Set(|options, text| block(options, "referer", text)) },
     set!("disable-access-log", access_log = |text| value::boolean(text).map(|off| !off)),
     global_auth("global-auth-url", |options, text| as_annotation(&mut options.global_auth, "auth-url", text)),
     global_auth("global-auth-method", |options, text| as_annotation(&mut options.global_auth, "auth-method", text)),
@@ -268,8 +325,10 @@ pub const ENTRIES: &[Entry] = &[
     global_auth("global-auth-cache-duration", |options, text| {
         as_annotation(&mut options.global_auth, "auth-cache-duration", text)
     }),
-    refused("global-auth-request-redirect", "X-Auth-Request-Redirect is the request's own URI here"),
-    refused("global-auth-snippet", SNIPPET),
+    global_auth("global-auth-request-redirect", |options, text| {
+        as_annotation(&mut options.global_auth, "auth-request-redirect", text)
+    }),
+    global_auth("global-auth-snippet", |options, text| as_annotation(&mut options.global_auth, "auth-snippet", text)),
     refused("main-snippet", SNIPPET),
     refused("http-snippet", SNIPPET),
     refused("server-snippet", SNIPPET),
@@ -278,11 +337,6 @@ pub const ENTRIES: &[Entry] = &[
     refused("enable-modsecurity", "there is no ModSecurity here"),
     refused("enable-owasp-modsecurity-crs", "there is no ModSecurity here"),
     refused("modsecurity-snippet", "there is no ModSecurity here"),
-    refused("add-headers", NO_HEADERS),
-    refused("proxy-set-headers", NO_HEADERS),
-    refused("hide-headers", NO_HEADERS),
-    refused("block-user-agents", "clients are not told apart by what they say of themselves"),
-    refused("block-referers", "clients are not told apart by what they say of themselves"),
     refused("allow-cross-namespace-resources", "objects of another namespace are not an Ingress's to use"),
     refused("retry-non-idempotent", "what is not idempotent is never sent twice"),
     refused("log-format-upstream", "the access log is JSON or combined; see the flags"),
@@ -290,16 +344,10 @@ pub const ENTRIES: &[Entry] = &[
     refused("skip-access-log-urls", "all requests are in the access log, or none"),
     refused("access-log-path", "the access log goes to stdout"),
     refused("http-access-log-path", "the access log goes to stdout"),
-    refused("ssl-ciphers", "the suites are those of rustls, all of them good"),
     refused("ssl-reject-handshake", "a client without a known name is shown the default certificate"),
     refused("use-geoip", "there is no GeoIP here"),
     refused("use-geoip2", "there is no GeoIP here"),
     refused("forwarded-for-header", "clients' addresses are read from X-Forwarded-For"),
-    refused("proxy-add-original-uri-header", "X-Original-URI is not sent"),
-    refused("proxy-cookie-path", "an upstream's cookies are passed on as they are"),
-    refused("proxy-cookie-domain", "an upstream's cookies are passed on as they are"),
-    refused("proxy-redirect-from", "the Location of an upstream's answer is passed on as it is"),
-    refused("proxy-redirect-to", "the Location of an upstream's answer is passed on as it is"),
     refused("enable-opentelemetry", NO_TRACES),
     refused("ssl-session-ticket-key", "keys of session tickets are made and rotated by Weir"),
     refused("enable-syslog", "logs go to stdout and stderr"),
@@ -339,7 +387,6 @@ pub const ENTRIES: &[Entry] = &[
     nothing("ssl-ecdh-curve"),
     nothing("ssl-dh-param"),
     nothing("ssl-early-data"),
-    nothing("ssl-prefer-server-ciphers"),
     nothing("ssl-session-cache"),
     nothing("ssl-session-cache-size"),
     nothing("ssl-session-tickets"),

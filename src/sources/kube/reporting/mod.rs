@@ -137,7 +137,10 @@ struct Desk {
 
 /// Stands for election for as long as it is polled.
 async fn stand(desk: Arc<Mutex<Desk>>, leads: watch::Sender<bool>) {
-    let Some(election) = desk.lock().await.election.clone() else { return };
+    let Some(election) = desk.lock().await.election.clone() else {
+        // With `leads` gone, who works would take it for the end.
+        return std::future::pending().await;
+    };
     loop {
         let pause = {
             let mut election = election.lock().await;

@@ -4,13 +4,15 @@
 //! add_header X-A "b;c"; # why ──► Directive { name: add_header, arguments: [X-A, b;c], line: 1 }
 //! ```
 
-/// A directive without a block. Those with one are told by their name.
+/// A directive. Of those with a block only `if` is read; others are told by their name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directive {
     pub name: String,
     pub arguments: Vec<String>,
     /// From 1.
     pub line: usize,
+    /// What stands in the block of an `if`.
+    pub block: Option<Vec<Directive>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +29,17 @@ pub enum Problem {
 }
 
 pub fn directives(text: &str) -> Result<Vec<Directive>, Problem> {
-    let mut lexer = Lexer { rest: text, line: 1 };
-    let (mut directives, mut words, mut begun) = (Vec::new(), Vec::new(), 1);
+    list(&mut Lexer { rest: text, line: 1 }, Depth::Top)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Top,
+    InIf,
+}
+
+fn list(lexer: &mut Lexer<'_>, depth: Depth) -> Result<Vec<Directive>, Problem> {
+    let (mut directives, mut words, mut begun) = (Vec::new(), Vec::<String>::new(), 1);
     while let Some(token) = lexer.token()? {
         match token {
             Token::Word(word) => {
@@ -40,13 +51,23 @@ pub fn directives(text: &str) -> Result<Vec<Directive>, Problem> {
             Token::End => {
                 let mut words = std::mem::take(&mut words).into_iter();
                 if let Some(name) = words.next() {
-                    directives.push(Directive { name, arguments: words.collect(), line: begun });
+                    directives.push(Directive { name, arguments: words.collect(), line: begun, block: None });
                 }
             }
-            Token::Block => {
+            Token::Open if depth == Depth::Top && words.first().is_some_and(|word| word == "if") => {
+                let mut words = std::mem::take(&mut words).into_iter();
+                let name = words.next().unwrap_or_default();
+                let block = Some(list(lexer, Depth::InIf)?);
+                directives.push(Directive { name, arguments: words.collect(), line: begun, block });
+            }
+            Token::Close if depth == Depth::InIf && words.is_empty() => return Ok(directives),
+            Token::Open | Token::Close => {
                 return Err(Problem::Block { name: words.into_iter().next().unwrap_or_default(), line: begun });
             }
         }
+    }
+    if depth == Depth::InIf {
+        return Err(lexer.problem("a block is not closed"));
     }
     match words.is_empty() {
         true => Ok(directives),
@@ -57,7 +78,8 @@ pub fn directives(text: &str) -> Result<Vec<Directive>, Problem> {
 enum Token {
     Word(String),
     End,
-    Block,
+    Open,
+    Close,
 }
 
 struct Lexer<'t> {
@@ -71,7 +93,8 @@ impl Lexer<'_> {
         let Some(first) = self.rest.chars().next() else { return Ok(None) };
         match first {
             ';' => Ok(self.taken(Token::End)),
-            '{' | '}' => Ok(self.taken(Token::Block)),
+            '{' => Ok(self.taken(Token::Open)),
+            '}' => Ok(self.taken(Token::Close)),
             '"' | '\'' => self.quoted(first).map(Some),
             _ => self.plain().map(Some),
         }
@@ -113,7 +136,8 @@ impl Lexer<'_> {
                     self.rest = &self.rest[1 + at + c.len_utf8()..];
                     self.line += word.matches('\n').count();
                     return match self.rest.chars().next() {
-                        None | Some(';' | '{' | '}') => Ok(Token::Word(word)),
+                        // The bracket ends a condition.
+                        None | Some(';' | '{' | '}' | ')') => Ok(Token::Word(word)),
                         Some(c) if c.is_whitespace() => Ok(Token::Word(word)),
                         Some(_) => Err(self.problem("a quoted word goes on after its quote")),
                     };
@@ -169,6 +193,7 @@ mod tests {
             name: name.into(),
             arguments: arguments.iter().map(|word| (*word).into()).collect(),
             line,
+            block: None,
         };
         assert_eq!(
             read,
@@ -183,9 +208,12 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_directives_is_told_at_its_line() {
-        assert_eq!(directives("a b;\nif ($x) {"), Err(Problem::Block { name: "if".into(), line: 2 }));
+        assert_eq!(directives("a b;\nlocation /x {"), Err(Problem::Block { name: "location".into(), line: 2 }));
+        assert_eq!(directives("if ($x) { if ($y) {} }"), Err(Problem::Block { name: "if".into(), line: 1 }));
+        let read = directives("if ($x) {\n return 403;\n}\nreturn 204;").unwrap();
+        assert_eq!((read.len(), read[0].block.as_ref().map(Vec::len), read[1].line), (2, Some(1), 4));
         assert_eq!(directives("a b;}"), Err(Problem::Block { name: "".into(), line: 1 }));
-        for (text, line) in [("a b", 1), ("a;\nb \"c", 2), ("a \"b\"c;", 1)] {
+        for (text, line) in [("a b", 1), ("if ($x) { return 403;", 1), ("a;\nb \"c", 2), ("a \"b\"c;", 1)] {
             let found = directives(text);
             assert!(matches!(&found, Err(Problem::Unreadable { line: at, .. }) if *at == line), "{text}: {found:?}");
         }

@@ -4,6 +4,7 @@
 //! snippet ──lexer──► directives ──► Change each ──► all of them, or none: the directive that is not understood is named
 //! ```
 
+mod conditions;
 mod lexer;
 
 use std::sync::Arc;
@@ -45,6 +46,19 @@ pub fn apply(text: &str, policy: &mut Policy) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Of a snippet for the question who may come in: `proxy_set_header`, and nothing else.
+pub fn fields_of_question(text: &str) -> Read<Vec<(Arc<str>, HeaderTemplate)>> {
+    let directives = lexer::directives(text).map_err(|problem| match problem {
+        Problem::Block { name, line } => format!("line {line}: \"{name}\" and its block are not understood"),
+        Problem::Unreadable { reason, line } => format!("line {line}: {reason}"),
+    })?;
+    let field = |Directive { name, arguments, line, .. }: &Directive| match (&**name, arguments.as_slice()) {
+        ("proxy_set_header", [field, text]) => Ok((value::field_name(field)?, template(text)?)),
+        _ => Err(format!("line {line}: \"{name}\": it is not understood")),
+    };
+    directives.iter().map(field).collect()
+}
+
 fn change(directive: &Directive, policy: &mut Policy, access: &mut Access) -> Read<()> {
     let arguments: Vec<&str> = directive.arguments.iter().map(String::as_str).collect();
     let edits = &mut policy.headers.edits;
@@ -77,6 +91,10 @@ fn change(directive: &Directive, policy: &mut Policy, access: &mut Access) -> Re
             true => edits.request.remove.push(value::field_name(name)?),
             false => edits.request.set.push((value::field_name(name)?, template(text)?)),
         },
+        ("if", _) => policy.conditions.push(conditions::of_if(directive)?),
+        ("rewrite", [pattern, to, flag @ ("permanent" | "redirect")]) => {
+            policy.conditions.push(conditions::of_rewrite(pattern, to, flag)?);
+        }
         ("allow" | "deny", [whom]) => access.add(&directive.name, whom)?,
         ("proxy_connect_timeout", [text]) => policy.timeouts.connect = Some(value::time(text)?),
         ("proxy_send_timeout", [text]) => policy.timeouts.send = Some(value::time(text)?),
@@ -137,7 +155,7 @@ fn fields<'a>(written: &[&'a str]) -> Read<Vec<(Arc<str>, &'a str)>> {
 }
 
 /// nginx's variables, as far as Weir has them.
-fn template(text: &str) -> Read<HeaderTemplate> {
+pub fn template(text: &str) -> Read<HeaderTemplate> {
     value::field_value(text)?;
     let mut parts = Vec::new();
     let mut rest = text;
@@ -304,7 +322,11 @@ mod tests {
         );
         assert_eq!(
             told("if ($http_x) {\n deny all;\n}"),
-            ("line 1: \"if\" and its block are not understood".into(), true)
+            ("line 1: \"if\": a return alone is understood in its block".into(), true)
+        );
+        assert_eq!(
+            told("location /x { deny all; }"),
+            ("line 1: \"location\" and its block are not understood".into(), true)
         );
         assert_eq!(told("add_header A $geo;").0, "line 1: \"add_header\": there is no variable $geo here");
         assert!(told("add_header A \"b\\r\\nSet-Cookie: c\";").0.contains("cannot stand in a header field"));

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::diagnostics::Origin;
 use crate::model::{
-    AccessLog, AccessLogFormat, ForwardedField, LogTarget, OcspStapling, Process, SessionTickets, Shutdown, Threads,
+    AccessLog, AccessLogFormat, ForwardedField, LogTarget, OcspStapling, Process, RequestIds, SessionTickets, Shutdown,
+    Threads,
 };
 use crate::sources::kube::manifests;
 use crate::sources::kube::state::*;
@@ -40,6 +41,7 @@ pub fn settings() -> Settings {
             }),
             admin: None,
             trusted_proxies: Vec::new(),
+            request_ids: RequestIds::OfClients,
             forwarded: ForwardedField::Omit,
             shutdown: Shutdown { delay: Default::default(), timeout: Default::default() },
             resolvers: Vec::new(),

@@ -11,12 +11,13 @@ use crate::defaults;
 use crate::diagnostics::Origin;
 use crate::model::{
     AskedWith, AuthCache, AuthCacheKey, AuthRefusal, AuthService, BasicAuth, ClientCertificate, EndpointAddress,
-    EndpointSpec, FilterKind, ForwardAuth, ForwardCredentials, ReturnTo, SetCookie, SignIn, UpstreamName, UpstreamTls,
-    Verify,
+    EndpointSpec, FilterKind, ForwardAuth, ForwardCredentials, HeaderTemplate, ReturnTo, SetCookie, SignIn,
+    UpstreamName, UpstreamTls, Verify,
 };
 use crate::sources::asked_upstream::asked_upstream;
-use crate::sources::kube::annotations::value::quoted;
+use crate::sources::kube::annotations::value::{field_name, quoted};
 use crate::sources::kube::annotations::{AuthSecretKind, ForwardAuthing, Policy};
+use crate::sources::kube::snippet;
 use crate::sources::kube::state::{AUTHORITIES, CERTIFICATE, Ingress, PRIVATE_KEY, SecretBytes};
 
 /// What cannot be built closes the policy.
@@ -30,8 +31,14 @@ pub fn filters(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy
     let global =
         !own && policy.forward_auth.enable_global != Some(false) && cx.options.global_auth.forward_auth.url.is_some();
     let forward = (own || global).then(|| match own {
-        true => forward_auth(cx, &format!("ingress:{}", ingress.key), &policy.forward_auth),
-        false => forward_auth(cx, "global", &cx.options.global_auth.forward_auth),
+        true => {
+            let fields = told_fields(cx, ingress, &policy.forward_auth)?;
+            forward_auth(cx, &format!("ingress:{}", ingress.key), &policy.forward_auth, fields)
+        }
+        false => {
+            let asked = &cx.options.global_auth.forward_auth;
+            forward_auth(cx, "global", asked, asked.set_fields.clone())
+        }
     });
     for (key, built) in [("auth-secret", basic), ("auth-url", forward)] {
         match built {
@@ -84,7 +91,28 @@ fn users(data: &BTreeMap<Arc<str>, SecretBytes>) -> SecretBytes {
     SecretBytes::new(lines)
 }
 
-fn forward_auth(cx: &mut Context<'_>, place: &str, asked: &ForwardAuthing) -> Result<FilterKind, String> {
+type Fields = Vec<(Arc<str>, HeaderTemplate)>;
+
+/// Of a ConfigMap, and above them those of the snippet.
+fn told_fields(cx: &Context<'_>, ingress: &Ingress, asked: &ForwardAuthing) -> Result<Fields, String> {
+    let mut fields = Fields::new();
+    if let Some(reference) = &asked.set_headers {
+        let key = reference.within(&ingress.key.namespace)?;
+        let map = cx.state.config_maps.get(&key).ok_or_else(|| format!("there is no ConfigMap {key}"))?;
+        for (name, value) in &map.data {
+            fields.push((field_name(name)?, snippet::template(value)?));
+        }
+    }
+    fields.extend(asked.set_fields.iter().cloned());
+    Ok(fields)
+}
+
+fn forward_auth(
+    cx: &mut Context<'_>,
+    place: &str,
+    asked: &ForwardAuthing,
+    set_headers: Fields,
+) -> Result<FilterKind, String> {
     let cache = cache(asked)?;
     let service = service(cx, place, asked.url.as_deref().unwrap_or_default())?;
     let sign_in = asked.sign_in.as_ref().map(|page| {
@@ -101,6 +129,7 @@ fn forward_auth(cx: &mut Context<'_>, place: &str, asked: &ForwardAuthing) -> Re
         method: asked.method.clone().unwrap_or_else(|| "GET".into()),
         timeout: TIMEOUT,
         request_headers: AskedWith::All,
+        set_headers,
         response_headers: asked.response_headers.clone(),
         set_cookie: if asked.always_set_cookie { SetCookie::Always } else { SetCookie::OnSuccess },
         sign_in,

@@ -17,8 +17,8 @@ use super::endpoints::{Listings, Slices, Standing, endpoint, service_port};
 use super::report::{ObjectKind, origin};
 use crate::defaults;
 use crate::model::{
-    EndpointAddress, EndpointSpec, HashKey, Keepalive, LbPolicy, Retry, RetryOn, StickyCookie, Upstream,
-    UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
+    EndpointAddress, EndpointSpec, HashKey, HashPart, Keepalive, LbPolicy, Percent, Retry, RetryOn, StickyCookie,
+    Upstream, UpstreamLimits, UpstreamName, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
 use crate::sources::asked_upstream::standard_outlier_detection;
 use crate::sources::kube::options::Options;
@@ -86,6 +86,7 @@ impl Variant {
             LbPolicy::PeakEwma => words.push("ewma".into()),
             LbPolicy::Random => words.push("random".into()),
             LbPolicy::Hash(key) => words.push(hash_words(key)),
+            LbPolicy::HashSubset(key, size) => words.push(format!("{}/{size}", hash_words(key))),
         }
         if let Some(sticky) = &self.sticky {
             words.push(format!("cookie:{}{}", sticky.name, sticky.path));
@@ -109,6 +110,13 @@ fn hash_words(key: &HashKey) -> String {
         HashKey::Query(name) => format!("hash:query:{name}"),
         HashKey::Host => "hash:host".into(),
         HashKey::Uri => "hash:uri".into(),
+        HashKey::Joined(parts) => {
+            let words = parts.iter().map(|part| match part {
+                HashPart::Text(text) => text.to_string(),
+                HashPart::Key(key) => hash_words(key),
+            });
+            words.collect::<Vec<_>>().join("+")
+        }
     }
 }
 
@@ -295,6 +303,9 @@ fn upstream(
     }
 }
 
+/// nginx knows no budget: as many as there are requests is as good as none.
+const RETRY_BUDGET: Percent = Percent(100);
+
 /// As nginx counts: 0 is without end, which is as many here as there may ever be.
 pub fn retry(on: Vec<RetryOn>, tries: u32, timeout: Duration) -> Retry {
     let tries = match (on.is_empty(), tries) {
@@ -306,7 +317,7 @@ pub fn retry(on: Vec<RetryOn>, tries: u32, timeout: Duration) -> Retry {
         attempts: NonZeroU32::new(tries).unwrap_or(NonZeroU32::MIN),
         on,
         timeout: (!timeout.is_zero()).then_some(timeout),
-        budget: defaults::RETRY_BUDGET,
+        budget: RETRY_BUDGET,
         max_body: defaults::RETRY_MAX_BODY,
     }
 }

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::prepare::Prepared;
 use super::report::Reason;
 use super::server::{Kind, Leads, Servers, host_name};
-use crate::model::{Action, FieldMatch, Forward, Split, SplitArm, SplitRule, UpstreamName, ValueMatch};
+use crate::model::{Action, FieldMatch, Forward, Split, SplitArm, SplitRule, SplitSessions, UpstreamName, ValueMatch};
 use crate::sources::kube::annotations::Canary;
 use crate::sources::kube::state::{IngressBackend, ObjectKey};
 
@@ -23,6 +23,8 @@ pub type Canaries<'p> = HashMap<Backend, Share<'p>>;
 
 pub struct Share<'p> {
     asked: &'p Canary,
+    /// `affinity-canary-behavior: legacy`, of the rule's own Ingress.
+    splits_sessions: bool,
     backend: Backend,
 }
 
@@ -37,6 +39,8 @@ pub fn find<'p>(cx: &mut Context<'_>, servers: &Servers<'_>, all: &'p [Prepared<
                 let text: Arc<str> = path.path.clone().unwrap_or_else(|| "/".into());
                 let host = host_name(rule).ok().and_then(|name| servers.get(&name));
                 let location = host.and_then(|server| server.location(&text, Kind::of(path.path_type)));
+                let owner = location.and_then(|location| location.owner);
+                let splits_sessions = owner.is_some_and(|owner| owner.policy.session.splits_canaries);
                 let problem = match location.map(|location| &location.leads) {
                     Some(Leads::To(primary)) if *primary == backend => "the canary's backend is the rule's own",
                     Some(Leads::To(primary)) if canaries.contains_key(primary) => {
@@ -46,7 +50,7 @@ pub fn find<'p>(cx: &mut Context<'_>, servers: &Servers<'_>, all: &'p [Prepared<
                         "the rule's backend has a canary already"
                     }
                     Some(Leads::To(primary)) => {
-                        let share = Share { asked: &prepared.policy.canary, backend };
+                        let share = Share { asked: &prepared.policy.canary, splits_sessions, backend };
                         canaries.insert(primary.clone(), share);
                         continue;
                     }
@@ -78,6 +82,7 @@ impl Share<'_> {
                 SplitArm { weight, forward: Forward { upstream: canary, ..primary } },
             ],
             by: None,
+            sessions: if self.splits_sessions { SplitSessions::Split } else { SplitSessions::Kept },
         })
     }
 
@@ -86,7 +91,7 @@ impl Share<'_> {
         let Canary { header, header_value, header_pattern, cookie, .. } = self.asked;
         let mut rules = Vec::new();
         let mut rule = |headers, cookies, upstream: &UpstreamName| {
-            rules.push(SplitRule { headers, cookies, query: Vec::new(), upstream: upstream.clone() });
+            rules.push(SplitRule { headers, cookies, query: Vec::new(), scheme: None, upstream: upstream.clone() });
         };
         let field = |name: &Arc<str>, value| vec![FieldMatch { name: name.clone(), value }];
         let exact = |text: &str| ValueMatch::Exact(text.into());

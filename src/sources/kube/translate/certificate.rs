@@ -9,8 +9,8 @@ use super::report::{ObjectKind, Reason, origin};
 use super::server::{Clients, Server, Servers, host_name};
 use crate::diagnostics::Origin;
 use crate::model::{
-    Certificate, CertificateSource, CertificateUse, ClientAuth, ClientAuthMode, ForwardCertificate, HostClientAuth,
-    HostName,
+    Certificate, CertificateSource, CertificateUse, ClientAuth, ClientAuthMode, ClientAuthRefusal, ForwardCertificate,
+    HostClientAuth, HostName, SslClientCert,
 };
 use crate::sources::kube::annotations::ClientVerify;
 use crate::sources::kube::state::{AUTHORITIES, CERTIFICATE, CertificateNames, Ingress, ObjectKey, PRIVATE_KEY};
@@ -141,6 +141,7 @@ pub fn ask_clients(cx: &mut Context<'_>, server: &mut Server<'_>, prepared: &Pre
     let mode = match asked.verify {
         ClientVerify::On => ClientAuthMode::Required,
         ClientVerify::Optional => ClientAuthMode::Optional,
+        ClientVerify::OptionalNoCa => ClientAuthMode::OptionalOfAnyone,
         ClientVerify::Off => return,
     };
     let ingress = prepared.ingress;
@@ -155,10 +156,12 @@ pub fn ask_clients(cx: &mut Context<'_>, server: &mut Server<'_>, prepared: &Pre
             origin: origin(ObjectKind::Ingress, &ingress.key),
             ca,
             mode,
-            forward: match asked.pass_to_upstream {
-                true => ForwardCertificate::Send,
-                false => ForwardCertificate::Omit,
-            },
+            subject: asked.subject.clone(),
+            refusal: ClientAuthRefusal::Request { page: asked.error_page.clone() },
+            forward: ForwardCertificate::SslClient(match asked.pass_to_upstream {
+                true => SslClientCert::Send,
+                false => SslClientCert::Omit,
+            }),
         })),
         Err(message) => {
             let path = cx.annotation("auth-tls-secret");

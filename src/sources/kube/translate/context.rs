@@ -24,6 +24,7 @@ pub struct Context<'s> {
     pub others: BTreeMap<Arc<str>, crate::model::Upstream>,
     /// By source: many rules have the same.
     patterns: HashMap<String, Result<Pattern, String>>,
+    noted: BTreeSet<(String, String)>,
 }
 
 impl<'s> Context<'s> {
@@ -38,6 +39,7 @@ impl<'s> Context<'s> {
             upstreams: Upstreams::new(state, options),
             others: BTreeMap::new(),
             patterns: HashMap::new(),
+            noted: BTreeSet::new(),
         }
     }
 
@@ -67,6 +69,13 @@ impl<'s> Context<'s> {
 
     pub fn warn(&mut self, ingress: &Ingress, reason: Reason, path: impl Into<String>, message: impl Into<String>) {
         self.report.warn(ingress, reason, path, message);
+    }
+
+    /// For who runs Weir: of a global option. The same is said once, however many Ingresses it is for.
+    pub fn note(&mut self, option: &str, message: String) {
+        if self.noted.insert((option.to_owned(), message.clone())) {
+            self.report.note(crate::diagnostics::Origin::builtin(), &format!("data[{option}]"), message);
+        }
     }
 
     /// The path of an annotation in its object.

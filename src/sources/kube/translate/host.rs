@@ -13,8 +13,9 @@ use super::route::{self, Site};
 use super::server::{Clients, Kind, Location, Server, Servers};
 use crate::diagnostics::Origin;
 use crate::model::{
-    Action, AppRoot, Filter, FilterKind, HostClientAuth, HostName, HostTls, LocationForm, PathMatch, PathRewrite,
-    PatternOrder, QueryRewrite, Redirect, RedirectStatus, Replacement, Route, RouteMatch, RouteName, VirtualHost,
+    Action, AppRoot, Ciphers, Filter, FilterKind, HostClientAuth, HostName, HostTls, LocationForm, PathMatch,
+    PathRewrite, PatternOrder, QueryRewrite, Redirect, RedirectStatus, Replacement, Route, RouteMatch, RouteName,
+    VirtualHost,
 };
 
 pub fn hosts(cx: &mut Context<'_>, servers: &Servers<'_>, canaries: &Canaries<'_>) -> Vec<VirtualHost> {
@@ -65,10 +66,21 @@ fn host(cx: &mut Context<'_>, site: &Site<'_>, server: &Server<'_>) -> VirtualHo
         origin,
         names,
         listeners: Vec::new(),
-        tls: HostTls { min_version: None, client_auth },
+        tls: HostTls { min_version: None, ciphers: ciphers(cx, server), client_auth },
         patterns: if patterns { PatternOrder::Listed } else { PatternOrder::Narrowest },
         routes,
     }
+}
+
+/// Of the first that speaks of them, for the whole host.
+fn ciphers(cx: &Context<'_>, server: &Server<'_>) -> Option<Ciphers> {
+    let written = server.locations.iter().filter_map(|location| Some(&location.owner?.policy.ciphers));
+    let first = written.into_iter().find(|written| written.suites.is_some() || written.order.is_some())?;
+    let usual = &cx.options.ciphers;
+    Some(Ciphers {
+        tls12: first.suites.clone().or_else(|| usual.tls12.clone()),
+        order: first.order.unwrap_or(usual.order),
+    })
 }
 
 /// `use-regex`, or a `rewrite-target` that differs from the path.

@@ -3,7 +3,7 @@
 use crate::defaults;
 use crate::diagnostics::Origin;
 use crate::model::{
-    Compress, ConnectionLimits, Filter, FilterKind, Http2, Listener, ListenerName, ListenerTls, MediaRange,
+    Compress, Conditions, ConnectionLimits, Filter, FilterKind, Http2, Listener, ListenerName, ListenerTls, MediaRange,
     ProxyProtocol, SecurityHeaders,
 };
 
@@ -12,7 +12,8 @@ use crate::sources::kube::options::Options;
 
 pub fn listeners(settings: &Settings, options: &Options) -> Vec<Listener> {
     let http2 = if options.connections.http2 { Http2::Offer } else { Http2::Off };
-    let tls = ListenerTls { min_version: options.tls_versions, http2, client_auth: None };
+    let tls =
+        ListenerTls { min_version: options.tls_versions, ciphers: options.ciphers.clone(), http2, client_auth: None };
     [("http", settings.http, None), ("https", settings.https, Some(tls))]
         .into_iter()
         .map(|(name, address, tls)| Listener {
@@ -33,6 +34,9 @@ fn filters(options: &Options, is_tls: bool) -> Vec<Filter> {
     let mut kinds = Vec::new();
     if !options.block.is_empty() {
         kinds.push(FilterKind::Deny(options.block.clone()));
+    }
+    if !options.block_if.is_empty() {
+        kinds.push(FilterKind::Conditions(Conditions(options.block_if.clone())));
     }
     kinds.extend(compress(options));
     if is_tls && let Some(hsts) = options.hsts.value() {

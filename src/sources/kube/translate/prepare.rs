@@ -4,6 +4,7 @@
 //! annotations ──► Policy ──options, Secrets, ConfigMaps──► Prepared { filters, variant, timeouts, … }
 //! ```
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::backend::{self, AddressedBy, Reuse, Variant};
@@ -11,11 +12,13 @@ use super::context::{Context, annotation_path};
 use super::report::Reason;
 use super::{auth, cors, limits, mirror, snippets};
 use crate::model::{
-    Bandwidth, BodyBuffer, ByteRate, ByteSize, Filter, FilterKind, HeaderEdits, HeaderTemplate, LbPolicy,
-    RequestBuffering, Retry, RouteTimeouts, TemplatePart, UpstreamProtocol, Variable,
+    Bandwidth, BodyBuffer, ByteRate, ByteSize, Conditions, Filter, FilterKind, HeaderEdits, HeaderTemplate, LbPolicy,
+    Logging, RequestBuffering, ResponseRewrite, Retry, RouteTimeouts, Satisfy, TemplatePart, UpstreamProtocol,
+    Variable,
 };
 use crate::sources::kube::annotations::{self, Balance, Otherwise, Policy, Problem, Protocol};
-use crate::sources::kube::state::Ingress;
+use crate::sources::kube::snippet;
+use crate::sources::kube::state::{Ingress, ObjectKey};
 
 pub struct Prepared<'s> {
     pub ingress: &'s Arc<Ingress>,
@@ -26,6 +29,8 @@ pub struct Prepared<'s> {
     pub auth: Vec<Filter>,
     pub cors: Option<Filter>,
     pub variant: Variant,
+    /// How clients on TLS have their backend spoken with, where that is another way.
+    pub on_tls: Option<Variant>,
     pub timeouts: RouteTimeouts,
     pub retry: Option<Retry>,
 }
@@ -52,10 +57,16 @@ pub fn prepare<'s>(cx: &mut Context<'s>, ingress: &'s Arc<Ingress>) -> Prepared<
     let auth = auth::filters(cx, ingress, &mut policy);
     let headers = headers(cx, ingress, &mut policy);
     let variant = variant(cx, ingress, &mut policy);
+    let on_tls = (policy.backend.protocol == Protocol::AutoHttp)
+        .then(|| Variant { tls: auth::upstream_tls(cx, ingress, &policy).ok(), ..variant.clone() });
     let mut filters = limits::filters(cx.options, ingress, &policy);
+    if !policy.conditions.is_empty() {
+        filters.push(FilterKind::Conditions(Conditions(policy.conditions.clone())));
+    }
     filters.extend(access(cx, &policy));
     filters.extend(bodies(cx, &policy));
     filters.extend(mirror::filter(cx, ingress, &policy));
+    filters.extend(answers(cx, ingress, &policy));
     filters.push(FilterKind::Headers(headers));
     let origin = super::report::origin(super::report::ObjectKind::Ingress, &ingress.key);
     let filter = |kind| Filter { origin: origin.clone(), kind };
@@ -65,6 +76,7 @@ pub fn prepare<'s>(cx: &mut Context<'s>, ingress: &'s Arc<Ingress>) -> Prepared<
         filters: filters.into_iter().map(filter).collect(),
         auth: auth.into_iter().map(filter).collect(),
         variant,
+        on_tls,
         timeouts: RouteTimeouts {
             request: None,
             connect: policy.timeouts.connect,
@@ -100,6 +112,34 @@ fn access(cx: &Context<'_>, policy: &Policy) -> Vec<FilterKind> {
     if !allow.is_empty() {
         filters.push(FilterKind::Allow(allow));
     }
+    if policy.access.satisfy_any {
+        filters.push(FilterKind::Satisfy(Satisfy::Any));
+    }
+    filters
+}
+
+/// Cookies and redirects of the backend, and whether its requests are logged.
+fn answers(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &Policy) -> Vec<FilterKind> {
+    let (written, options) = (&policy.response, &cx.options.response);
+    let from = written.redirect_from.as_deref().or(options.redirect_from.as_deref());
+    let to = written.redirect_to.as_deref().or(options.redirect_to.as_deref());
+    let location = annotations::rewrite::of_redirects(from, to).unwrap_or_else(|message| {
+        let path = cx.annotation("proxy-redirect-to");
+        cx.warn(ingress, Reason::InvalidAnnotation, path, message);
+        None
+    });
+    let rewrite = ResponseRewrite {
+        cookie_domain: written.cookie_domain.clone().or_else(|| options.cookie_domain.clone()).flatten(),
+        cookie_path: written.cookie_path.clone().or_else(|| options.cookie_path.clone()).flatten(),
+        location,
+    };
+    let mut filters = Vec::new();
+    if rewrite != ResponseRewrite::default() {
+        filters.push(FilterKind::ResponseRewrite(rewrite));
+    }
+    if policy.access_log == Some(false) {
+        filters.push(FilterKind::AccessLog(Logging::Off));
+    }
     filters
 }
 
@@ -109,7 +149,9 @@ fn bodies(cx: &Context<'_>, policy: &Policy) -> Vec<FilterKind> {
     if max.0 > 0 {
         filters.push(FilterKind::MaxBodySize(max));
     }
-    if policy.bodies.request_buffering.unwrap_or(cx.options.request_buffering) {
+    // nginx's `grpc_pass` knows no such thing: a call may be a conversation.
+    let is_grpc = matches!(policy.backend.protocol, Protocol::Grpc | Protocol::Grpcs);
+    if !is_grpc && policy.bodies.request_buffering.unwrap_or(cx.options.request_buffering) {
         let max_size = if max.0 > 0 { max } else { crate::defaults::BUFFER_SIZE };
         let buffer = BodyBuffer { max_memory: crate::defaults::BUFFER_MEMORY, max_size, folder: None };
         filters.push(FilterKind::RequestBuffering(RequestBuffering::On(buffer)));
@@ -147,6 +189,13 @@ fn headers(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy) ->
     if !cx.options.keep_server {
         edits.response.remove.push("Server".into());
     }
+    edits.response.remove.extend(cx.options.hidden_headers.iter().cloned());
+    if cx.options.original_uri {
+        edits.request.set.push(("X-Original-URI".into(), variable(Variable::Uri)));
+    }
+    let (on_requests, on_answers) = (cx.options.request_headers.clone(), cx.options.answer_headers.clone());
+    edits.request.set.extend(on_requests.map(|key| for_all(cx, "proxy-set-headers", &key)).unwrap_or_default());
+    edits.response.set.extend(on_answers.map(|key| for_all(cx, "add-headers", &key)).unwrap_or_default());
     match custom_headers(cx, ingress, policy) {
         Ok(fields) => edits.response.set.extend(fields),
         Err(message) => {
@@ -156,6 +205,21 @@ fn headers(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy) ->
         }
     }
     edits
+}
+
+/// The fields of a ConfigMap of whoever runs the controller. What cannot be used of them is told to them alone.
+fn for_all(cx: &mut Context<'_>, option: &str, key: &ObjectKey) -> Vec<(Arc<str>, HeaderTemplate)> {
+    let Some(map) = cx.state.config_maps.get(key) else {
+        cx.note(option, format!("there is no ConfigMap {key}"));
+        return Vec::new();
+    };
+    let field = |(name, value): (&Arc<str>, &Arc<str>)| {
+        let read = || Ok((annotations::value::field_name(name)?, snippet::template(value)?));
+        read().map_err(|message: String| format!("ConfigMap {key}: {message}"))
+    };
+    let (good, bad): (Vec<_>, Vec<_>) = map.data.iter().map(field).partition(Result::is_ok);
+    bad.into_iter().filter_map(Result::err).for_each(|message| cx.note(option, message));
+    good.into_iter().flatten().collect()
 }
 
 /// The text itself, whatever signs it has.
@@ -182,10 +246,14 @@ fn custom_headers(
     map.data.iter().map(field).collect()
 }
 
+const HASH_SUBSET_SIZE: NonZeroU32 = NonZeroU32::new(3).expect("3 is not 0");
+
 fn variant(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy) -> Variant {
     let protocol = policy.backend.protocol;
     let tls = match protocol {
-        Protocol::Https | Protocol::Grpcs => match auth::upstream_tls(cx, ingress, policy) {
+        Protocol::Https | Protocol::Grpcs | Protocol::AutoHttp => match auth::upstream_tls(cx, ingress, policy) {
+            // Plain for who comes without TLS.
+            Ok(_) if protocol == Protocol::AutoHttp => None,
             Ok(tls) => Some(tls),
             Err(message) => {
                 let path = cx.annotation("proxy-ssl-secret");
@@ -194,11 +262,14 @@ fn variant(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy) ->
                 None
             }
         },
-        Protocol::Http | Protocol::Grpc | Protocol::AutoHttp => None,
+        Protocol::Http | Protocol::Grpc => None,
     };
     let balance = match (&policy.backend.hash_by, policy.backend.balance.unwrap_or(cx.options.balance)) {
         // A cookie remembers the endpoint; a hash would find another.
-        (Some(key), _) if !policy.session.cookie => LbPolicy::Hash(key.clone()),
+        (Some(key), _) if !policy.session.cookie => match policy.backend.hash_subset {
+            true => LbPolicy::HashSubset(key.clone(), policy.backend.hash_subset_size.unwrap_or(HASH_SUBSET_SIZE)),
+            false => LbPolicy::Hash(key.clone()),
+        },
         (_, Balance::RoundRobin) => LbPolicy::RoundRobin,
         (_, Balance::Ewma) => LbPolicy::PeakEwma,
     };

@@ -14,9 +14,10 @@ use super::report::{ObjectKind, Reason, origin};
 use super::server::{Leads, Location};
 use crate::defaults;
 use crate::model::{
-    Action, ErrorPage, ErrorPages, Filter, FilterKind, Forward, HostName, HttpsRedirect, Intercept, LocationForm,
-    PageSource, PageStatus, PathRewrite, Pattern, QueryRewrite, Redirect, RedirectSlash, RedirectStatus, Replacement,
-    Respond, Rewrite, SecureCookie, StatusRange, StickyCookie, UpstreamName,
+    Action, ErrorPage, ErrorPages, Filter, FilterKind, Forward, HeaderTemplate, HostName, HttpsRedirect, Intercept,
+    LocationForm, PageSource, PageStatus, PathRewrite, Pattern, QueryRewrite, Redirect, RedirectSlash, RedirectStatus,
+    Replacement, Respond, Rewrite, Scheme, SecureCookie, Split, SplitArm, SplitRule, SplitSessions, StatusRange,
+    StickyCookie, TemplatePart, UpstreamName, Variable,
 };
 use crate::sources::kube::annotations::Destination;
 use crate::sources::kube::state::ObjectKey;
@@ -72,10 +73,38 @@ fn forward(
         timeouts: owner.timeouts.clone(),
         retry: owner.retry.clone(),
     };
-    match canary(site, location) {
-        Some(canary) => canary.of(cx, forward, &variant),
-        None => Action::Forward(forward),
+    match (canary(site, location), &owner.on_tls) {
+        (Some(canary), None) => canary.of(cx, forward, &variant),
+        (Some(_), Some(_)) => {
+            let path = cx.annotation("backend-protocol");
+            cx.warn(
+                owner.ingress,
+                Reason::Conflict,
+                path,
+                "AUTO_HTTP and a canary do not go together: the canary has no effect",
+            );
+            by_scheme(cx, location, owner, forward)
+        }
+        (None, Some(_)) => by_scheme(cx, location, owner, forward),
+        (None, None) => Action::Forward(forward),
     }
+}
+
+/// Clients on TLS have their backend spoken with in TLS, others without.
+fn by_scheme(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>, plain: Forward) -> Action {
+    let (Leads::To(backend), Some(variant)) = (&location.leads, &owner.on_tls) else { return Action::Forward(plain) };
+    let variant = Variant { sticky: sticky(location, owner), ..variant.clone() };
+    let tls = cx.upstreams.of(backend, &variant).ok().filter(|_| cx.upstreams.has_endpoints(backend));
+    // Without endpoints it is the default backend that answers.
+    let Some(upstream) = tls else { return Action::Forward(plain) };
+    let on_tls = Forward { upstream: upstream.clone(), ..plain.clone() };
+    let (headers, cookies, query) = (Vec::new(), Vec::new(), Vec::new());
+    Action::Split(Split {
+        rules: vec![SplitRule { headers, cookies, query, scheme: Some(Scheme::Https), upstream }],
+        arms: vec![SplitArm { weight: 1, forward: plain }, SplitArm { weight: 0, forward: on_tls }],
+        by: None,
+        sessions: SplitSessions::Split,
+    })
 }
 
 /// A snippet's `return`.
@@ -115,9 +144,7 @@ fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>)
         }
         found => found,
     };
-    let instead = owner.policy.errors.default_backend.as_ref().filter(|_| !cx.upstreams.has_endpoints(backend));
-    let instead = instead.map(|name| ObjectKey::new(owner.ingress.key.namespace.clone(), name.clone()));
-    if let Some(upstream) = instead.and_then(|service| cx.service_upstream(&service)) {
+    if let Some(upstream) = gives_way(cx, location, owner) {
         return Some((upstream, Variant::plain()));
     }
     found
@@ -127,6 +154,13 @@ fn upstream(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>)
             cx.warn(owner.ingress, Reason::ServiceNotFound, location.at.clone(), message);
         })
         .ok()
+}
+
+/// The default backend, where the Service has no endpoints.
+fn gives_way(cx: &mut Context<'_>, location: &Location<'_>, owner: &Prepared<'_>) -> Option<UpstreamName> {
+    let Leads::To(backend) = &location.leads else { return None };
+    let instead = owner.policy.errors.default_backend.as_ref().filter(|_| !cx.upstreams.has_endpoints(backend))?;
+    cx.service_upstream(&ObjectKey::new(owner.ingress.key.namespace.clone(), instead.clone()))
 }
 
 fn canary<'a>(site: &Site<'a>, location: &Location<'_>) -> Option<&'a Share<'a>> {
@@ -267,7 +301,7 @@ fn filters(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>, owner
         let keeps = redirect.preserve_trailing_slash.unwrap_or(cx.options.preserve_trailing_slash);
         let kind = FilterKind::HttpsRedirect(HttpsRedirect {
             status: cx.options.redirect_status,
-            port: 443,
+            port: if redirect.use_port { cx.settings.https.port() } else { 443 },
             slash: if keeps { RedirectSlash::Keep } else { RedirectSlash::Drop },
         });
         filters.push(Filter { origin: origin.clone(), kind });
@@ -276,12 +310,40 @@ fn filters(cx: &mut Context<'_>, site: &Site<'_>, location: &Location<'_>, owner
     if !begins(&cx.options.no_auth) {
         filters.extend(owner.auth.iter().cloned());
     }
-    filters.extend(error_pages(cx, owner).map(|kind| Filter { origin, kind }));
+    let told = told(location, owner);
+    if gives_way(cx, location, owner).is_some() {
+        tell_default_backend(&mut filters, &told);
+    }
+    filters.extend(error_pages(cx, owner, told).map(|kind| Filter { origin, kind }));
     filters
 }
 
+/// What the default backend is told of where an error came from.
+fn told(location: &Location<'_>, owner: &Prepared<'_>) -> Vec<(Arc<str>, Arc<str>)> {
+    let key = &owner.ingress.key;
+    let mut told = vec![("X-Namespace".into(), key.namespace.clone()), ("X-Ingress-Name".into(), key.name.clone())];
+    if let Leads::To(backend) = &location.leads {
+        told.push(("X-Service-Name".into(), backend.service.name.clone()));
+        told.push(("X-Service-Port".into(), backend.port.to_string().into()));
+    }
+    told
+}
+
+/// It gets the request itself where the Service has no endpoints, as if for a page of the error 503.
+fn tell_default_backend(filters: &mut [Filter], told: &[(Arc<str>, Arc<str>)]) {
+    let text = |text: &Arc<str>| HeaderTemplate(vec![TemplatePart::Text(text.clone())]);
+    let accept = HeaderTemplate(vec![TemplatePart::Variable(Variable::Header("accept".into()))]);
+    for filter in filters {
+        if let FilterKind::Headers(edits) = &mut filter.kind {
+            let usual = [("X-Code".into(), text(&"503".into())), ("X-Format".into(), accept.clone())];
+            edits.request.set.extend(usual);
+            edits.request.set.extend(told.iter().map(|(name, value)| (name.clone(), text(value))));
+        }
+    }
+}
+
 /// The pages are the default backend's: the annotation's, else the one for all.
-fn error_pages(cx: &mut Context<'_>, owner: &Prepared<'_>) -> Option<FilterKind> {
+fn error_pages(cx: &mut Context<'_>, owner: &Prepared<'_>, told: Vec<(Arc<str>, Arc<str>)>) -> Option<FilterKind> {
     let errors = &owner.policy.errors;
     let codes = errors.codes.clone().unwrap_or_else(|| cx.options.custom_errors.clone());
     if codes.is_empty() {
@@ -305,7 +367,7 @@ fn error_pages(cx: &mut Context<'_>, owner: &Prepared<'_>) -> Option<FilterKind>
         intercept: if leave { Intercept::Own } else { Intercept::All },
         pages: vec![ErrorPage {
             statuses: codes.into_iter().map(|code| StatusRange { from: code, to: code }).collect(),
-            source: PageSource::Upstream { name, path: "/".into() },
+            source: PageSource::Upstream { name, path: "/".into(), told },
             answered: PageStatus::OfThePage,
         }],
     }))

@@ -28,6 +28,12 @@ scalar! {
 }
 
 scalar! {
+    /// A cipher suite of TLS 1.2, by OpenSSL's name.
+    CipherSuite(model::CipherSuite), "a cipher suite", model::CipherSuite::parse,
+    { "type": "string" }
+}
+
+scalar! {
     /// The value of a header field.
     HeaderValue(Arc<str>), "the value of a header field", header_value,
     { "type": "string" }

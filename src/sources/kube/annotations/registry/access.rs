@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::model::{HeaderTemplate, ReturnTo, parse_duration};
 use crate::sources::kube::annotations::value::{self, Read, quoted};
 use crate::sources::kube::annotations::{Annotation, AuthSecretKind, Kind, Reference, SignInPage};
+use crate::sources::kube::snippet;
 
 pub const ENTRIES: &[Annotation] = &[
     Annotation::set(
@@ -30,12 +31,16 @@ pub const ENTRIES: &[Annotation] = &[
         },
     )
     .or_close(),
-    Annotation::refused(
+    Annotation::set(
         "satisfy",
         Kind::Words,
         3,
-        "every check must be passed here; `any` would need one of them only",
-        |text| text.trim() == "all",
+        "`any`: an address that is allowed, a password or the word of auth-url is enough; `all`, the default: each of them must let a \
+         request in",
+        |policy, text| {
+            policy.access.satisfy_any = value::word(text, &[("all", false), ("any", true)])?;
+            Ok(())
+        },
     ),
     Annotation::set(
         "auth-type",
@@ -179,22 +184,39 @@ pub const ENTRIES: &[Annotation] = &[
             Ok(())
         },
     ),
-    Annotation::refused(
+    Annotation::set(
         "auth-request-redirect",
         Kind::Url,
         3,
-        "X-Auth-Request-Redirect is the request's own URI here",
-        super::never,
+        "X-Auth-Request-Redirect is this, in place of the request's own URI; variables as `$host` may stand in it",
+        |policy, text| {
+            let template = snippet::template(text.trim())?;
+            policy.forward_auth.set_fields.push(("X-Auth-Request-Redirect".into(), template));
+            Ok(())
+        },
     ),
-    Annotation::refused(
+    Annotation::set(
         "auth-proxy-set-headers",
         Kind::Object,
         3,
-        "the service that is asked gets the client's fields, and none of a ConfigMap's",
-        super::never,
+        "A ConfigMap of the Ingress's own namespace, whose fields the service gets; variables as `$host` may stand in them",
+        |policy, text| {
+            policy.forward_auth.set_headers = Some(Reference::parse(text)?);
+            Ok(())
+        },
     )
     .or_close(),
-    Annotation::refused("auth-snippet", Kind::Text, 3, "there is no nginx that could read it", super::never).or_close(),
+    Annotation::set(
+        "auth-snippet",
+        Kind::Text,
+        3,
+        "proxy_set_header alone is understood; anything else closes the route. Not asked whether snippets are allowed: it sets fields",
+        |policy, text| {
+            policy.forward_auth.set_fields.extend(snippet::fields_of_question(text)?);
+            Ok(())
+        },
+    )
+    .or_close(),
     Annotation::nothing("auth-keepalive", Kind::Number, 3, "Connections to the service are kept and used again"),
     Annotation::nothing("auth-keepalive-share-vars", Kind::Boolean, 3, "There are no such variables"),
     Annotation::nothing(

@@ -1,15 +1,15 @@
 //! How backends are spoken to, and how one is chosen.
 
-use crate::model::{HashKey, RetryOn, SameSite};
+use crate::model::{HashKey, HashPart, RetryOn, SameSite};
 use crate::sources::kube::annotations::value::{self, Read, quoted};
-use crate::sources::kube::annotations::{Annotation, Balance, Kind, Protocol};
+use crate::sources::kube::annotations::{Annotation, Balance, Kind, Protocol, rewrite};
 
 pub const ENTRIES: &[Annotation] = &[
     Annotation::set(
         "backend-protocol",
         Kind::Words,
         1,
-        "HTTP, HTTPS, GRPC or GRPCS. AUTO_HTTP and FCGI are refused, and close the route",
+        "HTTP, HTTPS, GRPC, GRPCS, or AUTO_HTTP, which is HTTPS for clients on TLS and HTTP for others. FCGI is refused, and closes the route",
         |policy, text| {
             let known = [
                 ("HTTP", Some(Protocol::Http)),
@@ -20,9 +20,6 @@ pub const ENTRIES: &[Annotation] = &[
                 ("FCGI", None),
             ];
             match value::word(text, &known)? {
-                Some(Protocol::AutoHttp) => {
-                    Err("AUTO_HTTP is not spoken here; write HTTP or HTTPS, whichever the backend speaks".into())
-                }
                 Some(protocol) => {
                     policy.backend.protocol = protocol;
                     Ok(())
@@ -148,8 +145,8 @@ pub const ENTRIES: &[Annotation] = &[
         "proxy-request-buffering",
         Kind::Switch,
         1,
-        "`on`: the backend is asked when the body is whole. Where nothing is written bodies are passed on as they come, with the start of \
-         each kept for another attempt",
+        "`on`, the default: the backend is asked when the body is whole. `off`: bodies are passed on as they come, with the start of each \
+         kept for another attempt. gRPC is always passed on",
         |policy, text| {
             policy.bodies.request_buffering = Some(value::switch(text)?);
             Ok(())
@@ -161,8 +158,27 @@ pub const ENTRIES: &[Annotation] = &[
     Annotation::nothing("proxy-busy-buffers-size", Kind::Size, 3, "There are no such buffers"),
     Annotation::nothing("proxy-max-temp-file-size", Kind::Size, 3, "Answers are never put into files"),
     Annotation::nothing("client-body-buffer-size", Kind::Size, 2, "There are no such buffers"),
-    Annotation::refused("proxy-cookie-domain", Kind::Text, 3, "an upstream's cookies are passed on as they are", super::is_off),
-    Annotation::refused("proxy-cookie-path", Kind::Text, 3, "an upstream's cookies are passed on as they are", super::is_off),
+    Annotation::set(
+        "proxy-cookie-domain",
+        Kind::Text,
+        3,
+        "A domain of backends' cookies and what stands in its place, as `inner.test shop.test`, or `~` and a pattern in place of the \
+         domain; `off`: none",
+        |policy, text| {
+            policy.response.cookie_domain = Some(rewrite::of_cookies(text)?);
+            Ok(())
+        },
+    ),
+    Annotation::set(
+        "proxy-cookie-path",
+        Kind::Text,
+        3,
+        "The beginning of a path of backends' cookies and what stands in its place, as `/app/ /`, or a pattern as before; `off`: none",
+        |policy, text| {
+            policy.response.cookie_path = Some(rewrite::of_cookies(text)?);
+            Ok(())
+        },
+    ),
     Annotation::set(
         "load-balance",
         Kind::Words,
@@ -178,21 +194,27 @@ pub const ENTRIES: &[Annotation] = &[
         "upstream-hash-by",
         Kind::Text,
         3,
-        "Consistent hashing by one variable: `$remote_addr`, `$request_uri` (normalized), `$uri`, `$host`, `$http_NAME`, `$cookie_NAME` or \
-         `$arg_NAME`",
+        "Consistent hashing by variables and text: `$remote_addr`, `$request_uri` (normalized), `$uri`, `$host`, `$http_NAME`, \
+         `$cookie_NAME` and `$arg_NAME`, one or several, as `$host$request_uri`",
         |policy, text| {
             policy.backend.hash_by = Some(hash_by(text)?);
             Ok(())
         },
     ),
-    Annotation::refused(
+    Annotation::set(
         "upstream-hash-by-subset",
         Kind::Boolean,
         3,
-        "a key has one endpoint, and the next where that one fails",
-        super::is_false,
+        "`true`: a key has several endpoints, of which chance takes one",
+        |policy, text| {
+            policy.backend.hash_subset = value::boolean(text)?;
+            Ok(())
+        },
     ),
-    Annotation::nothing("upstream-hash-by-subset-size", Kind::Number, 3, "There are no subsets"),
+    Annotation::set("upstream-hash-by-subset-size", Kind::Number, 3, "How many. The default is 3", |policy, text| {
+        policy.backend.hash_subset_size = value::count(text)?;
+        Ok(())
+    }),
     Annotation::set(
         "affinity",
         Kind::Words,
@@ -204,13 +226,16 @@ pub const ENTRIES: &[Annotation] = &[
             Ok(())
         },
     ),
-    Annotation::nothing("affinity-mode", Kind::Words, 2, "Sessions stay where they are (`persistent`), also when endpoints are added"),
-    Annotation::refused(
+    Annotation::nothing("affinity-mode", Kind::Words, 2, "Sessions stay where they are (`persistent`), also when endpoints are added; `balanced` would move some of them"),
+    Annotation::set(
         "affinity-canary-behavior",
         Kind::Words,
         3,
-        "a session stays with the canary, or with the other",
-        |text| text.trim() == "sticky",
+        "`sticky`, the default: a session stays with the canary, or with the other; `legacy`: each request is led anew",
+        |policy, text| {
+            policy.session.splits_canaries = value::word(text, &[("sticky", false), ("legacy", true)])?;
+            Ok(())
+        },
     ),
     Annotation::set("session-cookie-name", Kind::Text, 2, "The default is INGRESSCOOKIE", |policy, text| {
         policy.session.name = Some(value::token(text)?);
@@ -290,15 +315,39 @@ fn next_upstream(text: &str) -> Read<Vec<RetryOn>> {
     Ok(on)
 }
 
+/// Text and variables; one variable alone is what it is.
 fn hash_by(text: &str) -> Read<HashKey> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    while let Some((before, after)) = rest.split_once('$') {
+        if !before.is_empty() {
+            parts.push(HashPart::Text(before.into()));
+        }
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (name, next) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+            Some(braced) => braced,
+            None => after.split_at(after.find(|c| !is_word(c)).unwrap_or(after.len())),
+        };
+        parts.push(HashPart::Key(hash_variable(name)?));
+        rest = next;
+    }
+    if !rest.is_empty() {
+        parts.push(HashPart::Text(rest.into()));
+    }
+    match <[HashPart; 1]>::try_from(parts) {
+        Ok([HashPart::Key(key)]) => Ok(key),
+        Ok([HashPart::Text(_)]) => Err(format!("{} is the same for every request; write a variable", quoted(text))),
+        Err(parts) if parts.is_empty() => Err("nothing is hashed by".into()),
+        Err(parts) => Ok(HashKey::Joined(parts)),
+    }
+}
+
+fn hash_variable(variable: &str) -> Read<HashKey> {
     let refused = || {
         format!(
-            "{} is not hashed by here; write $remote_addr, $request_uri, $uri, $host, $http_NAME, $cookie_NAME or $arg_NAME alone",
-            quoted(text)
+            "${variable} is not hashed by here; write $remote_addr, $request_uri, $uri, $host, $http_NAME, $cookie_NAME or $arg_NAME"
         )
     };
-    let variable = text.trim().strip_prefix('$').ok_or_else(refused)?;
-    let variable = variable.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(variable);
     let is_word = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !is_word(variable) {
         return Err(refused());

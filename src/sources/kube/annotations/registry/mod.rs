@@ -25,10 +25,6 @@ fn is_false(text: &str) -> bool {
     super::value::boolean(text) == Ok(false)
 }
 
-fn is_off(text: &str) -> bool {
-    text.trim() == "off"
-}
-
 fn never(_: &str) -> bool {
     false
 }

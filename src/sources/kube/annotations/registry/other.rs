@@ -145,12 +145,15 @@ pub const ENTRIES: &[Annotation] = &[
         policy.mirror.omit_body = !value::switch(text)?;
         Ok(())
     }),
-    Annotation::refused(
+    Annotation::set(
         "enable-access-log",
         Kind::Boolean,
         3,
-        "the access log is the process's: all requests are in it or none",
-        |text| value::boolean(text) == Ok(true),
+        "`false`: requests are not in the access log",
+        |policy, text| {
+            policy.access_log = Some(value::boolean(text)?);
+            Ok(())
+        },
     ),
     Annotation::nothing("enable-rewrite-log", Kind::Boolean, 3, "There is no such log; `weir explain` tells"),
     Annotation::refused("enable-opentelemetry", Kind::Boolean, 3, "traces are not written yet", super::is_false),
@@ -168,8 +171,8 @@ pub const ENTRIES: &[Annotation] = &[
         Kind::Text,
         2,
         "Only where the global option `allow-snippet-annotations` is true, and only if all of it is understood: add_header, more_set_headers, \
-         more_clear_headers and their input_ forms, proxy_set_header, proxy_hide_header, allow, deny, return, client_max_body_size and \
-         proxy_*_timeout. Otherwise it is left out; where it is about access the route is closed",
+         more_clear_headers and their input_ forms, proxy_set_header, proxy_hide_header, allow, deny, return, `rewrite` with `permanent` or \
+         `redirect`, `if` with a `return` in its block, client_max_body_size and proxy_*_timeout. Otherwise it is left out; where it is about access the route is closed",
         |policy, text| {
             policy.snippets.push(("configuration-snippet", text.into()));
             Ok(())

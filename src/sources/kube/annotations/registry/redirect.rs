@@ -114,26 +114,35 @@ pub const ENTRIES: &[Annotation] = &[
             Ok(())
         },
     ),
-    Annotation::refused(
+    Annotation::set(
         "use-port-in-redirects",
         Kind::Boolean,
         3,
-        "redirects never name the port that the pod listens on",
-        super::is_false,
+        "The redirect to https names the port that HTTPS listens on. Others name the port that the request names, with or without this",
+        |policy, text| {
+            policy.redirect.use_port = value::boolean(text)?;
+            Ok(())
+        },
     ),
-    Annotation::refused(
+    Annotation::set(
         "proxy-redirect-from",
         Kind::Text,
         3,
-        "the Location of an upstream's answer is passed on as it is",
-        super::is_off,
+        "The beginning of backends' Location that is replaced by proxy-redirect-to, or `~` and a pattern; `off` and `default`: none",
+        |policy, text| {
+            policy.response.redirect_from = Some(value::field_value(text.trim())?);
+            Ok(())
+        },
     ),
-    Annotation::refused(
+    Annotation::set(
         "proxy-redirect-to",
         Kind::Text,
         3,
-        "the Location of an upstream's answer is passed on as it is",
-        super::is_off,
+        "What stands in its place; `$scheme`, `$host` and their like may stand in it, or a pattern's captures",
+        |policy, text| {
+            policy.response.redirect_to = Some(value::field_value(text.trim())?);
+            Ok(())
+        },
     ),
 ];
 
