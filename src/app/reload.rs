@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,18 +24,19 @@ use crate::discovery::{Discovery, DnsResolver, ReplicaWatch};
 use crate::health::{HealthChecks, Observer};
 use crate::jwks::KeyFetcher;
 use crate::model::{
-    AccessLog, CacheStore, DiskTier, Listener, ListenerTls, Model, OcspStapling, UpstreamName, VirtualHost,
+    AccessLog, CacheStore, DiskTier, Listener, ListenerName, ListenerTls, Model, OcspStapling, TcpListener,
+    UpstreamName, VirtualHost,
 };
 use crate::ocsp::Stapler;
-use crate::proxy::Settings;
+use crate::proxy::{Settings, TlsDoor};
 use crate::snapshot::Snapshot;
-use crate::snapshot::table::Table;
+use crate::snapshot::table::{HostTls, Table};
 use crate::snapshot::upstream::Upstream;
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
-use crate::tls::{Policy, renew_certificates};
+use crate::tls::{Spoken, renew_certificates};
 use crate::tokens::Keys;
 
 /// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
@@ -173,7 +175,7 @@ impl App {
         previous: &Model,
     ) -> Result<AccessLogChange, Diagnostics> {
         let mut found = Diagnostics::default();
-        for (name, address, error) in parts.plane.reserve(&model.listeners).err().unwrap_or_default() {
+        for (name, address, error) in parts.plane.reserve(&addresses(model)).err().unwrap_or_default() {
             found.push(unbound(model, &name, address, &error));
         }
         let access_log = self.open_changed_access_log(model, previous).unwrap_or_else(|finding| {
@@ -332,20 +334,37 @@ impl App {
 
     fn settings(&self, snapshot: &Snapshot) -> Result<Vec<Settings>, rustls::Error> {
         let model = &snapshot.model;
-        let settings = |listener: &Listener| {
+        let of_requests = |listener: &Listener| {
             let tls = match (&listener.tls, snapshot.tables.get(&listener.name)) {
-                (Some(tls), Some(table)) => Some(self.policy(tls, table, &hosts_of(model, listener))?),
+                (Some(tls), Some(table)) => Some(self.tls_door(tls, table, &hosts_of(model, listener))?),
                 (Some(_), None) => return Err(rustls::Error::General("a listener that serves nothing".into())),
                 (None, _) => None,
             };
-            Ok(Settings { listener: listener.clone(), tls })
+            Ok(Settings::of_requests(listener, tls))
         };
-        model.listeners.iter().map(settings).collect()
+        let of_tunnel = |listener: &TcpListener| {
+            let tunnel = snapshot.carriers.tcp.get(&listener.name)?;
+            Some(Ok(Settings::of_tunnel(listener, tunnel.clone())))
+        };
+        let tunnels = model.tcp_listeners.iter().filter_map(of_tunnel);
+        model.listeners.iter().map(of_requests).chain(tunnels).collect()
     }
 
-    fn policy(&self, tls: &ListenerTls, table: &Table, hosts: &[&VirtualHost]) -> Result<Arc<Policy>, rustls::Error> {
-        let hosts: Vec<_> = hosts.iter().map(|host| &host.names[..]).zip(table.terms_of_hosts()).collect();
-        self.shared.tls.policy(tls.http2, table.terms(), &hosts)
+    fn tls_door(&self, tls: &ListenerTls, table: &Table, hosts: &[&VirtualHost]) -> Result<TlsDoor, rustls::Error> {
+        let mut tunnels = Vec::new();
+        let mut spoken = Vec::with_capacity(hosts.len());
+        for (host, compiled) in hosts.iter().zip(table.hosts()) {
+            let ends = match &compiled.tls {
+                HostTls::Here => Spoken::Here(&compiled.terms),
+                HostTls::Elsewhere(tunnel) => {
+                    tunnels.push(tunnel.clone());
+                    Spoken::Elsewhere(tunnels.len() - 1)
+                }
+            };
+            spoken.push((&host.names[..], ends));
+        }
+        let policy = self.shared.tls.policy(tls.http2, table.terms(), &spoken)?;
+        Ok(TlsDoor { policy, tunnels })
     }
 
     fn note_applied(&self, snapshot: &Snapshot, candidate: &Candidate) {
@@ -390,6 +409,12 @@ impl App {
         let status = ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
         self.status.store(Arc::new(status));
     }
+}
+
+/// Where connections are waited for.
+fn addresses(model: &Model) -> Vec<(ListenerName, SocketAddr)> {
+    let http = model.listeners.iter().map(|listener| (listener.name.clone(), listener.address));
+    http.chain(model.tcp_listeners.iter().map(|listener| (listener.name.clone(), listener.address))).collect()
 }
 
 /// What becomes of the access log.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::TlsVersion;
+use super::{TlsVersion, Tunnel};
 use crate::diagnostics::Origin;
 
 /// A host's own; what it does not say is the listener's.
@@ -12,6 +12,8 @@ use crate::diagnostics::Origin;
 pub struct HostTls {
     pub min_version: Option<TlsVersion>,
     pub client_auth: HostClientAuth,
+    /// Set: TLS of this host does not end here. On TLS listeners none of its routes is served.
+    pub passthrough: Option<Tunnel>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

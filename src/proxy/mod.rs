@@ -1,9 +1,9 @@
 //! The data plane: accepts connections, reads requests within bounds, and takes them through a lane.
 //!
 //! ```text
-//! DataPlane ─► Worker (a thread each) ─► listener ─► http1 / http2 ─► full lane (Pingora's HttpProxy)
-//!                                                                        │ reads
-//!                                                                 Shared.snapshot (ArcSwap)
+//! DataPlane ─► Worker (a thread each) ─► listener ─┬► http1 / http2 ─► full lane (Pingora's HttpProxy)
+//!                                                  │                     │ reads Shared.snapshot (ArcSwap)
+//!                                                  └► tunnel: bytes, as they come
 //! ```
 //!
 //! Accepting, deadlines, keep-alive and drain are ours; the protocol beyond a request's head is Pingora's. This room
@@ -15,6 +15,7 @@ pub mod client_address;
 mod client_certificate;
 mod connection;
 mod deadline;
+mod establish;
 mod fields;
 mod files;
 pub mod filters;
@@ -30,6 +31,7 @@ mod request_id;
 mod spool;
 mod spooling;
 mod stream;
+mod tunnel;
 mod worker;
 
 use std::sync::Arc;
@@ -44,7 +46,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::ServerTls;
 
 pub use full::Affinity;
-pub use listener::Settings;
+pub use listener::{Serves, Settings, TlsDoor};
 pub use plane::DataPlane;
 pub use request_id::RequestId;
 

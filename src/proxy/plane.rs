@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::Shared;
 use super::listener::{ListenerState, Settings};
 use super::worker::{Command, Worker, WorkerHandle};
-use crate::model::{self, Listener, ListenerName};
+use crate::model::{self, ListenerName};
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 
@@ -64,17 +64,20 @@ impl DataPlane {
     }
 
     /// Takes the addresses that would be new, without serving there yet. On an error nothing has changed.
-    pub fn reserve(&mut self, wanted: &[Listener]) -> Result<(), Vec<(ListenerName, SocketAddr, io::Error)>> {
+    pub fn reserve(
+        &mut self,
+        wanted: &[(ListenerName, SocketAddr)],
+    ) -> Result<(), Vec<(ListenerName, SocketAddr, io::Error)>> {
         let mut failed = Vec::new();
-        for listener in wanted {
-            let address = listener.address;
+        for (name, address) in wanted {
+            let address = *address;
             let held = self.listeners.values().any(|open| open.wanted == address);
             if held || self.inherited.contains_key(&address) || address.port() == 0 {
                 continue;
             }
             match bind_all(address, self.workers.len(), Vec::new(), self.neighbours(address)) {
                 Ok(sockets) => drop(self.inherited.insert(address, sockets)),
-                Err(error) => failed.push((listener.name.clone(), address, error)),
+                Err(error) => failed.push((name.clone(), address, error)),
             }
         }
         if failed.is_empty() {
@@ -105,14 +108,17 @@ impl DataPlane {
             .listeners
             .iter()
             .filter(|(name, open)| {
-                !wanted.iter().any(|w| w.listener.name == **name && w.listener.address == open.wanted)
+                let stays = |w: &Settings| {
+                    w.name == **name && w.address == open.wanted && w.is_like(&open.state.settings.load())
+                };
+                !wanted.iter().any(stays)
             })
             .map(|(name, _)| name.clone())
             .collect();
         let gone: Vec<_> = gone.iter().filter_map(|name| self.take_out(name)).collect();
         let mut failed = Vec::new();
         for settings in wanted {
-            let (name, address) = (settings.listener.name.clone(), settings.listener.address);
+            let (name, address) = (settings.name.clone(), settings.address);
             match self.listeners.get(&name) {
                 Some(open) => open.state.settings.store(Arc::new(settings)),
                 None => {
@@ -132,7 +138,7 @@ impl DataPlane {
     }
 
     fn open(&mut self, settings: Settings) -> io::Result<()> {
-        let (name, wanted) = (settings.listener.name.clone(), settings.listener.address);
+        let (name, wanted) = (settings.name.clone(), settings.address);
         let inherited = self.inherited.remove(&wanted).unwrap_or_default();
         let sockets = bind_all(wanted, self.workers.len(), inherited, self.neighbours(wanted))?;
         let address = sockets[0].local_addr()?;

@@ -24,6 +24,7 @@ use super::listener::{self, ListenerState};
 use super::pace::Paces;
 use super::{Shared, deadline, http1};
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
+use crate::telemetry::session::SessionRecord;
 use crate::tls::ServerTls;
 
 pub struct Worker {
@@ -105,6 +106,12 @@ impl Worker {
         }
         let (listener, reason) = (&connection.listener.name, refusal.reason);
         tracing::debug!(%listener, client = %connection.peer, status = refusal.status, reason, "refused a request");
+    }
+
+    pub fn log_session(&self, session: &SessionRecord<'_>) {
+        if let Some(log) = &*self.shared.access_log.load() {
+            log.write_session(session);
+        }
     }
 
     pub fn connection_opened(&self) -> OpenConnection {

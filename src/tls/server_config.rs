@@ -16,7 +16,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::challenges::{ACME_TLS, Challenges};
 use super::on_demand::OnDemand;
-use super::policy::Policy;
+use super::policy::{Policy, Spoken};
 use super::provider;
 use super::resolver::CertificateResolver;
 use super::terms::{ClientTerms, Terms};
@@ -65,7 +65,7 @@ impl ServerTls {
         &self,
         http2: Http2,
         own: &Arc<Terms>,
-        hosts: &[(&[HostName], &Arc<Terms>)],
+        hosts: &[(&[HostName], Spoken<'_>)],
     ) -> Result<Arc<Policy>, rustls::Error> {
         let config = |terms: &Terms| self.config(http2, terms);
         Policy::build(own, hosts, self.challenge_config.clone(), config).map(Arc::new)

@@ -65,7 +65,7 @@ fn host(cx: &mut Context<'_>, site: &Site<'_>, server: &Server<'_>) -> VirtualHo
         origin,
         names,
         listeners: Vec::new(),
-        tls: HostTls { min_version: None, client_auth },
+        tls: HostTls { min_version: None, client_auth, passthrough: None },
         patterns: if patterns { PatternOrder::Listed } else { PatternOrder::Narrowest },
         routes,
     }

@@ -83,6 +83,8 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
         model: Model {
             process: process(settings, &options),
             listeners: listener::listeners(settings, &options),
+            tcp_listeners: Vec::new(),
+            udp_listeners: Vec::new(),
             certificates,
             acme: None,
             hosts,
