@@ -542,3 +542,21 @@ fn a_client_that_never_speaks_is_not_waited_for() {
     holds_for(Duration::from_millis(300), "it stays open", || client.read_available().is_empty());
     assert_eq!(greeted.load(Ordering::SeqCst), 1);
 }
+
+#[test]
+fn it_is_explained_where_a_connection_would_go() {
+    let (address, endpoint) = (free_address(), free_address());
+    let weir = Weir::start(&file(address, ", send-proxy-protocol: v2, idle-timeout: 5m", "", &[endpoint], ""));
+    let explained = |url: &str| {
+        let output =
+            support::weir_command().arg("explain").arg(weir.file()).args(["GET", url]).output().expect("it starts");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let said = explained(&format!("tcp://{address}"));
+    let outcome =
+        "carried to upstream origin as it comes, behind a PROXY header of version 2 (timeouts: connect 5s, idle 5m)";
+    assert!(said.contains("listener  db") && said.contains(outcome) && said.contains(&endpoint.to_string()), "{said}");
+    assert!(explained("tcp://a.test:1").contains(&format!("those that do: {}", address.port())));
+    let said = explained(&format!("http://{address}/"));
+    assert!(said.contains("carries connections, and looks into none"), "{said}");
+}

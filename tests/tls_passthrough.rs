@@ -59,7 +59,7 @@ impl Fixture {
     /// Whether the upstream holds the handshake for this name; else Weir does.
     #[track_caller]
     fn is_passed(&self, name: &str) -> bool {
-        let shown = self.client().certificate_for(self.https, name);
+        let shown = TlsClient::trusting_anyone(&[b"http/1.1"]).certificate_for(self.https, name);
         assert!(shown == self.theirs.der() || shown == self.own.der(), "{name} is shown something else");
         shown == self.theirs.der()
     }
@@ -303,4 +303,16 @@ fn curl_and_openssl_see_the_upstream_s_own_certificate() {
         &format!("https://web.test:{}/", fixture.https.port()),
     ]);
     assert_eq!((seen.status, seen.body.as_str(), seen.version.as_str()), (200, "web", "2"));
+}
+
+#[test]
+fn it_is_explained_who_holds_the_handshake() {
+    let fixture = Fixture::new();
+    let weir = fixture.start(&format!("{WEB}{DB}"));
+    let url = format!("https://db.test:{}/", fixture.https.port());
+    let output =
+        support::weir_command().arg("explain").arg(weir.file()).args(["GET", &url]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("TLS is not held here: carried to upstream db as it comes"), "{said}");
+    assert!(said.contains(&fixture.upstream.address.to_string()), "{said}");
 }

@@ -271,7 +271,8 @@ fn ordered_names(certificate: &Certificate) -> Vec<CertificateName> {
 pub fn unbound(model: &Model, name: &ListenerName, address: SocketAddr, error: &io::Error) -> Diagnostic {
     let http = model.listeners.iter().map(|listener| (&listener.name, &listener.origin));
     let tcp = model.tcp_listeners.iter().map(|listener| (&listener.name, &listener.origin));
-    let origin = http.chain(tcp).find(|(other, _)| *other == name).map(|(_, origin)| origin.clone());
+    let udp = model.udp_listeners.iter().map(|listener| (&listener.name, &listener.origin));
+    let origin = http.chain(tcp).chain(udp).find(|(other, _)| *other == name).map(|(_, origin)| origin.clone());
     let path = format!("listeners.{name}.address");
     Diagnostic::error(origin.unwrap_or_else(Origin::builtin), path, cannot_listen(address, error))
 }

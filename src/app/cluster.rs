@@ -18,10 +18,11 @@ use anyhow::{Context, anyhow};
 use super::upgrade::Inheritance;
 use super::{App, Candidate, Part, Programmed, StartError, Started};
 use crate::diagnostics::Diagnostics;
+use crate::model::ListenerName;
 use crate::sources::kube::client::{self, Server};
 use crate::sources::kube::reporting::{Report, Reporter, ReporterSettings};
 use crate::sources::kube::state::ClusterState;
-use crate::sources::kube::translate::{Settings, translate};
+use crate::sources::kube::translate::{Event, ObjectReference, Reason, Settings, translate};
 use crate::sources::kube::watch::{Scope, Watch};
 use crate::tls::RememberedCertificates;
 
@@ -83,9 +84,10 @@ impl Follower {
 
     async fn follow(&mut self, state: ClusterState) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let (candidate, report) = self.translate(state).await?;
+        let (candidate, mut report, owners) = self.translate(state).await?;
         let translated = begun.elapsed();
-        self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
+        let unbound = self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
+        tell_of_ports(&mut report, &owners, unbound);
         let (translate_ms, duration_ms) = (translated.as_millis() as u64, begun.elapsed().as_millis() as u64);
         tracing::debug!(translate_ms, duration_ms, "the cluster as it is now is served");
         // What is said of objects is true by now.
@@ -93,7 +95,7 @@ impl Follower {
         Ok(())
     }
 
-    async fn translate(&mut self, state: ClusterState) -> anyhow::Result<(Candidate, Report)> {
+    async fn translate(&mut self, state: ClusterState) -> anyhow::Result<(Candidate, Report, Owners)> {
         let settings = self.settings.clone();
         let mut certificates = std::mem::take(&mut self.certificates);
         let translate = move || {
@@ -102,28 +104,33 @@ impl Follower {
                 statuses: std::mem::take(&mut translation.statuses),
                 events: std::mem::take(&mut translation.events),
             };
-            (Candidate::of_cluster(translation, &mut certificates), report, certificates)
+            let owners = std::mem::take(&mut translation.stream_owners);
+            (Candidate::of_cluster(translation, &mut certificates), report, owners, certificates)
         };
         // A panic costs what was remembered, and this change until the next one.
-        let (candidate, report, certificates) =
+        let (candidate, report, owners, certificates) =
             tokio::task::spawn_blocking(translate).await.context("the translation was cut short")?;
         self.certificates = certificates;
-        Ok((candidate, report))
+        Ok((candidate, report, owners))
     }
 }
 
 impl App {
-    async fn take_up_cluster(self: &Arc<Self>, candidate: &Candidate) -> Result<(), Diagnostics> {
+    /// Returns what cannot be listened on, and why.
+    async fn take_up_cluster(
+        self: &Arc<Self>,
+        candidate: &Candidate,
+    ) -> Result<Vec<(ListenerName, String)>, Diagnostics> {
         let mut parts = self.parts.lock().await;
         let previous = self.shared.snapshot.load_full();
         if candidate.means_the_same(&parts.in_force) {
             self.note_findings(&previous, candidate);
-            return Ok(());
+            return Ok(parts.unbound.clone());
         }
         match self.take_up(&mut parts, candidate, &previous).await {
             Ok(()) => {
                 parts.in_force = candidate.in_force();
-                Ok(())
+                Ok(parts.unbound.clone())
             }
             Err(found) => {
                 self.note_rejected(previous.generation, found.clone());
@@ -131,6 +138,18 @@ impl App {
             }
         }
     }
+}
+
+/// Of TCP and UDP services: who asked for them.
+type Owners = Vec<(ListenerName, ObjectReference)>;
+
+/// Only trying showed that a port is taken.
+fn tell_of_ports(report: &mut Report, owners: &Owners, unbound: Vec<(ListenerName, String)>) {
+    for (listener, message) in unbound {
+        let owner = owners.iter().find(|(name, _)| *name == listener).map(|(_, owner)| owner.clone());
+        report.events.extend(owner.map(|object| Event { object, reason: Reason::InvalidService, message }));
+    }
+    report.events.sort();
 }
 
 fn in_lines(found: &Diagnostics) -> String {

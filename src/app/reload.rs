@@ -6,7 +6,6 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,29 +13,25 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 
 use super::candidate::{Authors, Candidate, InForce, cannot_listen, unbound};
+use super::doors::{addresses, datagrams};
 use super::inspect::Inspector;
 use super::{App, Part, Parts, StartError, UpstreamWatcher, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::cache::Stores;
-use crate::compile::hosts_of;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver, ReplicaWatch};
 use crate::health::{HealthChecks, Observer};
 use crate::jwks::KeyFetcher;
-use crate::model::{
-    AccessLog, CacheStore, DiskTier, Listener, ListenerName, ListenerTls, Model, OcspStapling, TcpListener,
-    UpstreamName, VirtualHost,
-};
+use crate::model::{AccessLog, CacheStore, DiskTier, Model, OcspStapling, UpstreamName};
 use crate::ocsp::Stapler;
-use crate::proxy::{Settings, TlsDoor};
+use crate::proxy::Wanted;
 use crate::snapshot::Snapshot;
-use crate::snapshot::table::{HostTls, Table};
 use crate::snapshot::upstream::Upstream;
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
-use crate::tls::{Spoken, renew_certificates};
+use crate::tls::renew_certificates;
 use crate::tokens::Keys;
 
 /// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
@@ -79,7 +74,8 @@ impl App {
         parts.access_log = open_access_log(self, &snapshot.model).context("cannot open the access log")?;
         self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));
         let settings = self.settings(&snapshot).context("cannot set TLS up")?;
-        if let Some((name, address, error)) = parts.plane.apply(settings).await.into_iter().next() {
+        if let Some((name, address, error)) = parts.plane.apply(settings, datagrams(&snapshot)).await.into_iter().next()
+        {
             return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
         self.staple(&mut parts, &snapshot.model);
@@ -158,7 +154,8 @@ impl App {
             all.sorted()
         };
         let acme = self.acme.prepare(&snapshot.model).await.map_err(|found| beside(found.into()))?;
-        let access_log = self.reserve(parts, &snapshot.model, &previous.model).await.map_err(beside)?;
+        let needed = addresses(&snapshot.model, candidate.authors);
+        let access_log = self.reserve(parts, &snapshot.model, &previous.model, &needed).await.map_err(beside)?;
         self.apply(parts, &snapshot, previous, candidate, access_log).await;
         self.acme.apply(acme).await;
         // The tasks that only the snapshot before had end here.
@@ -173,9 +170,10 @@ impl App {
         parts: &mut Parts,
         model: &Model,
         previous: &Model,
+        needed: &Wanted,
     ) -> Result<AccessLogChange, Diagnostics> {
         let mut found = Diagnostics::default();
-        for (name, address, error) in parts.plane.reserve(&addresses(model)).err().unwrap_or_default() {
+        for (name, address, error) in parts.plane.reserve(needed).err().unwrap_or_default() {
             found.push(unbound(model, &name, address, &error));
         }
         let access_log = self.open_changed_access_log(model, previous).unwrap_or_else(|finding| {
@@ -251,8 +249,10 @@ impl App {
         self.shared.snapshot.store(snapshot.clone());
         match self.settings(snapshot) {
             Ok(settings) => {
-                for (name, address, error) in parts.plane.apply(settings).await {
+                parts.unbound.clear();
+                for (name, address, error) in parts.plane.apply(settings, datagrams(snapshot)).await {
                     tracing::error!(listener = %name, %address, %error, "cannot listen");
+                    parts.unbound.push((name, cannot_listen(address, &error)));
                 }
             }
             Err(error) => tracing::error!(%error, "cannot set TLS up for the listeners"),
@@ -332,41 +332,6 @@ impl App {
         }
     }
 
-    fn settings(&self, snapshot: &Snapshot) -> Result<Vec<Settings>, rustls::Error> {
-        let model = &snapshot.model;
-        let of_requests = |listener: &Listener| {
-            let tls = match (&listener.tls, snapshot.tables.get(&listener.name)) {
-                (Some(tls), Some(table)) => Some(self.tls_door(tls, table, &hosts_of(model, listener))?),
-                (Some(_), None) => return Err(rustls::Error::General("a listener that serves nothing".into())),
-                (None, _) => None,
-            };
-            Ok(Settings::of_requests(listener, tls))
-        };
-        let of_tunnel = |listener: &TcpListener| {
-            let tunnel = snapshot.carriers.tcp.get(&listener.name)?;
-            Some(Ok(Settings::of_tunnel(listener, tunnel.clone())))
-        };
-        let tunnels = model.tcp_listeners.iter().filter_map(of_tunnel);
-        model.listeners.iter().map(of_requests).chain(tunnels).collect()
-    }
-
-    fn tls_door(&self, tls: &ListenerTls, table: &Table, hosts: &[&VirtualHost]) -> Result<TlsDoor, rustls::Error> {
-        let mut tunnels = Vec::new();
-        let mut spoken = Vec::with_capacity(hosts.len());
-        for (host, compiled) in hosts.iter().zip(table.hosts()) {
-            let ends = match &compiled.tls {
-                HostTls::Here => Spoken::Here(&compiled.terms),
-                HostTls::Elsewhere(tunnel) => {
-                    tunnels.push(tunnel.clone());
-                    Spoken::Elsewhere(tunnels.len() - 1)
-                }
-            };
-            spoken.push((&host.names[..], ends));
-        }
-        let policy = self.shared.tls.policy(tls.http2, table.terms(), &spoken)?;
-        Ok(TlsDoor { policy, tunnels })
-    }
-
     fn note_applied(&self, snapshot: &Snapshot, candidate: &Candidate) {
         self.metrics.retain(&snapshot.model);
         self.metrics.reload(Reload::Applied { generation: snapshot.generation, at: SystemTime::now() });
@@ -409,12 +374,6 @@ impl App {
         let status = ReloadStatus { at: SystemTime::now(), result: ReloadResult::Rejected, generation, diagnostics };
         self.status.store(Arc::new(status));
     }
-}
-
-/// Where connections are waited for.
-fn addresses(model: &Model) -> Vec<(ListenerName, SocketAddr)> {
-    let http = model.listeners.iter().map(|listener| (listener.name.clone(), listener.address));
-    http.chain(model.tcp_listeners.iter().map(|listener| (listener.name.clone(), listener.address))).collect()
 }
 
 /// What becomes of the access log.

@@ -13,6 +13,7 @@ pub struct HostTls {
     pub min_version: Option<TlsVersion>,
     pub client_auth: HostClientAuth,
     /// Set: TLS of this host does not end here. On TLS listeners none of its routes is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<Tunnel>,
 }
 

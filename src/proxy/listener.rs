@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::establish::{Established, establish};
-use super::worker::{self, Worker};
+use super::worker::{self, Farewell, Worker};
 use super::{Shared, http1, http2, tunnel};
 use crate::model::{self, ConnectionLimits, ListenerName, ProxyProtocol};
 use crate::snapshot::Snapshot;
@@ -152,7 +152,7 @@ pub async fn accept(
     socket: TcpListener,
     listener: Arc<ListenerState>,
     worker: Arc<Worker>,
-    mut close: oneshot::Receiver<()>,
+    mut close: oneshot::Receiver<Farewell>,
 ) {
     loop {
         let accepted = tokio::select! {

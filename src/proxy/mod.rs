@@ -3,7 +3,7 @@
 //! ```text
 //! DataPlane ─► Worker (a thread each) ─► listener ─┬► http1 / http2 ─► full lane (Pingora's HttpProxy)
 //!                                                  │                     │ reads Shared.snapshot (ArcSwap)
-//!                                                  └► tunnel: bytes, as they come
+//!                                                  └► tunnel, datagrams: bytes, as they come
 //! ```
 //!
 //! Accepting, deadlines, keep-alive and drain are ours; the protocol beyond a request's head is Pingora's. This room
@@ -14,6 +14,7 @@ mod chunks;
 pub mod client_address;
 mod client_certificate;
 mod connection;
+mod datagrams;
 mod deadline;
 mod establish;
 mod fields;
@@ -47,8 +48,9 @@ use crate::tls::ServerTls;
 
 pub use full::Affinity;
 pub use listener::{Serves, Settings, TlsDoor};
-pub use plane::DataPlane;
+pub use plane::{DataPlane, Wanted};
 pub use request_id::RequestId;
+pub use tunnel::key as connection_key;
 
 /// What every worker reads.
 pub struct Shared {

@@ -50,7 +50,7 @@ pub enum Lookup<'a> {
     /// No virtual host has the request's name.
     NoHost(Option<&'a Arc<ErrorPages>>),
     /// The host's TLS does not end here: another connection would lead to it.
-    Elsewhere,
+    Elsewhere(Option<&'a Arc<Tunnel>>),
     /// The host is known; none of its routes takes the request.
     NoRoute(&'a Terms, Option<&'a Arc<ErrorPages>>),
 }
@@ -89,9 +89,9 @@ impl Table {
             Found::NoHost => Lookup::NoHost(self.pages.as_ref()),
             Found::NoRoute { host } => {
                 let host = &self.hosts[host];
-                match host.tls {
+                match &host.tls {
                     HostTls::Here => Lookup::NoRoute(&host.terms, host.pages.as_ref()),
-                    HostTls::Elsewhere(_) => Lookup::Elsewhere,
+                    HostTls::Elsewhere(tunnel) => Lookup::Elsewhere(tunnel.as_ref()),
                 }
             }
         }

@@ -48,7 +48,7 @@ impl SessionProtocol {
 /// Why a session ended. In the words of requests, where they have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionEnd {
-    /// Both sides had said all; or a session of datagrams had its answers, or was idle.
+    /// Both sides had said all; or a session of datagrams had its answers.
     Completed,
     /// The client broke the connection off.
     ClientClosed,

@@ -153,10 +153,14 @@ pub struct TlsEcho {
 
 impl TlsEcho {
     pub fn start(identity: &super::Identity) -> TlsEcho {
+        Self::start_at(free_address(), identity)
+    }
+
+    pub fn start_at(address: SocketAddr, identity: &super::Identity) -> TlsEcho {
         let config = Arc::new(identity.server_config(&[]));
         let offered: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
         let seen = offered.clone();
-        let origin = TcpOrigin::start(move |stream| {
+        let origin = TcpOrigin::start_at(address, move |stream| {
             let mut acceptor = rustls::server::Acceptor::default();
             let accepted = loop {
                 acceptor.read_tls(stream)?;

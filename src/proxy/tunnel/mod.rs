@@ -21,6 +21,8 @@ use super::proxy_protocol::{self, Proxied};
 use super::worker::Worker;
 use crate::snapshot::tunnel::Tunnel;
 use crate::telemetry::session::{SessionEnd, SessionProtocol, SessionRecord};
+pub use connect::key;
+
 use connect::connect;
 use relay::{Relay, Side};
 

@@ -39,7 +39,8 @@ pub fn listeners(cx: &Lowering, written: Field<Table<shapes::Listener>>, certifi
         let Some(place) = field.key() else { continue };
         check_name(cx, "listener", &name, place);
         if let Some((at, shape)) = field.given() {
-            if let (Some(tls), Certificates::Missing) = (shape.tls.key(), certificates) {
+            let is_carrier = shape.tcp.key().or(shape.udp.key()).is_some();
+            if let (Some(tls), Certificates::Missing, false) = (shape.tls.key(), certificates, is_carrier) {
                 let message = "TLS is on, but there are no certificates: every client gets a self-signed one";
                 cx.warning(tls, message, "write certificates: [{ file: { cert: …, key: … } }]");
             }

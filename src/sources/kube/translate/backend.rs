@@ -22,7 +22,7 @@ use crate::model::{
 use crate::sources::asked_upstream::standard_outlier_detection;
 use crate::sources::kube::options::Options;
 use crate::sources::kube::state::{
-    ClusterState, EndpointCondition, EndpointSlice, ObjectKey, PortName, Service, ServiceKind, ServicePort,
+    ClusterState, EndpointCondition, EndpointSlice, ObjectKey, PortName, Service, ServiceKind, ServicePort, Transport,
 };
 
 /// What a path leads to.
@@ -41,6 +41,24 @@ pub struct Variant {
     pub sticky: Option<StickyCookie>,
     pub address: AddressedBy,
     pub reuse: Reuse,
+    pub sent: Sent,
+}
+
+/// What goes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Requests,
+    Connections,
+    Datagrams,
+}
+
+impl Sent {
+    fn transport(self) -> Transport {
+        match self {
+            Sent::Requests | Sent::Connections => Transport::Tcp,
+            Sent::Datagrams => Transport::Udp,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +85,17 @@ impl Variant {
             sticky: None,
             address: AddressedBy::Endpoints,
             reuse: Reuse::Keep,
+            sent: Sent::Requests,
         }
+    }
+
+    /// Carried on as they come, in turn.
+    pub fn connections() -> Self {
+        Self { sent: Sent::Connections, ..Self::plain() }
+    }
+
+    pub fn datagrams() -> Self {
+        Self { sent: Sent::Datagrams, ..Self::plain() }
     }
 
     /// What tells it from the usual one, in words.
@@ -97,6 +125,11 @@ impl Variant {
         if self.reuse == Reuse::Close {
             words.push("close".into());
         }
+        match self.sent {
+            Sent::Requests => {}
+            Sent::Connections => words.push("tcp".into()),
+            Sent::Datagrams => words.push("udp".into()),
+        }
         words.join(",")
     }
 }
@@ -125,7 +158,7 @@ pub struct Upstreams<'s> {
 #[derive(Debug)]
 pub enum BadBackend {
     NoService,
-    NoPort,
+    NoPort(Transport),
     /// A name that is none, or that leads back to this machine.
     ExternalName(Arc<str>),
     /// `service-upstream` of a Service that has no address.
@@ -136,7 +169,7 @@ impl BadBackend {
     pub fn in_words(&self, Backend { service, port }: &Backend) -> String {
         match self {
             BadBackend::NoService => format!("there is no Service {service}"),
-            BadBackend::NoPort => format!("the Service {service} has no TCP port {port}"),
+            BadBackend::NoPort(transport) => format!("the Service {service} has no {transport} port {port}"),
             BadBackend::ExternalName(name) => {
                 format!("the Service {service} stands for {name:?}, which is no host elsewhere")
             }
@@ -161,7 +194,7 @@ impl<'s> Upstreams<'s> {
         {
             return Ok(upstream.name.clone());
         }
-        let endpoints = self.endpoints(backend, variant.address)?;
+        let endpoints = self.endpoints(backend, variant.address, variant.sent.transport())?;
         let name = self.name(backend, variant);
         let upstream = upstream(name.clone(), &backend.service, endpoints, variant, self.options);
         self.built.entry(backend.clone()).or_default().push((variant.clone(), upstream));
@@ -169,13 +202,14 @@ impl<'s> Upstreams<'s> {
     }
 
     pub fn has_endpoints(&self, backend: &Backend) -> bool {
-        self.endpoints(backend, AddressedBy::Endpoints).is_ok_and(|endpoints| !endpoints.is_empty())
+        self.endpoints(backend, AddressedBy::Endpoints, Transport::Tcp).is_ok_and(|endpoints| !endpoints.is_empty())
     }
 
     /// The first port of a Service, which stands for it where none is named.
     pub fn first_port(&self, service: &ObjectKey) -> Result<PortName, BadBackend> {
         let service = self.state.services.get(service).ok_or(BadBackend::NoService)?;
-        service.ports.first().map(|port| PortName::Number(port.number)).ok_or(BadBackend::NoPort)
+        let first = service.ports_of(Transport::Tcp).next();
+        first.map(|port| PortName::Number(port.number)).ok_or(BadBackend::NoPort(Transport::Tcp))
     }
 
     pub fn into_values(self) -> Vec<Upstream> {
@@ -196,24 +230,30 @@ impl<'s> Upstreams<'s> {
         UpstreamName::new(if taken(&name) { free.unwrap_or(name) } else { name })
     }
 
-    fn endpoints(&self, backend: &Backend, address: AddressedBy) -> Result<Vec<EndpointSpec>, BadBackend> {
+    fn endpoints(
+        &self,
+        backend: &Backend,
+        address: AddressedBy,
+        transport: Transport,
+    ) -> Result<Vec<EndpointSpec>, BadBackend> {
         let service = self.state.services.get(&backend.service).ok_or(BadBackend::NoService)?;
-        let port = service_port(service, &backend.port);
+        let port = service_port(service, &backend.port, transport);
+        let no_port = BadBackend::NoPort(transport);
         match (&service.kind, address) {
             (ServiceKind::ExternalName(name), _) => {
                 let number = port.map(target_number).or(match backend.port {
                     PortName::Number(number) => Some(number),
                     PortName::Name(_) => None,
                 });
-                external(name, number.ok_or(BadBackend::NoPort)?).map(|endpoint| vec![endpoint])
+                external(name, number.ok_or(no_port)?).map(|endpoint| vec![endpoint])
             }
             (ServiceKind::Cluster(ip), AddressedBy::Service) => {
-                let port = port.ok_or(BadBackend::NoPort)?;
+                let port = port.ok_or(no_port)?;
                 Ok(vec![endpoint(SocketAddr::new(*ip, port.number), Standing::First)])
             }
             (ServiceKind::Headless, AddressedBy::Service) => Err(BadBackend::NoAddress),
             (ServiceKind::Cluster(_) | ServiceKind::Headless, AddressedBy::Endpoints) => {
-                Ok(self.of_slices(service, port.ok_or(BadBackend::NoPort)?))
+                Ok(self.of_slices(service, port.ok_or(no_port)?))
             }
         }
     }
@@ -249,13 +289,15 @@ fn endpoint(address: SocketAddr, standing: Standing) -> EndpointSpec {
 }
 
 /// By name or number; as in ingress-nginx, the number of its target will do.
-fn service_port<'s>(service: &'s Service, port: &PortName) -> Option<&'s ServicePort> {
-    service.port(port).or_else(|| service.ports.iter().find(|candidate| candidate.target == *port))
+fn service_port<'s>(service: &'s Service, port: &PortName, transport: Transport) -> Option<&'s ServicePort> {
+    let by_target = || service.ports_of(transport).find(|candidate| candidate.target == *port);
+    service.port(port, transport).or_else(by_target)
 }
 
 /// Those of the Service's port; where none has its name, the target that is a number.
 fn slice_ports(slice: &EndpointSlice, port: &ServicePort) -> Vec<u16> {
-    let named = slice.ports.iter().filter(|candidate| port.name.is_none() || candidate.name == port.name);
+    let alike = slice.ports.iter().filter(|candidate| candidate.transport == port.transport);
+    let named = alike.filter(|candidate| port.name.is_none() || candidate.name == port.name);
     let numbers: Vec<u16> = named.map(|candidate| candidate.number).collect();
     match (&port.target, numbers.is_empty()) {
         (PortName::Number(number), true) => vec![*number],
@@ -323,7 +365,16 @@ fn upstream(
             write: options.send_timeout,
             request: None,
         },
-        retry: retry(options.next_upstream.clone(), options.next_upstream_tries, options.next_upstream_timeout),
+        retry: match variant.sent {
+            Sent::Requests => {
+                retry(options.next_upstream.clone(), options.next_upstream_tries, options.next_upstream_timeout)
+            }
+            Sent::Connections | Sent::Datagrams => {
+                let streams = &options.streams;
+                let on = if streams.next_upstream { vec![RetryOn::Connect] } else { Vec::new() };
+                retry(on, streams.next_upstream_tries, streams.next_upstream_timeout)
+            }
+        },
         limits: UpstreamLimits {
             max_connections: None,
             queue: defaults::QUEUE as usize,

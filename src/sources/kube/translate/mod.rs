@@ -21,6 +21,7 @@ mod limits;
 mod listener;
 mod material;
 mod mirror;
+mod passthrough;
 mod prepare;
 mod report;
 mod route;
@@ -28,6 +29,7 @@ mod server;
 mod settings;
 mod snippets;
 mod status;
+mod streams;
 
 pub use class::ours;
 pub use material::Material;
@@ -41,7 +43,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostics;
-use crate::model::{Model, Process};
+use crate::model::{ListenerName, Model, Process};
 use crate::sources::kube::options::{self, Options};
 use crate::sources::kube::state::{ClusterState, ObjectKey, PublishedAddress};
 
@@ -56,6 +58,8 @@ pub struct Translation {
     pub diagnostics: Diagnostics,
     /// For every Ingress that is ours.
     pub statuses: Vec<Status>,
+    /// Whom to tell where a port cannot be listened on.
+    pub stream_owners: Vec<(ListenerName, ObjectReference)>,
     /// What was looked for in Secrets, there or not: nothing else needs to be watched or kept of them.
     pub secrets: BTreeSet<ObjectKey>,
 }
@@ -77,14 +81,15 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
     let canaries = canary::find(&mut cx, &servers, &prepared);
     let hosts = host::hosts(&mut cx, &servers, &canaries);
     let certificates = certificate::certificates(&mut cx, &servers);
+    let streams = streams::streams(&mut cx);
     let Context { report, material, secrets, upstreams, others, .. } = cx;
     let (events, diagnostics) = report.finish();
     Translation {
         model: Model {
             process: process(settings, &options),
             listeners: listener::listeners(settings, &options),
-            tcp_listeners: Vec::new(),
-            udp_listeners: Vec::new(),
+            tcp_listeners: streams.tcp,
+            udp_listeners: streams.udp,
             certificates,
             acme: None,
             hosts,
@@ -95,6 +100,7 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
         events,
         diagnostics,
         statuses: status::statuses(state, settings, &ours),
+        stream_owners: streams.owners,
         secrets,
     }
 }

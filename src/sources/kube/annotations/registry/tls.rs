@@ -85,12 +85,13 @@ pub const ENTRIES: &[Annotation] = &[
     Annotation::refused("proxy-ssl-ciphers", Kind::Text, 3, "the suites are those of rustls, all of them good", super::never),
     Annotation::refused("ssl-ciphers", Kind::Text, 3, "the suites are those of rustls, all of them good", super::never),
     Annotation::nothing("ssl-prefer-server-ciphers", Kind::Boolean, 3, "All suites are good"),
-    Annotation::refused(
+    Annotation::set(
         "ssl-passthrough",
         Kind::Boolean,
         3,
-        "TLS ends here and is not passed through",
-        super::is_false,
+        "TLS of the host ends at the backend of its path /, whatever other annotations say; wildcard hosts and aliases, too. Needs the \
+         flag --enable-ssl-passthrough: without it the host's routes are closed",
+        |policy, text| value::boolean(text).map(|is_on| policy.ssl_passthrough = is_on),
     )
     .or_close(),
 ];
