@@ -1,5 +1,7 @@
 //! `weir ingress` and what is no HTTP: TCP and UDP services of ConfigMaps, and TLS that ends at a pod.
 
+// It has a part of it.
+#[allow(dead_code)]
 #[path = "support/kube.rs"]
 mod cluster;
 mod support;

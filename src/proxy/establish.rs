@@ -181,9 +181,10 @@ async fn handshake(
 const PIECE: usize = 4 << 10;
 
 async fn look(stream: &mut TcpStream) -> io::Result<LookedAt> {
-    let mut bytes = Vec::with_capacity(PIECE);
+    let mut bytes = Vec::new();
     loop {
         let room = LARGEST_HELLO.saturating_sub(bytes.len()).min(PIECE);
+        bytes.reserve(room);
         if (&mut *stream).take(room as u64).read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

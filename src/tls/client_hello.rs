@@ -53,19 +53,29 @@ fn message(mut bytes: &[u8]) -> Result<Vec<u8>, Stop> {
         check_header(bytes)?;
         let Some((header, rest)) = bytes.split_at_checked(5) else { return Err(Stop::More) };
         let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        message.extend_from_slice(&rest[..length.min(rest.len())]);
-        if let Some([kind, a, b, c]) = message.first_chunk() {
-            let whole = 4 + (usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c));
-            if *kind != CLIENT_HELLO || whole > LARGEST {
-                return Err(Stop::NotTls);
-            }
-            if message.len() >= whole {
-                message.truncate(whole);
-                return Ok(message.split_off(4));
-            }
+        let piece = &rest[..length.min(rest.len())];
+        if let Some(whole) = whole_length(&message, piece)?
+            && message.len() + piece.len() >= whole
+        {
+            message.extend_from_slice(piece);
+            message.truncate(whole);
+            return Ok(message.split_off(4));
         }
+        // Nothing is copied of a record that has not come to its end: it is looked at again with every piece.
         bytes = rest.get(length..).ok_or(Stop::More)?;
+        message.extend_from_slice(piece);
     }
+}
+
+/// Header and all; none where that is not there yet.
+fn whole_length(message: &[u8], piece: &[u8]) -> Result<Option<usize>, Stop> {
+    let mut header = message.iter().chain(piece).copied();
+    let Some(kind) = header.next() else { return Ok(None) };
+    let (Some(a), Some(b), Some(c)) = (header.next(), header.next(), header.next()) else {
+        return if kind == CLIENT_HELLO { Ok(None) } else { Err(Stop::NotTls) };
+    };
+    let whole = 4 + (usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c));
+    if kind == CLIENT_HELLO && whole <= LARGEST { Ok(Some(whole)) } else { Err(Stop::NotTls) }
 }
 
 /// As far as it is there: what is not TLS is told by its first bytes, and need not be waited for.

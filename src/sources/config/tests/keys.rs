@@ -398,7 +398,7 @@ fn keys_of_a_host_and_its_routes_arrive() {
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
     assert_eq!(host.origin.line, 92);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 159, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 163, 9));
     assert_eq!(
         shown(&route.matches),
         json!({

@@ -208,8 +208,8 @@ impl<'s> Upstreams<'s> {
     /// The first port of a Service, which stands for it where none is named.
     pub fn first_port(&self, service: &ObjectKey) -> Result<PortName, BadBackend> {
         let service = self.state.services.get(service).ok_or(BadBackend::NoService)?;
-        let first = service.ports_of(Transport::Tcp).next();
-        first.map(|port| PortName::Number(port.number)).ok_or(BadBackend::NoPort(Transport::Tcp))
+        let mut ports = service.ports_of(Transport::Tcp);
+        ports.next().map(|port| PortName::Number(port.number)).ok_or(BadBackend::NoPort(Transport::Tcp))
     }
 
     pub fn into_values(self) -> Vec<Upstream> {
