@@ -99,6 +99,16 @@ pub const MAX_REQUESTS: u32 = 1_000_000;
 /// nginx's own, and above the 100 that RFC 9113 §6.5.2 recommends as the least.
 pub const MAX_STREAMS: u32 = 128;
 
+/// nginx's `proxy_timeout` of streams, and ingress-nginx's: a database connection that is not asked anything for minutes is usual.
+pub const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// An answer to a datagram takes seconds at most, and a session that is kept is a socket that is kept. Envoy's own.
+pub const UDP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Each is a socket: beside the connections of other listeners they stay below the 65,536 descriptors that container runtimes
+/// allow.
+pub const MAX_UDP_SESSIONS: u32 = 10_000;
+
 // Certificates.
 
 /// Free, known to every client, and who "get me a certificate" means.

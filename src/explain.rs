@@ -6,6 +6,8 @@
 //!
 //! Nothing is guessed here: the router that serves says who won and why the others lost.
 
+mod carried;
+
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -26,8 +28,8 @@ use crate::snapshot::request::RequestView;
 use crate::snapshot::rewrite;
 use crate::snapshot::router::{NameVerdict, RouteId, RouteVerdict, Verdict};
 use crate::snapshot::split::{Reason, Split};
-use crate::snapshot::table::{Action, Forward, Route, Table};
-use crate::snapshot::upstream::PickRequest;
+use crate::snapshot::table::{Action, Forward, Lookup, Route, Table};
+use crate::snapshot::upstream::{PickRequest, Upstream};
 
 pub struct Question {
     pub method: String,
@@ -109,9 +111,10 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Explanation, 
         return Err(format!("\"{}\" is not a whole URL; write it as \"http://example.org/path\"", question.url).into());
     };
     let scheme = match scheme {
+        "tcp" => return carried::explain(snapshot, question, authority.port_u16()),
         "http" => Scheme::Http,
         "https" => Scheme::Https,
-        other => return Err(format!("the scheme \"{other}\" is not served; write http or https").into()),
+        other => return Err(format!("the scheme \"{other}\" is not served; write http, https or tcp").into()),
     };
     if ["TRACE", "CONNECT"].contains(&question.method.as_str()) {
         return Err(Unexplained::Refused(405, "this method is not served".into()));
@@ -161,6 +164,9 @@ fn headers(fields: &[String]) -> Result<HeaderMap, String> {
 /// The one with that scheme and port; a port that nobody has is taken as published from elsewhere (a container's).
 fn choose_listener(snapshot: &Snapshot, scheme: Scheme, port: Option<u16>) -> Result<&Listener, String> {
     let port = port.unwrap_or(scheme.default_port());
+    if let Some(carrier) = snapshot.model.tcp_listeners.iter().find(|listener| listener.address.port() == port) {
+        return Err(format!("listener {} carries connections, and looks into none; ask for tcp://", carrier.name));
+    }
     let speaks = |listener: &&Listener| listener.tls.is_some() == (scheme == Scheme::Https);
     let listeners = || snapshot.model.listeners.iter().filter(speaks);
     listeners()
@@ -174,6 +180,10 @@ fn assemble(listener: &Listener, table: &Table, view: &RequestView<'_>, target: 
     let route_of = |id: RouteId| table.route(id.host, id.route);
     let won = verdicts.routes.iter().find(|candidate| candidate.verdict == Verdict::Won);
     let won = won.map(|candidate| route_of(candidate.route));
+    let elsewhere = match table.find(view) {
+        Lookup::Elsewhere(tunnel) => Some(tunnel),
+        Lookup::Route(_) | Lookup::NoHost(_) | Lookup::NoRoute(..) => None,
+    };
     let name = |candidate: &NameVerdict| verdict(candidate.name.to_string(), None, &candidate.verdict);
     let route = |candidate: &RouteVerdict| {
         let route = route_of(candidate.route);
@@ -189,8 +199,15 @@ fn assemble(listener: &Listener, table: &Table, view: &RequestView<'_>, target: 
         filters: won.map(|route| route.chain.applied.clone()).unwrap_or_default(),
         limits: won.map(|route| limits(route, view)).unwrap_or_default(),
         notes: won.map(|route| notes(route, view)).unwrap_or_default(),
-        action: action(won.map(|route| &**route), view, target),
-        endpoints: won.map(|route| endpoints(route, view)).unwrap_or_default(),
+        action: match elsewhere {
+            Some(Some(tunnel)) => format!("TLS is not held here: {}", carried::in_words(tunnel)),
+            Some(None) => "closed: the upstream that holds TLS of this host is not there".to_owned(),
+            None => action(won.map(|route| &**route), view, target),
+        },
+        endpoints: match elsewhere {
+            Some(tunnel) => tunnel.map(|tunnel| carried::endpoints(tunnel, view.client)).unwrap_or_default(),
+            None => won.map(|route| endpoints(route, view)).unwrap_or_default(),
+        },
     }
 }
 
@@ -290,14 +307,18 @@ fn endpoints(route: &Route, view: &RequestView<'_>) -> Vec<Candidate> {
 fn endpoints_of(forward: &Forward, view: &RequestView<'_>) -> Vec<Candidate> {
     let affinity = Affinity::of(&forward.upstream, view);
     let pick = PickRequest { now: Instant::now(), key: affinity.key, sticky: affinity.sticky.as_deref(), exclude: &[] };
-    let known = forward.upstream.candidates(&pick).into_iter().map(|candidate| Candidate {
+    candidates(&forward.upstream, &pick)
+}
+
+fn candidates(upstream: &Upstream, pick: &PickRequest<'_>) -> Vec<Candidate> {
+    let known = upstream.candidates(pick).into_iter().map(|candidate| Candidate {
         name: candidate.endpoint.address.to_string(),
         origin: None,
         chosen: candidate.standing.to_string() == "considered",
         reason: Some(candidate.standing.to_string()),
     });
     // Without a running Weir there are no DNS answers: the names stand for themselves.
-    let unresolved = forward.upstream.definition().endpoints.iter().filter_map(|spec| match &spec.address {
+    let unresolved = upstream.definition().endpoints.iter().filter_map(|spec| match &spec.address {
         EndpointAddress::Ip(_) | EndpointAddress::Listed(_) => None,
         name => Some(Candidate {
             name: name.to_string(),
@@ -313,7 +334,9 @@ fn endpoints_of(forward: &Forward, view: &RequestView<'_>) -> Vec<Candidate> {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "listener  {} ({})", self.listener.name, self.listener.origin)?;
-        writeln!(f, "path      {}", self.path)?;
+        if !self.path.is_empty() {
+            writeln!(f, "path      {}", self.path)?;
+        }
         section(f, "hosts", &self.names)?;
         section(f, "routes, most specific first", &self.routes)?;
         if let Some(route) = &self.route {

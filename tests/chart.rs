@@ -163,6 +163,54 @@ fn the_chart_takes_what_was_written_for_the_chart_of_ingress_nginx() {
 }
 
 #[test]
+fn ports_that_are_carried_on_are_opened_everywhere() {
+    let values = json!({
+        "tcp": { "5432": "shop/postgres:5432", "2525": "mail/smtp:smtp:PROXY:PROXY" },
+        "udp": { "5432": "kube-system/kube-dns:53" },
+        "portNamePrefix": "x",
+        "controller": {
+            "kind": "DaemonSet",
+            "hostPort": { "enabled": true },
+            "networkPolicy": { "enabled": true },
+            "service": { "type": "NodePort", "nodePorts": { "tcp": { "5432": 30432 } }, "internal": { "enabled": true } },
+        },
+    });
+    lint_the_chart(&values);
+    let objects = Kubectl::shared().apply(&chart("chart", &values), Apply::OnlyAsk);
+    let named = |kind: &str, name: &str| {
+        let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+        found.unwrap_or_else(|| panic!("there is a {kind} {name}"))
+    };
+    let tcp = json!({ "2525": "mail/smtp:smtp:PROXY:PROXY", "5432": "shop/postgres:5432" });
+    assert_eq!(named("ConfigMap", "weir-tcp")["data"], tcp);
+    assert_eq!(named("ConfigMap", "weir-udp")["data"], json!({ "5432": "kube-system/kube-dns:53" }));
+    let workload = named("DaemonSet", "weir");
+    let arguments = arguments_of(workload);
+    for transport in ["tcp", "udp"] {
+        let flag = format!("--{transport}-services-configmap=$(POD_NAMESPACE)/weir-{transport}");
+        assert!(arguments.contains(&flag), "{arguments:?}");
+    }
+    let expected = [("x-2525-tcp", 2525, "TCP"), ("x-5432-tcp", 5432, "TCP"), ("x-5432-udp", 5432, "UDP")];
+    let container = workload["spec"]["template"]["spec"]["containers"][0]["ports"].as_array().expect("ports");
+    let shown = |port: &Value, number: &str| {
+        let text = |key: &str| port[key].as_str().unwrap_or_default().to_owned();
+        (text("name"), port[number].as_u64().unwrap_or_default(), text("protocol"))
+    };
+    for (name, number, protocol) in expected {
+        let port = (name.to_owned(), number, protocol.to_owned());
+        assert!(container.iter().any(|other| shown(other, "containerPort") == port && other["hostPort"] == number));
+        for service in ["weir", "weir-internal"] {
+            let ports = named("Service", service)["spec"]["ports"].as_array().expect("ports");
+            assert!(ports.iter().any(|other| shown(other, "port") == port && other["targetPort"] == name), "{ports:?}");
+        }
+        let policy = &named("NetworkPolicy", "weir")["spec"]["ingress"][0]["ports"];
+        assert!(policy.as_array().expect("ports").contains(&json!({ "port": number, "protocol": protocol })));
+    }
+    let ports = named("Service", "weir")["spec"]["ports"].as_array().expect("ports");
+    assert!(ports.iter().any(|port| port["name"] == "x-5432-tcp" && port["nodePort"] == 30432), "{ports:?}");
+}
+
+#[test]
 fn the_chart_refuses_what_it_would_not_heed() {
     for (values, part) in [
         (json!({ "controller": { "replicas": 3 } }), "additional properties 'replicas' not allowed"),
@@ -173,7 +221,8 @@ fn the_chart_refuses_what_it_would_not_heed() {
             "'/controller/admissionWebhooks/enabled'",
         ),
         (json!({ "defaultBackend": { "enabled": true } }), "at '/defaultBackend/enabled': value must be false"),
-        (json!({ "tcp": { "5432": "db/postgres:5432" } }), "additional properties 'tcp' not allowed"),
+        (json!({ "tcp": { "5432": "postgres" } }), "at '/tcp/5432': 'postgres' does not match pattern"),
+        (json!({ "udp": { "dns": "db/dns:53" } }), "'/udp'"),
         (
             json!({ "controller": { "kind": "DaemonSet", "autoscaling": { "enabled": true } } }),
             "set controller.kind=Deployment",

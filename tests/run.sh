@@ -16,6 +16,7 @@ install_tools() {
         pebble:pebble knotd:knot kdig:knot-dnsutils promtool:prometheus redis-server:redis-server etcd:etcd-server ip:iproute2; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
+    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing+=(libnginx-mod-stream)
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     if [ "${#missing[@]}" -eq 0 ]; then
         return

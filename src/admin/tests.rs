@@ -94,6 +94,8 @@ fn model() -> Model {
             replicas: None,
         },
         listeners: Vec::new(),
+        tcp_listeners: Vec::new(),
+        udp_listeners: Vec::new(),
         acme: None,
         certificates: Vec::new(),
         hosts: vec![VirtualHost {

@@ -275,7 +275,10 @@ fn ordered_names(certificate: &Certificate) -> Vec<CertificateName> {
 
 /// An address that only trying showed to be taken.
 pub fn unbound(model: &Model, name: &ListenerName, address: SocketAddr, error: &io::Error) -> Diagnostic {
-    let origin = model.listeners.iter().find(|listener| listener.name == *name).map(|listener| listener.origin.clone());
+    let http = model.listeners.iter().map(|listener| (&listener.name, &listener.origin));
+    let tcp = model.tcp_listeners.iter().map(|listener| (&listener.name, &listener.origin));
+    let udp = model.udp_listeners.iter().map(|listener| (&listener.name, &listener.origin));
+    let origin = http.chain(tcp).chain(udp).find(|(other, _)| *other == name).map(|(_, origin)| origin.clone());
     let path = format!("listeners.{name}.address");
     Diagnostic::error(origin.unwrap_or_else(Origin::builtin), path, cannot_listen(address, error))
 }

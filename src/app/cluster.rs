@@ -19,10 +19,11 @@ use anyhow::{Context, anyhow};
 use super::upgrade::Inheritance;
 use super::{App, Candidate, Part, Programmed, StartError, Started};
 use crate::diagnostics::Diagnostics;
+use crate::model::ListenerName;
 use crate::sources::kube::client::{self, Server};
 use crate::sources::kube::reporting::{Report, Reporter, ReporterSettings};
 use crate::sources::kube::state::ClusterState;
-use crate::sources::kube::translate::{Listings, Settings, translate};
+use crate::sources::kube::translate::{Event, Listings, ObjectReference, Reason, Settings, translate};
 use crate::sources::kube::watch::{Change, Extent, Scope, Watch};
 use crate::tls::RememberedCertificates;
 
@@ -95,10 +96,11 @@ impl Follower {
             return Ok(());
         }
         self.listings = None;
-        let (candidate, report, listings) = self.translate(change.state).await?;
+        let Translated { candidate, mut report, owners, listings } = self.translate(change.state).await?;
         let translated = begun.elapsed();
-        self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
+        let unbound = self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
         self.listings = Some(listings);
+        tell_of_ports(&mut report, &owners, unbound);
         let (translate_ms, duration_ms) = (translated.as_millis() as u64, begun.elapsed().as_millis() as u64);
         tracing::debug!(translate_ms, duration_ms, "the cluster as it is now is served");
         // What is said of objects is true by now.
@@ -114,7 +116,7 @@ impl Follower {
         true
     }
 
-    async fn translate(&mut self, state: ClusterState) -> anyhow::Result<(Candidate, Report, Listings)> {
+    async fn translate(&mut self, state: ClusterState) -> anyhow::Result<Translated> {
         let settings = self.settings.clone();
         let mut certificates = std::mem::take(&mut self.certificates);
         let translate = move || {
@@ -123,30 +125,36 @@ impl Follower {
                 statuses: std::mem::take(&mut translation.statuses),
                 events: std::mem::take(&mut translation.events),
             };
+            let owners = std::mem::take(&mut translation.stream_owners);
             let listings = translation.listings.clone();
-            (Candidate::of_cluster(translation, &mut certificates), report, listings, certificates)
+            let candidate = Candidate::of_cluster(translation, &mut certificates);
+            (Translated { candidate, report, owners, listings }, certificates)
         };
         // A panic costs what was remembered, and this change until the next one.
-        let (candidate, report, listings, certificates) =
+        let (translated, certificates) =
             tokio::task::spawn_blocking(translate).await.context("the translation was cut short")?;
         self.certificates = certificates;
-        Ok((candidate, report, listings))
+        Ok(translated)
     }
 }
 
 impl App {
-    async fn take_up_cluster(self: &Arc<Self>, candidate: &Candidate) -> Result<(), Diagnostics> {
+    /// Returns what cannot be listened on, and why.
+    async fn take_up_cluster(
+        self: &Arc<Self>,
+        candidate: &Candidate,
+    ) -> Result<Vec<(ListenerName, String)>, Diagnostics> {
         let mut parts = self.parts.lock().await;
         let previous = self.shared.snapshot.load_full();
         if candidate.means_the_same(&parts.in_force) {
             previous.relist(&candidate.lists, Instant::now());
             self.note_findings(&previous, candidate);
-            return Ok(());
+            return Ok(parts.unbound.clone());
         }
         match self.take_up(&mut parts, candidate, &previous).await {
             Ok(()) => {
                 parts.in_force = candidate.in_force();
-                Ok(())
+                Ok(parts.unbound.clone())
             }
             Err(found) => {
                 self.note_rejected(previous.generation, found.clone());
@@ -154,6 +162,26 @@ impl App {
             }
         }
     }
+}
+
+/// Of TCP and UDP services: who asked for them.
+/// A state of the cluster, ready to be served.
+struct Translated {
+    candidate: Candidate,
+    report: Report,
+    owners: Owners,
+    listings: Listings,
+}
+
+type Owners = Vec<(ListenerName, ObjectReference)>;
+
+/// Only trying showed that a port is taken.
+fn tell_of_ports(report: &mut Report, owners: &Owners, unbound: Vec<(ListenerName, String)>) {
+    for (listener, message) in unbound {
+        let owner = owners.iter().find(|(name, _)| *name == listener).map(|(_, owner)| owner.clone());
+        report.events.extend(owner.map(|object| Event { object, reason: Reason::InvalidService, message }));
+    }
+    report.events.sort();
 }
 
 fn in_lines(found: &Diagnostics) -> String {

@@ -12,6 +12,7 @@
 
 mod candidate;
 mod cluster;
+mod doors;
 mod inspect;
 mod reload;
 mod signals;
@@ -146,6 +147,8 @@ struct Parts {
     /// None: off.
     stapler: Option<Stapler>,
     in_force: InForce,
+    /// What is asked for and cannot be listened on, and why.
+    unbound: Vec<(ListenerName, String)>,
 }
 
 /// Whether what the source holds is what is served.
@@ -260,6 +263,7 @@ impl App {
                 access_log: None,
                 stapler: None,
                 in_force: candidate.in_force(),
+                unbound: Vec::new(),
             }),
             prober: Arc::new(Prober::new()),
             status: ArcSwap::from_pointee(reload::nothing_yet()),

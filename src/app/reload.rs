@@ -13,28 +13,25 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 
 use super::candidate::{Authors, Candidate, InForce, cannot_listen, unbound};
+use super::doors::{addresses, datagrams};
 use super::inspect::Inspector;
 use super::{App, Part, Parts, StartError, UpstreamWatcher, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::cache::Stores;
-use crate::compile::hosts_of;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::discovery::{Discovery, DnsResolver, ReplicaWatch};
 use crate::health::{HealthChecks, Observer};
 use crate::jwks::KeyFetcher;
-use crate::model::{
-    AccessLog, CacheStore, DiskTier, Listener, ListenerTls, Model, OcspStapling, UpstreamName, VirtualHost,
-};
+use crate::model::{AccessLog, CacheStore, DiskTier, Model, OcspStapling, UpstreamName};
 use crate::ocsp::Stapler;
-use crate::proxy::Settings;
+use crate::proxy::Wanted;
 use crate::snapshot::Snapshot;
-use crate::snapshot::table::Table;
 use crate::snapshot::upstream::Upstream;
 use crate::sources::config::report;
 use crate::sources::config::watch::Watch;
 use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
-use crate::tls::{Policy, renew_certificates};
+use crate::tls::renew_certificates;
 use crate::tokens::Keys;
 
 /// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
@@ -77,7 +74,8 @@ impl App {
         parts.access_log = open_access_log(self, &snapshot.model).context("cannot open the access log")?;
         self.shared.access_log.store(parts.access_log.as_ref().map(|writer| writer.log().clone()));
         let settings = self.settings(&snapshot).context("cannot set TLS up")?;
-        if let Some((name, address, error)) = parts.plane.apply(settings).await.into_iter().next() {
+        if let Some((name, address, error)) = parts.plane.apply(settings, datagrams(&snapshot)).await.into_iter().next()
+        {
             return Err(anyhow::anyhow!("listener \"{name}\": {}", cannot_listen(address, &error)).into());
         }
         self.staple(&mut parts, &snapshot.model);
@@ -158,7 +156,8 @@ impl App {
             all.sorted()
         };
         let acme = self.acme.prepare(&snapshot.model).await.map_err(|found| beside(found.into()))?;
-        let access_log = self.reserve(parts, &snapshot.model, &previous.model).await.map_err(beside)?;
+        let needed = addresses(&snapshot.model, candidate.authors);
+        let access_log = self.reserve(parts, &snapshot.model, &previous.model, &needed).await.map_err(beside)?;
         self.apply(parts, &snapshot, previous, candidate, access_log).await;
         self.acme.apply(acme).await;
         // The tasks that only the snapshot before had end here.
@@ -173,9 +172,10 @@ impl App {
         parts: &mut Parts,
         model: &Model,
         previous: &Model,
+        needed: &Wanted,
     ) -> Result<AccessLogChange, Diagnostics> {
         let mut found = Diagnostics::default();
-        for (name, address, error) in parts.plane.reserve(&model.listeners).err().unwrap_or_default() {
+        for (name, address, error) in parts.plane.reserve(needed).err().unwrap_or_default() {
             found.push(unbound(model, &name, address, &error));
         }
         let access_log = self.open_changed_access_log(model, previous).unwrap_or_else(|finding| {
@@ -251,8 +251,10 @@ impl App {
         self.shared.snapshot.store(snapshot.clone());
         match self.settings(snapshot) {
             Ok(settings) => {
-                for (name, address, error) in parts.plane.apply(settings).await {
+                parts.unbound.clear();
+                for (name, address, error) in parts.plane.apply(settings, datagrams(snapshot)).await {
                     tracing::error!(listener = %name, %address, %error, "cannot listen");
+                    parts.unbound.push((name, cannot_listen(address, &error)));
                 }
             }
             Err(error) => tracing::error!(%error, "cannot set TLS up for the listeners"),
@@ -330,24 +332,6 @@ impl App {
                 .cloned()
                 .and_then(|count| ReplicaWatch::start(count, resolver.clone())),
         }
-    }
-
-    fn settings(&self, snapshot: &Snapshot) -> Result<Vec<Settings>, rustls::Error> {
-        let model = &snapshot.model;
-        let settings = |listener: &Listener| {
-            let tls = match (&listener.tls, snapshot.tables.get(&listener.name)) {
-                (Some(tls), Some(table)) => Some(self.policy(tls, table, &hosts_of(model, listener))?),
-                (Some(_), None) => return Err(rustls::Error::General("a listener that serves nothing".into())),
-                (None, _) => None,
-            };
-            Ok(Settings { listener: listener.clone(), tls })
-        };
-        model.listeners.iter().map(settings).collect()
-    }
-
-    fn policy(&self, tls: &ListenerTls, table: &Table, hosts: &[&VirtualHost]) -> Result<Arc<Policy>, rustls::Error> {
-        let hosts: Vec<_> = hosts.iter().map(|host| &host.names[..]).zip(table.terms_of_hosts()).collect();
-        self.shared.tls.policy(tls.http2, table.terms(), &hosts)
     }
 
     fn note_applied(&self, snapshot: &Snapshot, candidate: &Candidate) {

@@ -9,7 +9,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -26,7 +25,7 @@ const READY: &str = "WEIR_READY_PIPE";
 /// What a predecessor handed over.
 #[derive(Default)]
 pub struct Inheritance {
-    pub sockets: Vec<TcpListener>,
+    pub sockets: Vec<OwnedFd>,
     ready: Option<File>,
 }
 
@@ -38,8 +37,7 @@ impl Inheritance {
             list.split(',').filter_map(|number| number.parse().ok()).collect()
         };
         // SAFETY: the predecessor left these descriptors open for us and nobody else knows of them.
-        let sockets = numbers(SOCKETS).into_iter().map(|fd| unsafe { TcpListener::from_raw_fd(fd) });
-        let sockets: Vec<_> = sockets.filter(|socket| socket.local_addr().is_ok()).collect();
+        let sockets: Vec<_> = numbers(SOCKETS).into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).collect();
         let ready = numbers(READY).first().map(|fd| unsafe { File::from_raw_fd(*fd) });
         // Children of ours must not inherit them in turn.
         sockets.iter().for_each(|socket| set_inherited(socket.as_raw_fd(), Inherited::No));

@@ -71,7 +71,7 @@ struct Place<'m> {
 impl<'m> Place<'m> {
     fn of(model: &'m Model, listener: &'m Listener) -> Self {
         let hosts = hosts_of(model, listener);
-        let (router, served) = (Router::build(&entries(&hosts)), super::served(model, &hosts));
+        let (router, served) = (Router::build(&entries(listener, &hosts)), super::served(model, &hosts));
         Self { listener, hosts, served, router }
     }
 

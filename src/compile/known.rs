@@ -42,6 +42,7 @@ impl<'a> Known<'a> {
     pub fn find(&self, host: &VirtualHost, upstreams: &Upstreams) -> Option<usize> {
         let (index, before) = *self.hosts.get(host.names.first()?)?;
         let is_plain = host.tls.client_auth == HostClientAuth::Inherited
+            && host.tls.passthrough.is_none()
             && are_plain(&host.filters)
             && host.routes.iter().all(|route| are_plain(&route.filters));
         let is_same = is_plain && before == host && self.leads_to(index, upstreams);

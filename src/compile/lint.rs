@@ -15,7 +15,7 @@ pub fn lint(model: &Model, known: Extent, covers: &dyn Fn(&HostName) -> bool) ->
     let mut found = Diagnostics::default();
     for listener in &model.listeners {
         let hosts = hosts_of(model, listener);
-        unreachable_routes(&hosts, &mut found);
+        unreachable_routes(listener, &hosts, &mut found);
         limits_by_claims_of_nobody(listener, &hosts, &mut found);
         idle_mirrors(listener, &hosts, &mut found);
         if listener.tls.is_some() {
@@ -28,12 +28,28 @@ pub fn lint(model: &Model, known: Extent, covers: &dyn Fn(&HostName) -> bool) ->
             found.push(Diagnostic::warning(listener.origin.clone(), format!("listeners.{}", listener.name), message));
         }
     }
+    passed_nowhere(model, &mut found);
     found.extend(circles(model));
     found.sorted()
 }
 
-fn unreachable_routes(hosts: &[&VirtualHost], found: &mut Diagnostics) {
-    for shadowed in router::unreachable(&entries(hosts)) {
+/// TLS cannot be carried on where there is none.
+fn passed_nowhere(model: &Model, found: &mut Diagnostics) {
+    let has_tls = |host: &VirtualHost| {
+        let named = |listener: &&Listener| host.listeners.is_empty() || host.listeners.contains(&listener.name);
+        model.listeners.iter().filter(named).any(|listener| listener.tls.is_some())
+    };
+    for host in model.hosts.iter().filter(|host| host.tls.passthrough.is_some() && !has_tls(host)) {
+        let name = host.names.first().map_or_else(String::new, ToString::to_string);
+        let message =
+            "TLS of this host is to be passed through, and none of its listeners has TLS: it is served nowhere";
+        let help = "give a listener tls: {}, or name one that has it";
+        found.push(Diagnostic::warning(host.origin.clone(), format!("{name}.tls.passthrough"), message).help(help));
+    }
+}
+
+fn unreachable_routes(listener: &Listener, hosts: &[&VirtualHost], found: &mut Diagnostics) {
+    for shadowed in router::unreachable(&entries(listener, hosts)) {
         let route = |id: router::RouteId| &hosts[id.host].routes[id.route];
         let (loser, winner) = (route(shadowed.loser), route(shadowed.winner));
         let message = format!(
@@ -134,7 +150,8 @@ fn names_without_certificate(
     covers: &dyn Fn(&HostName) -> bool,
     found: &mut Diagnostics,
 ) {
-    for host in hosts {
+    // Who holds the handshakes of the others shows the certificate.
+    for host in hosts.iter().filter(|host| host.tls.passthrough.is_none()) {
         for name in &host.names {
             if *name == HostName::CatchAll || covers(name) {
                 continue;

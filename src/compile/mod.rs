@@ -7,6 +7,7 @@
 //! What runs already (health, connections in flight, resolved endpoints, what limits have counted, counters) is carried over by name. Nothing
 //! here reads a file, a clock or the network.
 
+mod carriers;
 mod circles;
 mod filters;
 mod known;
@@ -38,7 +39,9 @@ use crate::snapshot::mirror::{self, Mirrors};
 use crate::snapshot::redirect::Served;
 use crate::snapshot::router::{HostEntry, Router};
 use crate::snapshot::split::Split;
-use crate::snapshot::table::{Action, CertificateFields, Forward, Host, Needs, Respond, Route, Table, Timeouts};
+use crate::snapshot::table::{
+    Action, CertificateFields, Forward, Host, HostTls, Needs, Respond, Route, Table, Timeouts,
+};
 use crate::snapshot::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{ClientRootFiles, ClientTerms, Terms, UpstreamTlsMaterial};
@@ -90,16 +93,16 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
         stores: surroundings.stores,
         mirrors: &mirrors,
     };
-    let tables: HashMap<_, _> = model
-        .listeners
-        .iter()
-        .map(|listener| (listener.name.clone(), table(&model, listener, running, surroundings)))
-        .collect();
+    let carriers = carriers::carriers(&model, &upstreams, surroundings)?;
+    let mut tables = HashMap::with_capacity(model.listeners.len());
+    for listener in &model.listeners {
+        tables.insert(listener.name.clone(), table(&model, listener, running, surroundings)?);
+    }
     let some = |is_so: fn(&Route) -> bool| tables.values().flat_map(Table::routes).any(|route| is_so(route));
     let paces = some(|route| route.chain.bandwidth.is_some());
     let lean = some(|route| route.needs.lean);
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, model, tables, upstreams, paces, lean, limits, forward_auths, jwts, redis })
+    Ok(Snapshot { generation, model, tables, carriers, upstreams, paces, lean, limits, forward_auths, jwts, redis })
 }
 
 /// The one there was, with its connections, where it is reached in the same way.
@@ -163,28 +166,28 @@ impl<'a> Running<'a> {
 
 /// The hosts that a listener serves, in the model's order.
 pub fn hosts_of<'m>(model: &'m Model, listener: &model::Listener) -> Vec<&'m model::VirtualHost> {
-    let serves = |host: &&model::VirtualHost| host.listeners.is_empty() || host.listeners.contains(&listener.name);
-    model.hosts.iter().filter(serves).collect()
+    model.hosts_of(listener).collect()
 }
 
 fn table(
     model: &Model,
     listener: &model::Listener,
     running: Running<'_>,
-    Surroundings { previous, client_roots: roots, .. }: &Surroundings<'_>,
-) -> Table {
+    surroundings: &Surroundings<'_>,
+) -> Result<Table, Diagnostics> {
     let hosts = hosts_of(model, listener);
     let served = served(model, &hosts);
-    let known = Known::of(listener, model, *previous);
+    let known = Known::of(listener, model, surroundings.previous);
     let same: Vec<_> = hosts.iter().map(|host| known.find(host, running.upstreams)).collect();
-    let router = Router::build_beside(known.router(), &entries(&hosts), |index| same[index]);
-    let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, roots));
+    let router = Router::build_beside(known.router(), &entries(listener, &hosts), |index| same[index]);
+    let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, surroundings.client_roots));
     let others =
         if asks_for_certificates(model) { CertificateFields::KeepOfTrustedProxies } else { CertificateFields::Keep };
     let built = hosts.iter().zip(&same).map(|(host, same)| {
         if let Some(known) = same.and_then(|index| known.host(index)) {
-            return known.clone();
+            return Ok(known.clone());
         }
+        let tls = host_tls(listener, host, running, surroundings)?;
         let names: Vec<String> = host.names.iter().map(ToString::to_string).collect();
         let terms = terms(Some(&host.tls));
         let part = HostPart {
@@ -195,13 +198,38 @@ fn table(
             certificate_fields: certificate_fields(&terms, others),
             terms: terms.clone(),
         };
-        let routes = host.routes.iter().map(|r| Arc::new(route(&part, r, running))).collect();
+        let routes = routes_at(listener, host).iter().map(|r| Arc::new(route(&part, r, running))).collect();
         let levels = Levels { listener: &listener.filters, host: &host.filters, route: &[] };
-        Arc::new(Host { terms, routes, pages: filters::error_pages_of(levels, running.outside(&served)) })
+        let pages = filters::error_pages_of(levels, running.outside(&served));
+        Ok(Arc::new(Host { terms, routes, pages, tls }))
     });
+    let built = built.collect::<Result<_, Diagnostics>>()?;
     let levels = Levels { listener: &listener.filters, ..Levels::default() };
     let pages = filters::error_pages_of(levels, running.outside(&served));
-    Table::new(router, built.collect(), terms(None), pages)
+    Ok(Table::new(router, built, terms(None), pages))
+}
+
+fn host_tls(
+    listener: &model::Listener,
+    host: &model::VirtualHost,
+    running: Running<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Result<HostTls, Diagnostics> {
+    match (&listener.tls, &host.tls.passthrough) {
+        (Some(_), Some(passed)) => {
+            carriers::tunnel(&listener.name, passed, running.upstreams, surroundings).map(HostTls::Elsewhere)
+        }
+        (Some(_), None) | (None, _) => Ok(HostTls::Here),
+    }
+    .map_err(Diagnostics::from)
+}
+
+/// None where TLS of the host ends elsewhere.
+fn routes_at<'m>(listener: &model::Listener, host: &'m model::VirtualHost) -> &'m [model::Route] {
+    match (&listener.tls, &host.tls.passthrough) {
+        (Some(_), Some(_)) => &[],
+        (Some(_), None) | (None, _) => &host.routes,
+    }
 }
 
 fn asks_for_certificates(model: &Model) -> bool {
@@ -242,12 +270,12 @@ fn served(model: &Model, hosts: &[&model::VirtualHost]) -> Served {
     Arc::new(exact.collect())
 }
 
-/// Hosts as the router takes them.
-pub fn entries<'m>(hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
+/// Hosts as a listener's router takes them.
+pub fn entries<'m>(listener: &model::Listener, hosts: &[&'m model::VirtualHost]) -> Vec<HostEntry<'m>> {
     let entry = |host: &&'m model::VirtualHost| HostEntry {
         names: &host.names,
         patterns: host.patterns,
-        routes: host.routes.iter().map(|route| &route.matches).collect(),
+        routes: routes_at(listener, host).iter().map(|route| &route.matches).collect(),
     };
     hosts.iter().map(entry).collect()
 }

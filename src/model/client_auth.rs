@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Ciphers, Pattern, TlsVersion};
+use super::{Ciphers, Pattern, TlsVersion, Tunnel};
 use crate::diagnostics::Origin;
 
 /// A host's own; what it does not say is the listener's.
@@ -14,6 +14,9 @@ pub struct HostTls {
     pub min_version: Option<TlsVersion>,
     pub ciphers: Option<Ciphers>,
     pub client_auth: HostClientAuth,
+    /// Set: TLS of this host does not end here. On TLS listeners none of its routes is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passthrough: Option<Tunnel>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -39,6 +39,7 @@ mod replacement;
 mod response_rewrite;
 mod route;
 mod split;
+mod tunnel;
 mod units;
 mod upstream;
 
@@ -73,6 +74,7 @@ pub use replacement::*;
 pub use response_rewrite::*;
 pub use route::*;
 pub use split::*;
+pub use tunnel::*;
 pub use units::*;
 pub use upstream::*;
 
@@ -82,7 +84,10 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Model {
     pub process: Process,
+    /// Of HTTP.
     pub listeners: Vec<Listener>,
+    pub tcp_listeners: Vec<TcpListener>,
+    pub udp_listeners: Vec<UdpListener>,
     pub certificates: Vec<Certificate>,
     /// Present where certificates are ordered.
     pub acme: Option<Acme>,
@@ -99,6 +104,30 @@ impl Model {
             .iter()
             .flat_map(|host| host.filters.iter().chain(host.routes.iter().flat_map(|route| &route.filters)));
         self.listeners.iter().flat_map(|listener| &listener.filters).chain(of_hosts)
+    }
+
+    /// Whatever they carry.
+    pub fn listener_names(&self) -> impl Iterator<Item = &ListenerName> {
+        let http = self.listeners.iter().map(|listener| &listener.name);
+        let tcp = self.tcp_listeners.iter().map(|listener| &listener.name);
+        http.chain(tcp).chain(self.udp_listeners.iter().map(|listener| &listener.name))
+    }
+
+    /// The hosts that a listener serves, in their order.
+    pub fn hosts_of<'m>(&'m self, listener: &Listener) -> impl Iterator<Item = &'m VirtualHost> {
+        self.hosts.iter().filter(|host| host.listeners.is_empty() || host.listeners.contains(&listener.name))
+    }
+
+    /// From which listener to which upstream something is carried without being read.
+    pub fn carried(&self) -> impl Iterator<Item = (&ListenerName, &UpstreamName)> {
+        let tcp = self.tcp_listeners.iter().map(|listener| (&listener.name, &listener.tunnel.upstream));
+        let udp = self.udp_listeners.iter().map(|listener| (&listener.name, &listener.upstream));
+        let tls = self.listeners.iter().filter(|listener| listener.tls.is_some());
+        let passed = tls.flat_map(|listener| {
+            let tunnels = self.hosts_of(listener).filter_map(|host| host.tls.passthrough.as_ref());
+            tunnels.map(|tunnel| (&listener.name, &tunnel.upstream))
+        });
+        tcp.chain(udp).chain(passed)
     }
 
     /// Of all levels.

@@ -1,9 +1,9 @@
 //! The data plane: accepts connections, reads requests within bounds, and takes them through a lane.
 //!
 //! ```text
-//! DataPlane ─► Worker (a thread each) ─► listener ─► http1 / http2 ─► lean lane, or the full one (Pingora's HttpProxy)
-//!                                                                        │ both read
-//!                                                                 Shared.snapshot (ArcSwap)
+//! DataPlane ─► Worker (a thread each) ─► listener ─┬► http1 / http2 ─► lean lane, or the full one (Pingora's HttpProxy)
+//!                                                  │                     │ both read Shared.snapshot (ArcSwap)
+//!                                                  └► tunnel, datagrams: bytes, as they come
 //! ```
 //!
 //! Accepting, deadlines, keep-alive and drain are ours; the protocol beyond a request's head is Pingora's. This room
@@ -14,7 +14,9 @@ mod chunks;
 pub mod client_address;
 mod client_certificate;
 mod connection;
+mod datagrams;
 mod deadline;
+mod establish;
 mod fields;
 mod files;
 pub mod filters;
@@ -32,6 +34,7 @@ mod request_id;
 mod spool;
 mod spooling;
 mod stream;
+mod tunnel;
 mod worker;
 
 use std::sync::Arc;
@@ -46,9 +49,10 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::ServerTls;
 
 pub use full::Affinity;
-pub use listener::Settings;
-pub use plane::DataPlane;
+pub use listener::{Serves, Settings, TlsDoor};
+pub use plane::{DataPlane, Wanted};
 pub use request_id::RequestId;
+pub use tunnel::key as connection_key;
 
 /// What every worker reads.
 pub struct Shared {

@@ -9,18 +9,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::oneshot;
 
 use super::Shared;
+use super::datagrams::Ports;
 use super::listener::{ListenerState, Settings};
-use super::worker::{Command, Worker, WorkerHandle};
-use crate::model::{self, Listener, ListenerName};
+use super::worker::{Command, Workers};
+use crate::model::{self, ListenerName};
 use crate::snapshot::Snapshot;
+use crate::snapshot::tunnel::Datagrams;
 use crate::telemetry::metrics::Metrics;
 
 /// Connections that the kernel keeps while a worker is busy.
@@ -28,12 +28,23 @@ const BACKLOG: i32 = 4096;
 
 pub struct DataPlane {
     metrics: Arc<Metrics>,
-    workers: Vec<WorkerHandle>,
+    workers: Workers,
     listeners: BTreeMap<ListenerName, Open>,
+    datagrams: Ports,
     /// Closed, but connections of theirs may be open.
     closed: Vec<Weak<ListenerState>>,
     /// Sockets that a predecessor handed over, not yet asked for.
     inherited: BTreeMap<SocketAddr, Vec<TcpListener>>,
+}
+
+/// What could not be listened on, and why.
+pub type Unopened = (ListenerName, SocketAddr, io::Error);
+
+/// Addresses that must be had.
+#[derive(Default)]
+pub struct Wanted {
+    pub connections: Vec<(ListenerName, SocketAddr)>,
+    pub datagrams: Vec<(ListenerName, SocketAddr)>,
 }
 
 struct Open {
@@ -48,33 +59,35 @@ struct Open {
 
 impl DataPlane {
     pub fn start(threads: usize, shared: &Arc<Shared>) -> io::Result<Self> {
-        let start = |number| Worker::start(number, shared.clone());
-        let workers = (0..threads).map(start).collect::<Result<_, _>>()?;
-        let metrics = shared.metrics.clone();
-        Ok(Self { metrics, workers, listeners: BTreeMap::new(), closed: Vec::new(), inherited: BTreeMap::new() })
+        let (workers, metrics) = (Workers::start(threads, shared)?, shared.metrics.clone());
+        let (listeners, inherited) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { metrics, workers, listeners, datagrams: Ports::default(), closed: Vec::new(), inherited })
     }
 
     /// Takes over sockets that listen already.
-    pub fn inherit(&mut self, sockets: Vec<TcpListener>) {
-        for socket in sockets {
-            if let Ok(address) = socket.local_addr() {
-                self.inherited.entry(address).or_default().push(socket);
+    pub fn inherit(&mut self, sockets: Vec<OwnedFd>) {
+        for socket in sockets.into_iter().map(Socket::from) {
+            match (socket.r#type(), socket.local_addr().ok().and_then(|address| address.as_socket())) {
+                (Ok(Type::DGRAM), Some(_)) => self.datagrams.inherit(socket.into()),
+                (Ok(_), Some(address)) => self.inherited.entry(address).or_default().push(socket.into()),
+                // Not ours to use.
+                (Err(_), _) | (_, None) => {}
             }
         }
     }
 
     /// Takes the addresses that would be new, without serving there yet. On an error nothing has changed.
-    pub fn reserve(&mut self, wanted: &[Listener]) -> Result<(), Vec<(ListenerName, SocketAddr, io::Error)>> {
-        let mut failed = Vec::new();
-        for listener in wanted {
-            let address = listener.address;
+    pub fn reserve(&mut self, wanted: &Wanted) -> Result<(), Vec<Unopened>> {
+        let mut failed = self.datagrams.reserve(&wanted.datagrams, self.workers.len());
+        for (name, address) in &wanted.connections {
+            let address = *address;
             let held = self.listeners.values().any(|open| open.wanted == address);
             if held || self.inherited.contains_key(&address) || address.port() == 0 {
                 continue;
             }
             match bind_all(address, self.workers.len(), Vec::new(), self.neighbours(address)) {
                 Ok(sockets) => drop(self.inherited.insert(address, sockets)),
-                Err(error) => failed.push((listener.name.clone(), address, error)),
+                Err(error) => failed.push((name.clone(), address, error)),
             }
         }
         if failed.is_empty() {
@@ -87,6 +100,7 @@ impl DataPlane {
     /// Gives back what was reserved.
     pub fn release(&mut self) {
         self.inherited.clear();
+        self.datagrams.release();
     }
 
     /// Lets open connections of listeners that `next` lacks go on with what is served now. Call it before `next` is in
@@ -100,19 +114,22 @@ impl DataPlane {
 
     /// Opens what is new, closes what is gone, and gives the rest its new settings. What cannot be opened is returned;
     /// the others serve. Afterwards nobody is taken in where nothing listens any more.
-    pub async fn apply(&mut self, wanted: Vec<Settings>) -> Vec<(ListenerName, SocketAddr, io::Error)> {
+    pub async fn apply(&mut self, wanted: Vec<Settings>, datagrams: Vec<Arc<Datagrams>>) -> Vec<Unopened> {
         let gone: Vec<ListenerName> = self
             .listeners
             .iter()
             .filter(|(name, open)| {
-                !wanted.iter().any(|w| w.listener.name == **name && w.listener.address == open.wanted)
+                let stays = |w: &Settings| {
+                    w.name == **name && w.address == open.wanted && w.is_like(&open.state.settings.load())
+                };
+                !wanted.iter().any(stays)
             })
             .map(|(name, _)| name.clone())
             .collect();
         let gone: Vec<_> = gone.iter().filter_map(|name| self.take_out(name)).collect();
-        let mut failed = Vec::new();
+        let mut failed = self.datagrams.apply(datagrams, &self.workers, &self.metrics).await;
         for settings in wanted {
-            let (name, address) = (settings.listener.name.clone(), settings.listener.address);
+            let (name, address) = (settings.name.clone(), settings.address);
             match self.listeners.get(&name) {
                 Some(open) => open.state.settings.store(Arc::new(settings)),
                 None => {
@@ -126,20 +143,20 @@ impl DataPlane {
         self.inherited.clear();
         for state in gone {
             self.closed.push(Arc::downgrade(&state));
-            self.tell_all(|done| Command::Close(state.clone(), done)).await;
+            self.workers.tell_all(|done| Command::Close(state.clone(), done)).await;
         }
         failed
     }
 
     fn open(&mut self, settings: Settings) -> io::Result<()> {
-        let (name, wanted) = (settings.listener.name.clone(), settings.listener.address);
+        let (name, wanted) = (settings.name.clone(), settings.address);
         let inherited = self.inherited.remove(&wanted).unwrap_or_default();
         let sockets = bind_all(wanted, self.workers.len(), inherited, self.neighbours(wanted))?;
         let address = sockets[0].local_addr()?;
         let state = Arc::new(ListenerState::new(settings, self.metrics.listener(&name)));
         for (n, socket) in sockets.iter().enumerate() {
             socket.set_nonblocking(true)?;
-            self.send(n % self.workers.len(), Command::Listen(state.clone(), socket.try_clone()?));
+            self.workers.send(n % self.workers.len(), Command::Listen(state.clone(), socket.try_clone()?));
         }
         tracing::info!(listener = %name, %address, "listening");
         self.listeners.insert(name, Open { state, address, wanted, sockets });
@@ -160,51 +177,31 @@ impl DataPlane {
         Some(open.state)
     }
 
-    /// Returns when every worker has done it.
-    async fn tell_all(&self, command: impl Fn(oneshot::Sender<()>) -> Command) {
-        let told = (0..self.workers.len()).map(|worker| {
-            let (done, answer) = oneshot::channel();
-            self.send(worker, command(done));
-            answer
-        });
-        for answer in told.collect::<Vec<_>>() {
-            // An error says that the thread has ended, and its connections with it.
-            let _ = answer.await;
-        }
-    }
-
-    fn send(&self, worker: usize, command: Command) {
-        if self.workers[worker].commands.send(command).is_err() {
-            tracing::error!(worker, "a data-plane thread has ended");
-        }
-    }
-
     pub fn addresses(&self) -> Vec<(ListenerName, SocketAddr)> {
-        self.listeners.iter().map(|(name, open)| (name.clone(), open.address)).collect()
+        let connections = self.listeners.iter().map(|(name, open)| (name.clone(), open.address));
+        connections.chain(self.datagrams.addresses()).collect()
     }
 
     /// Duplicates of every listening socket, for a successor.
     pub fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
-        self.listeners.values().flat_map(|open| &open.sockets).map(|s| s.try_clone().map(OwnedFd::from)).collect()
+        let connections = self.listeners.values().flat_map(|open| &open.sockets);
+        connections.map(|socket| socket.try_clone().map(OwnedFd::from)).chain(self.datagrams.sockets()).collect()
     }
 
     /// Accepts no more and waits until the last connection has ended, or the time is up. Returns how many were left.
     pub async fn drain(&mut self, limit: Duration) -> usize {
         self.listeners.clear();
+        self.datagrams.forget();
         // From then on no connection is added.
-        self.tell_all(Command::Drain).await;
+        self.workers.tell_all(Command::Drain).await;
         let deadline = tokio::time::Instant::now() + limit;
         loop {
-            let left = self.connections();
+            let left = self.workers.connections();
             if left == 0 || tokio::time::Instant::now() >= deadline {
                 return left;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    }
-
-    pub fn connections(&self) -> usize {
-        self.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -18,12 +18,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::connection::Connection;
+use super::datagrams::{self, DatagramListener, DatagramSocket};
 use super::full::FullLane;
 use super::head::Refusal;
 use super::listener::{self, ListenerState};
 use super::pace::Paces;
 use super::{Shared, deadline, http1};
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
+use crate::telemetry::session::SessionRecord;
 use crate::tls::ServerTls;
 
 pub struct Worker {
@@ -36,6 +38,9 @@ pub struct Worker {
 
 pub enum Command {
     Listen(Arc<ListenerState>, std::net::TcpListener),
+    CarryDatagrams(Arc<DatagramListener>, std::net::UdpSocket),
+    /// Carry no more here: sessions end. Answered as soon as that is so.
+    CloseDatagrams(Arc<DatagramListener>, oneshot::Sender<()>),
     /// Accept no more here. Answered as soon as that is so.
     Close(Arc<ListenerState>, oneshot::Sender<()>),
     /// Accept no more, end what is idle, let the rest finish. Answered as soon as nothing more is accepted.
@@ -43,13 +48,13 @@ pub enum Command {
 }
 
 /// The control plane's end.
-pub struct WorkerHandle {
-    pub commands: mpsc::UnboundedSender<Command>,
-    pub connections: Arc<AtomicUsize>,
+struct WorkerHandle {
+    commands: mpsc::UnboundedSender<Command>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Worker {
-    pub fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<WorkerHandle> {
+    fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<WorkerHandle> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -111,6 +116,12 @@ impl Worker {
         tracing::debug!(%listener, client = %connection.peer, status = refusal.status, reason, "refused a request");
     }
 
+    pub fn log_session(&self, session: &SessionRecord<'_>) {
+        if let Some(log) = &*self.shared.access_log.load() {
+            log.write_session(session);
+        }
+    }
+
     pub fn connection_opened(&self) -> OpenConnection {
         self.connections.fetch_add(1, Ordering::Relaxed);
         OpenConnection(self.connections.clone())
@@ -125,17 +136,81 @@ impl Drop for OpenConnection {
     }
 }
 
-/// A socket that takes connections.
+/// All of them, as the control plane sees them.
+pub struct Workers(Vec<WorkerHandle>);
+
+impl Workers {
+    pub fn start(count: usize, shared: &Arc<Shared>) -> std::io::Result<Self> {
+        let start = |number| Worker::start(number, shared.clone());
+        (0..count).map(start).collect::<Result<_, _>>().map(Self)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn send(&self, worker: usize, command: Command) {
+        if self.0[worker].commands.send(command).is_err() {
+            tracing::error!(worker, "a data-plane thread has ended");
+        }
+    }
+
+    /// Returns when every worker has done it.
+    pub async fn tell_all(&self, command: impl Fn(oneshot::Sender<()>) -> Command) {
+        let told = (0..self.len()).map(|worker| {
+            let (done, answer) = oneshot::channel();
+            self.send(worker, command(done));
+            answer
+        });
+        for answer in told.collect::<Vec<_>>() {
+            // An error says that the thread has ended, and its connections with it.
+            let _ = answer.await;
+        }
+    }
+
+    /// Connections and sessions that are open.
+    pub fn connections(&self) -> usize {
+        self.0.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// What a socket is told when it takes no more. One that is told nothing lets what it has come to its own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    EndAll,
+}
+
+/// Who has a socket.
+enum Holder {
+    Connections(Arc<ListenerState>),
+    Datagrams(Arc<DatagramListener>),
+}
+
+impl Holder {
+    fn is_state(&self, state: &Arc<ListenerState>) -> bool {
+        matches!(self, Holder::Connections(held) if Arc::ptr_eq(held, state))
+    }
+
+    fn is_datagrams(&self, listener: &Arc<DatagramListener>) -> bool {
+        matches!(self, Holder::Datagrams(held) if Arc::ptr_eq(held, listener))
+    }
+}
+
+/// A socket that takes connections or datagrams.
 struct Accepting {
-    listener: Arc<ListenerState>,
-    close: oneshot::Sender<()>,
+    holder: Holder,
+    close: oneshot::Sender<Farewell>,
     task: JoinHandle<()>,
 }
 
-/// Afterwards no socket of these takes another connection.
-async fn end(sockets: impl Iterator<Item = Accepting>) {
+/// Afterwards no socket of these takes anything more.
+async fn end(sockets: impl Iterator<Item = Accepting>, farewell: Option<Farewell>) {
     for Accepting { close, task, .. } in sockets {
-        drop(close);
+        match farewell {
+            // One that has ended already needs to hear nothing.
+            Some(farewell) => drop(close.send(farewell)),
+            None => drop(close),
+        }
         // An error would be a panic in the task: then it has ended too.
         let _ = task.await;
     }
@@ -155,16 +230,29 @@ async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: m
                 Ok(socket) => {
                     let (close, closed) = oneshot::channel();
                     let task = tokio::spawn(listener::accept(socket, state.clone(), worker.clone(), closed));
-                    accepting.push(Accepting { listener: state, close, task });
+                    accepting.push(Accepting { holder: Holder::Connections(state), close, task });
                 }
                 Err(error) => tracing::error!(listener = %state.name, %error, "cannot listen"),
             },
+            Command::CarryDatagrams(listener, socket) => match DatagramSocket::new(socket) {
+                Ok(socket) => {
+                    let (close, closed) = oneshot::channel();
+                    let task = tokio::spawn(datagrams::carry(socket, listener.clone(), worker.clone(), closed));
+                    accepting.push(Accepting { holder: Holder::Datagrams(listener), close, task });
+                }
+                Err(error) => tracing::error!(listener = %listener.name, %error, "cannot listen"),
+            },
+            Command::CloseDatagrams(listener, done) => {
+                let held = |socket: &mut Accepting| socket.holder.is_datagrams(&listener);
+                end(accepting.extract_if(.., held), Some(Farewell::EndAll)).await;
+                let _ = done.send(());
+            }
             Command::Close(state, done) => {
-                end(accepting.extract_if(.., |socket| Arc::ptr_eq(&socket.listener, &state))).await;
+                end(accepting.extract_if(.., |socket| socket.holder.is_state(&state)), None).await;
                 let _ = done.send(());
             }
             Command::Drain(done) => {
-                end(accepting.drain(..)).await;
+                end(accepting.drain(..), None).await;
                 // The receivers are the worker's own; they live as long as it does.
                 let _ = drain.send(true);
                 worker.draining.store(true, Ordering::Relaxed);

@@ -31,6 +31,7 @@ pub mod rewrite;
 pub mod router;
 pub mod split;
 pub mod table;
+pub mod tunnel;
 pub mod upstream;
 
 use std::collections::{BTreeMap, HashMap};
@@ -47,6 +48,7 @@ pub struct Snapshot {
     pub generation: u64,
     pub model: Arc<Model>,
     pub tables: HashMap<ListenerName, Table>,
+    pub carriers: tunnel::Carriers,
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
     /// Whether some route bounds the bandwidth: streams of HTTP/2 have to be ready for it.
     pub paces: bool,

@@ -11,6 +11,7 @@ use super::error_pages::ErrorPages;
 use super::request::RequestView;
 use super::router::{Explanation, Found, Router};
 use super::split::Split;
+use super::tunnel::Tunnel;
 use super::upstream::Upstream;
 use crate::diagnostics::Origin;
 use crate::files::Folder;
@@ -33,12 +34,23 @@ pub struct Host {
     /// For paths without a route.
     pub pages: Option<Arc<ErrorPages>>,
     pub routes: Vec<Arc<Route>>,
+    pub tls: HostTls,
+}
+
+/// Where TLS of a host ends.
+pub enum HostTls {
+    /// Here, or there is none.
+    Here,
+    /// At an upstream; none where that is lost. No request of the host is served.
+    Elsewhere(Option<Arc<Tunnel>>),
 }
 
 pub enum Lookup<'a> {
     Route(&'a Arc<Route>),
     /// No virtual host has the request's name.
     NoHost(Option<&'a Arc<ErrorPages>>),
+    /// The host's TLS does not end here: another connection would lead to it.
+    Elsewhere(Option<&'a Arc<Tunnel>>),
     /// The host is known; none of its routes takes the request.
     NoRoute(&'a Terms, Option<&'a Arc<ErrorPages>>),
 }
@@ -82,7 +94,10 @@ impl Table {
             Found::NoHost => Lookup::NoHost(self.pages.as_ref()),
             Found::NoRoute { host } => {
                 let host = &self.hosts[host];
-                Lookup::NoRoute(&host.terms, host.pages.as_ref())
+                match &host.tls {
+                    HostTls::Here => Lookup::NoRoute(&host.terms, host.pages.as_ref()),
+                    HostTls::Elsewhere(tunnel) => Lookup::Elsewhere(tunnel.as_ref()),
+                }
             }
         }
     }
@@ -112,9 +127,9 @@ impl Table {
         &self.terms
     }
 
-    /// Of each host, in the model's order.
-    pub fn terms_of_hosts(&self) -> impl Iterator<Item = &Arc<Terms>> {
-        self.hosts.iter().map(|host| &host.terms)
+    /// In the model's order.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
     }
 }
 

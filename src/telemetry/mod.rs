@@ -13,3 +13,4 @@ pub mod access_log;
 pub mod log;
 pub mod metrics;
 pub mod record;
+pub mod session;

@@ -19,7 +19,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureSc
 
 use super::challenges::{ACME_TLS, Challenges};
 use super::on_demand::OnDemand;
-use super::policy::{Policy, Ways};
+use super::policy::{Policy, Spoken, Ways};
 use super::provider;
 use super::resolver::CertificateResolver;
 use super::terms::{ClientTerms, Terms};
@@ -68,7 +68,7 @@ impl ServerTls {
         &self,
         http2: Http2,
         own: &Arc<Terms>,
-        hosts: &[(&[HostName], &Arc<Terms>)],
+        hosts: &[(&[HostName], Spoken<'_>)],
     ) -> Result<Arc<Policy>, rustls::Error> {
         let ways = |terms: &Terms| self.ways(http2, terms);
         Policy::build(own, hosts, self.challenge_config.clone(), ways).map(Arc::new)

@@ -37,11 +37,11 @@ fn a_host_s_own_stands_instead_of_the_listener_s() {
     assert_eq!(inherited, Terms::of(Some(&required), None, &roots));
     assert_eq!(inherited.client.as_ref().unwrap().roots, roots[std::path::Path::new(OURS)]);
 
-    let off = HostTls { min_version: Some(TlsVersion::V1_3), ciphers: None, client_auth: HostClientAuth::Off };
+    let off = HostTls { min_version: Some(TlsVersion::V1_3), client_auth: HostClientAuth::Off, ..HostTls::default() };
     assert_eq!(of(&off), Terms { min_version: TlsVersion::V1_3, ciphers: Ciphers::default(), client: None });
 
     let own = HostClientAuth::Own(auth(PARTNERS, ClientAuthMode::Optional));
-    let own = of(&HostTls { min_version: None, ciphers: None, client_auth: own }).client.unwrap();
+    let own = of(&HostTls { client_auth: own, ..HostTls::default() }).client.unwrap();
     assert_eq!((own.mode, &own.roots), (ClientAuthMode::Optional, &roots[std::path::Path::new(PARTNERS)]));
 }
 

@@ -45,6 +45,35 @@ impl Nginx {
         Self::start_whole(address, &format!("{http}{}", servers.replace("LISTEN", &address.to_string())), "")
     }
 
+    /// One that carries on connections and datagrams instead, by these directives of its stream module. It is ready when the
+    /// first address that it listens on lets somebody in.
+    #[track_caller]
+    pub fn start_stream(stream: &str) -> Nginx {
+        let folder = tempfile::tempdir().expect("a folder for nginx");
+        let file = folder.path().join("nginx.conf");
+        let listened = stream.split("listen ").skip(1).filter_map(|rest| {
+            let mut words = rest.split([' ', ';']);
+            let address = words.next()?.parse().ok()?;
+            (words.next() != Some("udp")).then_some(address)
+        });
+        let address: SocketAddr = listened.into_iter().next().expect("an address of connections");
+        let global = global(folder.path());
+        let module = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;";
+        let text = format!("{module} {global} events {{ worker_connections 1024; }} stream {{ {stream} }}");
+        std::fs::write(&file, text).expect("the file can be written");
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(&file).arg("-p").arg(folder.path()).args(["-e", "stderr"]);
+        let process = Process::start(command, &folder.path().join("nginx.log"));
+        let mut nginx = Nginx { process, folder, address };
+        eventually("nginx lets somebody in", || {
+            if let Some(status) = nginx.process.exit_status() {
+                panic!("nginx ended with {status}: {}", nginx.process.log());
+            }
+            std::net::TcpStream::connect(address).ok()
+        });
+        nginx
+    }
+
     #[track_caller]
     fn start_whole(address: SocketAddr, http: &str, server: &str) -> Nginx {
         let folder = tempfile::tempdir().expect("a folder for nginx");
@@ -103,14 +132,20 @@ impl Nginx {
     }
 }
 
-fn configuration(folder: &Path, address: SocketAddr, http: &str, server: &str) -> String {
+/// What stands before everything else.
+fn global(folder: &Path) -> String {
     let folder = folder.display();
     // Started by root, the worker would drop to another user, who cannot read the test's folder.
     // SAFETY: plain system call without arguments.
     let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
     // One process alone: a signal that stops or kills it does so to all of it.
+    format!("{user} daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr warn;")
+}
+
+fn configuration(folder: &Path, address: SocketAddr, http: &str, server: &str) -> String {
+    let (global, folder) = (global(folder), folder.display());
     format!(
-        "{user} daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr warn;
+        "{global}
         events {{ worker_connections 4096; }}
         http {{
           access_log off; keepalive_requests 1000000; sendfile on;

@@ -74,6 +74,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if ne (int .Values.controller.metrics.port) 10254 }}
 - --healthz-port={{ .Values.controller.metrics.port }}
 {{- end }}
+{{- if .Values.tcp }}
+- --tcp-services-configmap=$(POD_NAMESPACE)/{{ include "weir.fullname" . }}-tcp
+{{- end }}
+{{- if .Values.udp }}
+- --udp-services-configmap=$(POD_NAMESPACE)/{{ include "weir.fullname" . }}-udp
+{{- end }}
 {{- range $name, $value := .Values.controller.extraArgs }}
 {{- if eq (toString $value) "" }}
 - --{{ $name }}
@@ -93,4 +99,9 @@ rollingUpdate:
   maxSurge: {{ ternary 0 1 .Values.controller.hostPort.enabled }}
   maxUnavailable: {{ ternary 1 0 .Values.controller.hostPort.enabled }}
 {{- end }}
+{{- end }}
+
+{{/* The name of a port that is carried on: of the number, and how it is spoken with. */}}
+{{- define "weir.portName" -}}
+{{- with .root.Values.portNamePrefix }}{{ . }}-{{ end }}{{ .port }}-{{ .transport }}
 {{- end }}

@@ -17,7 +17,7 @@ use crate::sources::kube::client::Server;
 use crate::sources::kube::process;
 use crate::sources::kube::reporting::{Leadership, NodeAddresses, ReporterSettings, StatusUpdates};
 use crate::sources::kube::state::{ObjectKey, PublishedAddress};
-use crate::sources::kube::translate::{ClassByName, ClassRules, Publish, Settings, WithoutClass};
+use crate::sources::kube::translate::{ClassByName, ClassRules, Publish, Settings, SslPassthrough, WithoutClass};
 use crate::sources::kube::watch::{ExternalNames, Namespaces, Scope};
 use passed_over::PassedOver;
 
@@ -61,6 +61,12 @@ pub struct Flags {
     /// The ConfigMap of global options
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = key)]
     configmap: Option<Given<ObjectKey>>,
+    /// The ConfigMap of TCP services, by port: namespace/service:port[:PROXY[:PROXY]]
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = key)]
+    tcp_services_configmap: Option<Given<ObjectKey>>,
+    /// The same of UDP services
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = key)]
+    udp_services_configmap: Option<Given<ObjectKey>>,
     /// The TLS Secret for hosts whose own cannot be used; without it a self-signed certificate
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = key)]
     default_ssl_certificate: Option<Given<ObjectKey>>,
@@ -98,6 +104,9 @@ struct Switches {
     /// Ingresses without a class are served, too
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true)]
     watch_ingress_without_class: bool,
+    /// Annotations may have TLS of a host end at its backend
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true)]
+    enable_ssl_passthrough: bool,
     /// Write addresses into Ingresses' statuses; --update-status=false leaves them alone
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = ArgAction::Set)]
     update_status: bool,
@@ -207,7 +216,10 @@ impl Flags {
                 true => ExternalNames::Ignore,
                 false => ExternalNames::Serve,
             },
-            config_maps: named(&self.configmap).into_iter().collect(),
+            config_maps: [&self.configmap, &self.tcp_services_configmap, &self.udp_services_configmap]
+                .into_iter()
+                .filter_map(named)
+                .collect(),
             secrets: named(&self.default_ssl_certificate).into_iter().collect(),
             services: named(&self.publish_service).into_iter().chain(named(&self.default_backend_service)).collect(),
         }
@@ -232,6 +244,12 @@ impl Flags {
             config_map: self.configmap.clone().flatten(),
             default_certificate: self.default_ssl_certificate.clone().flatten(),
             default_backend: self.default_backend_service.clone().flatten(),
+            tcp_services: self.tcp_services_configmap.clone().flatten(),
+            udp_services: self.udp_services_configmap.clone().flatten(),
+            ssl_passthrough: match self.switches.enable_ssl_passthrough {
+                true => SslPassthrough::Honour,
+                false => SslPassthrough::Refuse,
+            },
             publish,
             http: everywhere(self.http_port),
             https: everywhere(self.https_port),

@@ -31,7 +31,6 @@ const fn switch(name: &'static str, because: &'static str) -> Flag {
 const NGINX: &str = "there is no nginx to run";
 const GLOG: &str = "the log is set by WEIR_LOG and WEIR_LOG_FORMAT";
 const METRICS: &str = "metrics have labels and buckets of their own";
-const NO_TCP: &str = "TCP and UDP services are not served";
 const NO_WEBHOOK: &str = "there is no admission webhook; what is wrong with an Ingress is told by Events";
 
 /// By name.
@@ -47,7 +46,6 @@ const FLAGS: &[Flag] = &[
     switch("enable-annotation-validation", "values of annotations are always checked"),
     switch("enable-metrics", "metrics are always there"),
     switch("enable-ssl-chain-completion", "a chain is served as its Secret has it"),
-    switch("enable-ssl-passthrough", "TLS is not passed through"),
     switch("enable-topology-aware-routing", "endpoints of every zone are used"),
     value("exclude-socket-metrics", METRICS),
     value("health-check-path", "probes are answered at /healthz and /readyz"),
@@ -72,15 +70,13 @@ const FLAGS: &[Flag] = &[
     value("size-buckets", METRICS),
     switch("skip_headers", GLOG),
     switch("skip_log_headers", GLOG),
-    value("ssl-passthrough-proxy-port", "TLS is not passed through"),
+    value("ssl-passthrough-proxy-port", "TLS is passed through where it arrives"),
     value("status-port", NGINX),
     value("stderrthreshold", GLOG),
     value("stream-port", NGINX),
     value("sync-period", "objects are watched, and listed anew only where a watch was lost"),
     value("sync-rate-limit", "a change costs no reload"),
-    value("tcp-services-configmap", NO_TCP),
     value("time-buckets", METRICS),
-    value("udp-services-configmap", NO_TCP),
     Flag { name: "v", short: Some('v'), takes: Takes::Value, because: GLOG },
     value("validating-webhook", NO_WEBHOOK),
     value("validating-webhook-certificate", NO_WEBHOOK),

@@ -60,6 +60,8 @@ fn the_arguments_of_its_daemon_set_carry_over() {
         "--enable-metrics=false",
         "--tcp-services-configmap",
         "ingress/tcp",
+        "--udp-services-configmap=ingress/udp",
+        "--enable-ssl-passthrough",
         "--shutdown-grace-period=5",
         "-v=2",
         "--healthz-host=127.0.0.1",
@@ -73,6 +75,10 @@ fn the_arguments_of_its_daemon_set_carry_over() {
     assert_eq!(settings.class.without_class, WithoutClass::Serve);
     assert_eq!((&settings.config_map, &settings.default_certificate), (&key("ingress/options"), &key("tls/default")));
     assert_eq!(settings.default_backend, key("web/nothing"));
+    assert_eq!((&settings.tcp_services, &settings.udp_services), (&key("ingress/tcp"), &key("ingress/udp")));
+    assert_eq!(settings.ssl_passthrough, SslPassthrough::Honour);
+    let maps = ["ingress/options", "ingress/tcp", "ingress/udp"].map(|text| key(text).unwrap());
+    assert_eq!(options.scope.config_maps, maps);
     assert_eq!(settings.process.shutdown.delay, Duration::from_secs(5));
     assert_eq!(settings.process.admin.as_ref().map(|admin| admin.address), "127.0.0.1:10254".parse().ok());
     assert_eq!(options.scope.external_names, ExternalNames::Ignore);
@@ -87,9 +93,9 @@ fn the_arguments_of_its_daemon_set_carry_over() {
 
 #[test]
 fn what_is_passed_over_is_named() {
-    let flags = flags(&["--enable-ssl-passthrough", "--v=3", "--vmodule", "a=1"]).unwrap();
+    let flags = flags(&["--ssl-passthrough-proxy-port=442", "--v=3", "--vmodule", "a=1"]).unwrap();
     let names: Vec<_> = flags.passed_over.names().collect();
-    assert_eq!(names, ["enable-ssl-passthrough", "v", "vmodule"]);
+    assert_eq!(names, ["ssl-passthrough-proxy-port", "v", "vmodule"]);
 }
 
 #[test]

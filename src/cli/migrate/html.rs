@@ -30,6 +30,10 @@ pub fn report(assessment: &Assessment) -> String {
         out.push_str("<h2>Global options</h2>\n");
         table(&mut out, assessment.options.iter());
     }
+    if !assessment.services.is_empty() {
+        out.push_str("<h2>TCP and UDP services</h2>\n");
+        table(&mut out, assessment.services.iter());
+    }
     if !assessment.others.is_empty() {
         let _ = writeln!(out, "<p>Of other classes, not looked at: {}</p>", escaped(&assessment.others.join(", ")));
     }

@@ -13,7 +13,7 @@ use super::{NO, print};
 use crate::app;
 use crate::sources::kube::migration::{self, Assessment};
 use crate::sources::kube::state::{ClusterState, ObjectKey};
-use crate::sources::kube::translate::{ClassByName, ClassRules, Publish, Settings, WithoutClass};
+use crate::sources::kube::translate::{ClassByName, ClassRules, Publish, Settings, SslPassthrough, WithoutClass};
 use crate::sources::kube::{client, manifests, process};
 
 #[derive(Args)]
@@ -42,6 +42,15 @@ pub struct MigrateCheck {
     /// The ConfigMap of global options
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = key)]
     configmap: Option<ObjectKey>,
+    /// As ingress-nginx was told
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = key)]
+    tcp_services_configmap: Option<ObjectKey>,
+    /// As ingress-nginx was told
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = key)]
+    udp_services_configmap: Option<ObjectKey>,
+    /// As ingress-nginx was told
+    #[arg(long)]
+    enable_ssl_passthrough: bool,
     /// What annotations begin with
     #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
     annotations_prefix: String,
@@ -73,7 +82,7 @@ pub fn check(asked: &MigrateCheck) -> anyhow::Result<ExitCode> {
 
 fn is_refused(assessment: &Assessment) -> bool {
     let totals = assessment.totals.get(migration::Verdict::Refused.as_str());
-    totals.is_some_and(|totals| totals.ingresses + totals.options > 0)
+    totals.is_some_and(|totals| totals.ingresses + totals.options + totals.services > 0)
 }
 
 impl MigrateCheck {
@@ -93,6 +102,12 @@ impl MigrateCheck {
             config_map: self.configmap.clone(),
             default_certificate: None,
             default_backend: None,
+            tcp_services: self.tcp_services_configmap.clone(),
+            udp_services: self.udp_services_configmap.clone(),
+            ssl_passthrough: match self.enable_ssl_passthrough {
+                true => SslPassthrough::Honour,
+                false => SslPassthrough::Refuse,
+            },
             publish: Publish::Fixed([].into()),
             http: nowhere.into(),
             https: nowhere.into(),
@@ -101,10 +116,16 @@ impl MigrateCheck {
     }
 }
 
+impl MigrateCheck {
+    fn config_maps(&self) -> impl Iterator<Item = &ObjectKey> {
+        [&self.configmap, &self.tcp_services_configmap, &self.udp_services_configmap].into_iter().flatten()
+    }
+}
+
 fn of_cluster(asked: &MigrateCheck) -> anyhow::Result<ClusterState> {
     app::control_runtime()?.block_on(async {
         let client = client::connect_to(asked.kubeconfig.as_deref(), asked.context.as_deref()).await?;
-        migration::list(client, asked.configmap.as_ref()).await.context("the cluster cannot be read")
+        migration::list(client, asked.config_maps()).await.context("the cluster cannot be read")
     })
 }
 

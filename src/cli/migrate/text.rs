@@ -13,6 +13,10 @@ pub fn report(assessment: &Assessment) -> String {
         let _ = writeln!(out, "global options");
         items(&mut out, &assessment.options);
     }
+    if !assessment.services.is_empty() {
+        let _ = writeln!(out, "TCP and UDP services");
+        items(&mut out, &assessment.services);
+    }
     if !assessment.others.is_empty() {
         let _ = writeln!(out, "of other classes, not looked at: {}", assessment.others.join(", "));
     }

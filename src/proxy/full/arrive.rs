@@ -193,6 +193,7 @@ fn locate<'s>(
 ) -> Result<&'s Arc<Route>, Refused> {
     match connection.listener.table(snapshot).map(|table| table.find(view)) {
         Some(Lookup::Route(route)) => Ok(route),
+        Some(Lookup::Elsewhere(_)) => Err(refused(421, "this host is spoken with on a connection of its own")),
         Some(Lookup::NoHost(shown)) => {
             *pages = shown.cloned();
             Err(refused(404, "no such host here"))

@@ -103,7 +103,7 @@ async fn exchange(
         let condition = match failed.outcome {
             Outcome::ConnectFailed => RetryOn::Connect,
             Outcome::TimedOut => RetryOn::Timeout,
-            Outcome::Reset | Outcome::Answered { .. } => RetryOn::Reset,
+            Outcome::Reset | Outcome::Answered { .. } | Outcome::Connected { .. } => RetryOn::Reset,
         };
         let may_retry = definition.retry.on.contains(&condition)
             && attempts < definition.retry.attempts.get()

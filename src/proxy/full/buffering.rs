@@ -61,7 +61,9 @@ async fn from_connection(session: &mut Session, ctx: &mut Context, order: Order)
 }
 
 async fn taken_in(session: &mut Session, ctx: &mut Context, connection: &Connection) -> Result<()> {
-    let patience = connection.listener.settings.load().listener.limits.body_timeout;
+    let Some(patience) = connection.listener.settings.load().limits().map(|limits| limits.body_timeout) else {
+        return Err(Error::explain(ErrorType::InternalError, "a request where there are none"));
+    };
     let (spooling, begun) = (&connection.spooling, Instant::now());
     loop {
         let late = late(spooling, begun, patience, ctx);

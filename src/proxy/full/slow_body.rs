@@ -50,7 +50,7 @@ pub fn begin(session: &mut Session, ctx: &mut Context) {
     }
     let Some(connection) = Connection::of(session.digest()) else { return };
     connection.waited.store(0, Ordering::Relaxed);
-    ctx.slow_body = Bounds::of(&connection.listener.settings.load().listener.limits);
+    ctx.slow_body = connection.listener.settings.load().limits().and_then(Bounds::of);
     if let Some(bounds) = ctx.slow_body {
         session.set_read_timeout(Some(bounds.between.min(bounds.patience(0))));
     }

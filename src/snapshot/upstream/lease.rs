@@ -28,6 +28,10 @@ pub enum Outcome {
         status: u16,
         latency: Option<Duration>,
     },
+    /// A connection was made that is carried on: how it ends does not speak for or against anybody.
+    Connected {
+        took: Duration,
+    },
     ConnectFailed,
     /// The connection broke before an answer.
     Reset,
@@ -68,7 +72,9 @@ impl Lease {
         let load = &endpoint.state.load;
         let failure = self.failure_in(outcome);
         match outcome {
-            Outcome::Answered { latency: Some(latency), .. } => load.latency.observe(latency, now),
+            Outcome::Answered { latency: Some(latency), .. } | Outcome::Connected { took: latency } => {
+                load.latency.observe(latency, now);
+            }
             Outcome::Answered { latency: None, .. } => {}
             Outcome::ConnectFailed | Outcome::Reset | Outcome::TimedOut => load.latency.observe(FAILURE_LATENCY, now),
         }
@@ -83,6 +89,7 @@ impl Lease {
 
     fn failure_in(&self, outcome: Outcome) -> Option<Failure> {
         match outcome {
+            Outcome::Connected { .. } => None,
             Outcome::ConnectFailed => Some(Failure::Connect),
             Outcome::Reset => Some(Failure::Reset),
             Outcome::TimedOut => Some(Failure::Timeout),

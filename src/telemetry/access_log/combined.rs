@@ -4,6 +4,9 @@
 //! $remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"
 //! ```
 //!
+//! A session has nginx's stream format: `$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received $session_time
+//! "$upstream_addr"`.
+//!
 //! The user is who has proven to be who: nginx logs any name that was tried, which may be a password typed into the wrong field. The
 //! time is UTC.
 
@@ -11,6 +14,7 @@ use std::time::SystemTime;
 
 use super::{push_display, push_number};
 use crate::telemetry::record::{RequestRecord, RequestText};
+use crate::telemetry::session::{SessionProtocol, SessionRecord};
 use crate::timestamp::Timestamp;
 
 pub(super) fn append(out: &mut Vec<u8>, record: &RequestRecord, text: &RequestText<'_>, now: SystemTime) {
@@ -35,6 +39,22 @@ pub(super) fn append(out: &mut Vec<u8>, record: &RequestRecord, text: &RequestTe
         out.push(b'"');
     }
     out.push(b'\n');
+}
+
+pub(super) fn append_session(out: &mut Vec<u8>, session: &SessionRecord<'_>, now: SystemTime) {
+    push_display(out, session.client.ip());
+    out.extend_from_slice(b" [");
+    Timestamp::from(now).push_common_log(out);
+    out.extend_from_slice(b"] ");
+    // To nginx all that is not UDP is TCP.
+    out.extend_from_slice(if session.protocol == SessionProtocol::Udp { b"UDP" } else { b"TCP" });
+    push_display(out, format_args!(" {} {} {} ", session.ended.status(), session.bytes_out, session.bytes_in));
+    push_display(out, format_args!("{:.3} \"", session.duration.as_secs_f64()));
+    match session.endpoint {
+        Some(endpoint) => push_display(out, endpoint),
+        None => out.push(b'-'),
+    }
+    out.extend_from_slice(b"\"\n");
 }
 
 /// nginx writes a request without an answer as `000`.
@@ -63,6 +83,7 @@ mod tests {
 
     use super::*;
     use crate::telemetry::record::testing::{record, text};
+    use crate::telemetry::session::testing::session;
 
     fn line(record: &RequestRecord, text: &RequestText<'_>) -> String {
         let mut out = Vec::new();
@@ -75,6 +96,14 @@ mod tests {
         let expected =
             "203.0.113.9 - ann [01/Mar/2026:12:00:00 +0000] \"GET /a?b=1 HTTP/1.1\" 200 1024 \"-\" \"curl/8\"\n";
         assert_eq!(line(&record(), &text()), expected);
+    }
+
+    #[test]
+    fn a_session_is_as_in_nginx_s_stream_log() {
+        let mut out = Vec::new();
+        append_session(&mut out, &session(), UNIX_EPOCH + Duration::from_secs(1_772_366_400));
+        let expected = "203.0.113.9 [01/Mar/2026:12:00:00 +0000] TCP 200 1024 5 0.012 \"10.0.0.1:5432\"\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

@@ -20,12 +20,17 @@
 //! | `user_agent`, `referer` | as the client sent them |
 //! | `ended`, `refused_by` | why it ended ([`Ended`](crate::telemetry::record::Ended)); which check or filter refused it |
 //!
+//! A session (a connection that is carried on, or datagrams) has of these `time`, `client`, `listener`, `protocol` (`TCP`, `TLS`,
+//! `UDP`), `bytes_in`, `bytes_out`, `duration_ms`, `upstream`, `endpoint`, `connect_ms`, `retries`, `sni` and `ended`
+//! ([`SessionEnd`](crate::telemetry::session::SessionEnd)).
+//!
 //! A field that has no value is left out. Times in `_ms` are numbers with three decimals.
 
 use std::time::{Duration, SystemTime};
 
 use super::{push_display, push_number};
 use crate::telemetry::record::{RequestRecord, RequestText, UpstreamConnection};
+use crate::telemetry::session::SessionRecord;
 use crate::timestamp::Timestamp;
 
 pub(super) fn append(out: &mut Vec<u8>, record: &RequestRecord, text: &RequestText<'_>, now: SystemTime) {
@@ -82,6 +87,30 @@ fn append_upstream(line: &mut Line<'_>, record: &RequestRecord, text: &RequestTe
     }
     line.number("retries", u64::from(record.retries));
     line.optional("cache", record.cache.map(|outcome| outcome.as_str().as_bytes()));
+}
+
+pub(super) fn append_session(out: &mut Vec<u8>, session: &SessionRecord<'_>, now: SystemTime) {
+    let mut line = Line { out };
+    line.out.extend_from_slice(b"{\"time\":\"");
+    Timestamp::from(now).push_rfc3339_milliseconds(line.out);
+    line.out.push(b'"');
+    line.address("client", session.client.ip());
+    line.text("listener", session.listener.as_bytes());
+    line.text("protocol", session.protocol.as_str().as_bytes());
+    line.number("bytes_in", session.bytes_in);
+    line.number("bytes_out", session.bytes_out);
+    line.milliseconds("duration_ms", session.duration);
+    line.text("upstream", session.upstream.as_bytes());
+    if let Some(endpoint) = session.endpoint {
+        line.address("endpoint", endpoint);
+    }
+    if let Some(connect) = session.connect {
+        line.milliseconds("connect_ms", connect);
+    }
+    line.number("retries", u64::from(session.retries));
+    line.optional("sni", session.sni.map(str::as_bytes));
+    line.text("ended", session.ended.as_str().as_bytes());
+    line.out.extend_from_slice(b"}\n");
 }
 
 /// An object that has one field already.
@@ -170,6 +199,7 @@ mod tests {
     use super::*;
     use crate::telemetry::record::Ended;
     use crate::telemetry::record::testing::{record, text};
+    use crate::telemetry::session::testing::session;
 
     fn line(record: &RequestRecord, text: &RequestText<'_>) -> String {
         let mut out = Vec::new();
@@ -189,6 +219,19 @@ mod tests {
             "\n"
         );
         assert_eq!(line(&record(), &text()), expected);
+    }
+
+    #[test]
+    fn a_session_holds_what_is_known_of_it() {
+        let mut out = Vec::new();
+        append_session(&mut out, &session(), UNIX_EPOCH + Duration::from_millis(1_772_366_400_250));
+        let expected = concat!(
+            r#"{"time":"2026-03-01T12:00:00.250Z","client":"203.0.113.9","listener":"db","protocol":"TLS","bytes_in":5,"#,
+            r#""bytes_out":1024,"duration_ms":12.345,"upstream":"postgres","endpoint":"10.0.0.1:5432","connect_ms":0.250,"#,
+            r#""retries":1,"sni":"db.a.test","ended":"idle-timeout"}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use super::metrics::Counter;
 use super::record::{RequestRecord, RequestText};
 use crate::model::AccessLogFormat;
+use crate::telemetry::session::SessionRecord;
 
 /// A batch is handed over when it is this large: about a hundred lines, and one allocation.
 const BATCH_BYTES: usize = 32 << 10;
@@ -67,6 +68,17 @@ impl AccessLog {
             pending.append(self, |line| match self.format {
                 AccessLogFormat::Json => json::append(line, record, text, now),
                 AccessLogFormat::Combined => combined::append(line, record, text, now),
+            });
+        });
+    }
+
+    /// The same for a session.
+    pub fn write_session(self: &Arc<Self>, session: &SessionRecord<'_>) {
+        let now = SystemTime::now();
+        PENDING.with_borrow_mut(|pending| {
+            pending.append(self, |line| match self.format {
+                AccessLogFormat::Json => json::append_session(line, session, now),
+                AccessLogFormat::Combined => combined::append_session(line, session, now),
             });
         });
     }

@@ -19,6 +19,7 @@ use super::mirror;
 use super::process::ProcessFacts;
 use super::redis::RedisMetrics;
 use super::route::RouteMetrics;
+use super::session;
 use super::upstream::UpstreamMetrics;
 use super::{Metrics, Named, Orders, Reload, Reloads};
 use crate::cache::Standing;
@@ -41,6 +42,7 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus], stores: &[Store
     compression(&mut out, &metrics.compression);
     caches(&mut out, &used_routes(&named), stores);
     connections(&mut out, &named.listeners);
+    session::families(&mut out, &named);
     out.counter(
         "weir_access_log_dropped_total",
         "Access log lines that could not be written.",

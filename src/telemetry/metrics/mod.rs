@@ -19,6 +19,7 @@ mod mirror;
 mod process;
 mod redis;
 mod route;
+mod session;
 mod upstream;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use listener::{ListenerMetrics, OpenConnection, Rejection};
 pub use mirror::{MirrorMetrics, MirrorOutcome, MirrorPlace};
 pub use redis::RedisMetrics;
 pub use route::RouteMetrics;
+pub use session::SessionMetrics;
 pub use upstream::UpstreamMetrics;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +64,7 @@ struct Named {
     routes: BTreeMap<(RouteName, Option<UpstreamName>), Arc<RouteMetrics>>,
     upstreams: BTreeMap<UpstreamName, Arc<UpstreamMetrics>>,
     listeners: BTreeMap<ListenerName, Arc<ListenerMetrics>>,
+    sessions: session::Sessions,
     rate_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
     concurrency_limits: BTreeMap<LimitName, Arc<LimitMetrics>>,
     /// By where the filter stands.
@@ -135,6 +138,11 @@ impl Metrics {
         self.named().listeners.entry(name.clone()).or_default().clone()
     }
 
+    /// Of what a listener carries to an upstream.
+    pub fn sessions(&self, listener: &ListenerName, upstream: &UpstreamName) -> Arc<SessionMetrics> {
+        self.named().sessions.entry((listener.clone(), upstream.clone())).or_default().clone()
+    }
+
     pub fn rate_limit(&self, name: &LimitName) -> Arc<LimitMetrics> {
         self.named().rate_limits.entry(name.clone()).or_default().clone()
     }
@@ -181,7 +189,8 @@ impl Metrics {
     pub fn retain(&self, model: &Model) {
         let routes: BTreeSet<_> = model.hosts.iter().flat_map(|host| &host.routes).flat_map(keys_of).collect();
         let upstreams: BTreeSet<_> = model.upstreams.iter().map(|upstream| &upstream.name).collect();
-        let listeners: BTreeSet<_> = model.listeners.iter().map(|listener| &listener.name).collect();
+        let listeners: BTreeSet<_> = model.listener_names().collect();
+        let carried: BTreeSet<_> = model.carried().collect();
         let (rate_limits, concurrency_limits) = limits(model);
         let mut named = self.named();
         named.redis = named.redis.take().filter(|_| model.process.redis.is_some());
@@ -198,6 +207,7 @@ impl Metrics {
         named.routes.retain(|key, _| routes.contains(key));
         named.upstreams.retain(|name, _| upstreams.contains(name));
         named.listeners.retain(|name, _| listeners.contains(name));
+        named.sessions.retain(|(listener, upstream), _| carried.contains(&(listener, upstream)));
         let ordered = ordered_certificates(model);
         named.orders.retain(|name, _| ordered.contains(name));
         // At zero before the first: an increase is seen from there.

@@ -40,6 +40,8 @@ fn model(routes: Vec<Route>) -> Model {
             replicas: None,
         },
         listeners: Vec::new(),
+        tcp_listeners: Vec::new(),
+        udp_listeners: Vec::new(),
         acme: None,
         certificates: Vec::new(),
         hosts: vec![VirtualHost {

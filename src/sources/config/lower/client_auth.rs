@@ -1,6 +1,6 @@
 //! Certificates of clients, and what else a host asks of its TLS connections.
 
-use super::Lowering;
+use super::{Lowering, tunnel};
 use crate::defaults;
 use crate::model::{
     CipherOrder, Ciphers, ClientAuth, ClientAuthMode, ClientAuthRefusal, ForwardCertificate, HostClientAuth, HostTls,
@@ -20,6 +20,7 @@ pub fn host_tls(cx: &Lowering, shape: shapes::HostTls) -> HostTls {
                 client_auth(cx, at, shape).map_or(HostClientAuth::Inherited, HostClientAuth::Own)
             }
         },
+        passthrough: shape.passthrough.given().and_then(|(at, shape)| tunnel::tunnel(cx, at, shape)),
     }
 }
 

@@ -43,12 +43,16 @@ fn host(
     route_names: &mut RouteNames,
     claims: &mut Claims,
 ) -> Option<VirtualHost> {
+    let is_carried = is_carried(cx, &shape);
     let listeners = listeners(cx, at, shape.listeners, known_listeners);
     let names = names(cx, at, shape.names, listeners.as_deref(), claims);
     let prefix = names.first().map_or_else(|| "?".into(), HostName::to_string);
     let tls = shape.tls.value().map(|shape| client_auth::host_tls(cx, shape)).unwrap_or_default();
     let filters = filter::filters(cx, shape.filters, level(&prefix, listeners.as_deref().unwrap_or_default()));
-    let routes = match cx.required(shape.routes, at, "routes", "routes: [{ path: /, upstream: … }]") {
+    let written =
+        if is_carried { None } else { cx.required(shape.routes, at, "routes", "routes: [{ path: /, upstream: … }]") };
+    let routes = match written {
+        None if is_carried => Vec::new(),
         None => {
             scope.upstream_names.lost_a_use();
             Vec::new()
@@ -71,6 +75,26 @@ fn host(
     })
 }
 
+/// Whether TLS of the host is carried on. Nothing that is asked of requests can stand beside that.
+fn is_carried(cx: &Lowering, shape: &shapes::Host) -> bool {
+    let Field::Given(_, tls) = &shape.tls else { return false };
+    if tls.passthrough.key().is_none() {
+        return false;
+    }
+    let others = [
+        ("routes", shape.routes.key()),
+        ("filters", shape.filters.key()),
+        ("min-version", tls.min_version.key()),
+        ("client-auth", tls.client_auth.key()),
+    ];
+    for (key, place) in others.into_iter().filter_map(|(key, place)| Some((key, place?))) {
+        let message = format!("\"{key}\" cannot stand beside \"passthrough\": TLS of this host ends at the upstream");
+        let help = "take it out; on other listeners another host may have the name";
+        cx.error_with(place, message, help);
+    }
+    true
+}
+
 /// Two hosts may have one name, on different listeners.
 fn level(name: &str, listeners: &[ListenerName]) -> String {
     let listeners: Vec<_> = listeners.iter().map(ListenerName::as_str).collect();
@@ -91,6 +115,12 @@ fn listeners(cx: &Lowering, at: NodeId, written: Field<List<String>>, known: &Na
     let mut listeners = Vec::new();
     for field in written.value().unwrap_or_default() {
         match field {
+            Field::Given(at, name) if cx.carriers.borrow().contains(&name) => {
+                let message =
+                    format!("the listener \"{name}\" serves no hosts: what comes there is carried to its upstream");
+                cx.error_with(at.value(), message, "name a listener of HTTP");
+                certain = false;
+            }
             Field::Given(at, name) if known.resolve(cx, at, &name) => listeners.push(ListenerName::new(name)),
             Field::Given(..) | Field::Wrong(_) => certain = false,
             Field::Absent => {}

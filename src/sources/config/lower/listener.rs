@@ -5,10 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::certificate::Certificates;
 use super::names::check_name;
 use super::process::all;
-use super::{Lowering, client_auth, filter};
+use super::{Lowering, client_auth, filter, tunnel};
 use crate::defaults;
+use crate::diagnostics::Origin;
 use crate::model::{
-    Admin, ByteSize, ConnectionLimits, Http2, Listener, ListenerName, ListenerTls, MinBodyRate, ProxyProtocol, overlap,
+    Admin, ByteSize, ConnectionLimits, Http2, Listener, ListenerName, ListenerTls, MinBodyRate, ProxyProtocol,
+    TcpListener, UdpListener, overlap,
 };
 use crate::sources::config::decode::{Field, Table};
 use crate::sources::config::findings::Place;
@@ -16,12 +18,16 @@ use crate::sources::config::shapes;
 use crate::sources::config::tree::NodeId;
 
 /// The listeners that could be read, each with the place of its address.
-pub fn listeners(
-    cx: &Lowering,
-    written: Field<Table<shapes::Listener>>,
-    certificates: Certificates,
-) -> Vec<(Place, Listener)> {
-    let Some((at, Table(entries))) = written.given() else { return Vec::new() };
+#[derive(Default)]
+pub struct Listeners {
+    pub http: Vec<(Place, Listener)>,
+    pub tcp: Vec<(Place, TcpListener)>,
+    pub udp: Vec<(Place, UdpListener)>,
+}
+
+pub fn listeners(cx: &Lowering, written: Field<Table<shapes::Listener>>, certificates: Certificates) -> Listeners {
+    let mut listeners = Listeners::default();
+    let Some((at, Table(entries))) = written.given() else { return listeners };
     if entries.is_empty() {
         cx.error_with(
             at.key(),
@@ -29,16 +35,16 @@ pub fn listeners(
             "write http: { address: \":80\" }",
         );
     }
-    let mut listeners = Vec::with_capacity(entries.len());
     for (name, field) in entries {
         let Some(place) = field.key() else { continue };
         check_name(cx, "listener", &name, place);
         if let Some((at, shape)) = field.given() {
-            if let (Some(tls), Certificates::Missing) = (shape.tls.key(), certificates) {
+            let is_carrier = shape.tcp.key().or(shape.udp.key()).is_some();
+            if let (Some(tls), Certificates::Missing, false) = (shape.tls.key(), certificates, is_carrier) {
                 let message = "TLS is on, but there are no certificates: every client gets a self-signed one";
                 cx.warning(tls, message, "write certificates: [{ file: { cert: …, key: … } }]");
             }
-            listeners.push(listener(cx, name, at, shape));
+            listeners.add(cx, name, at, shape);
         }
     }
     listeners
@@ -47,23 +53,44 @@ pub fn listeners(
 /// Stands in for an address that cannot be read. Any number of listeners may have it.
 const NO_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-fn listener(cx: &Lowering, name: String, at: NodeId, shape: shapes::Listener) -> (Place, Listener) {
+/// What all of them have.
+pub struct Door {
+    pub name: ListenerName,
+    pub origin: Origin,
+    pub address: SocketAddr,
+}
+
+impl Listeners {
+    fn add(&mut self, cx: &Lowering, name: String, at: NodeId, mut shape: shapes::Listener) {
+        let carries = [("tcp", shape.tcp.key()), ("udp", shape.udp.key())];
+        cx.only_one(&carries);
+        if carries.iter().any(|(_, place)| place.is_some()) {
+            cx.carriers.borrow_mut().insert(name.clone());
+        }
+        let address = cx.required(std::mem::take(&mut shape.address), at, "address", "address: \":80\"");
+        let (place, address) = address.map_or((at.key(), NO_ADDRESS), |(at, address)| (at.value(), address.0));
+        let door = Door { name: ListenerName::new(name), origin: cx.findings.origin(at.key()), address };
+        match (std::mem::take(&mut shape.tcp), std::mem::take(&mut shape.udp)) {
+            (Field::Given(at, tunnel), _) => {
+                self.tcp.extend(tunnel::tcp(cx, door, (at, tunnel), shape).map(|listener| (place, listener)));
+            }
+            (_, Field::Given(at, datagrams)) => {
+                self.udp.extend(tunnel::udp(cx, door, (at, datagrams), &shape).map(|listener| (place, listener)));
+            }
+            // What it should carry has been reported.
+            (Field::Wrong(_), _) | (_, Field::Wrong(_)) => cx.upstreams.lost_a_use(),
+            (Field::Absent, Field::Absent) => self.http.push((place, listener(cx, door, shape))),
+        }
+    }
+}
+
+fn listener(cx: &Lowering, door: Door, shape: shapes::Listener) -> Listener {
     let tls = shape.tls.value().map(|shape| tls(cx, shape));
     let proxy_protocol = shape.proxy_protocol.given().map(|(at, shape)| proxy_protocol(cx, at, shape));
     let limits = limits(cx, shape.limits.value().unwrap_or_default());
-    let filters = filter::filters(cx, shape.filters, format!("listener:{name}"));
-    let address = cx.required(shape.address, at, "address", "address: \":80\"");
-    let (place, address) = address.map_or((at.key(), NO_ADDRESS), |(at, address)| (at.value(), address.0));
-    let listener = Listener {
-        name: ListenerName::new(name),
-        origin: cx.findings.origin(at.key()),
-        address,
-        tls,
-        proxy_protocol,
-        limits,
-        filters,
-    };
-    (place, listener)
+    let filters = filter::filters(cx, shape.filters, format!("listener:{}", door.name));
+    let Door { name, origin, address } = door;
+    Listener { name, origin, address, tls, proxy_protocol, limits, filters }
 }
 
 fn tls(cx: &Lowering, shape: shapes::ListenerTls) -> ListenerTls {
@@ -79,7 +106,7 @@ fn tls(cx: &Lowering, shape: shapes::ListenerTls) -> ListenerTls {
     }
 }
 
-fn proxy_protocol(cx: &Lowering, at: NodeId, shape: shapes::ProxyProtocol) -> ProxyProtocol {
+pub fn proxy_protocol(cx: &Lowering, at: NodeId, shape: shapes::ProxyProtocol) -> ProxyProtocol {
     let trusted =
         cx.required(shape.trusted, at, "trusted", "trusted: [10.0.0.0/8], the addresses of the load balancers");
     if let Some((at, list)) = &trusted
@@ -118,18 +145,41 @@ fn min_body_rate(cx: &Lowering, at: NodeId, shape: shapes::MinBodyRate) -> Optio
 
 /// No two may listen on one address; any number may ask for a free port (0). Where one listens on a part of another's,
 /// what comes to that part is its own: only the admin listener does not share.
-pub fn check_addresses(cx: &Lowering, listeners: &[(Place, Listener)], admin: Option<&Admin>) {
-    for (at, (place, listener)) in listeners.iter().enumerate() {
-        let address = listener.address;
+pub fn check_addresses(cx: &Lowering, listeners: &Listeners, admin: Option<&Admin>) {
+    let http = listeners.http.iter().map(|(place, listener)| Taken::new(*place, &listener.name, listener.address));
+    let tcp = listeners.tcp.iter().map(|(place, listener)| Taken::new(*place, &listener.name, listener.address));
+    let udp = listeners.udp.iter().map(|(place, listener)| Taken::new(*place, &listener.name, listener.address));
+    let mut connections: Vec<_> = http.chain(tcp).collect();
+    connections.sort_by_key(|taken| cx.findings.line(taken.place));
+    check_taken(cx, &connections, admin);
+    // A port is another one for datagrams.
+    check_taken(cx, &udp.collect::<Vec<_>>(), None);
+}
+
+struct Taken<'a> {
+    place: Place,
+    name: &'a ListenerName,
+    address: SocketAddr,
+}
+
+impl<'a> Taken<'a> {
+    fn new(place: Place, name: &'a ListenerName, address: SocketAddr) -> Self {
+        Self { place, name, address }
+    }
+}
+
+fn check_taken(cx: &Lowering, listeners: &[Taken<'_>], admin: Option<&Admin>) {
+    for (at, listener) in listeners.iter().enumerate() {
+        let (place, address) = (listener.place, listener.address);
         if let Some(admin) = admin.filter(|admin| overlap(admin.address, address)) {
             let by = format!("\"admin\" on {}", admin.address);
-            refuse_address(cx, *place, address, &by);
+            refuse_address(cx, place, address, &by);
             continue;
         }
         let others = &listeners[..at];
-        if let Some((first, other)) = others.iter().find(|(_, o)| o.address == address && address.port() != 0) {
-            refuse_address(cx, *place, address, &format!("\"{}\" (line {})", other.name, cx.findings.line(*first)));
-        } else if let Some((_, other)) = others.iter().find(|(_, other)| is_part(other.address, address)) {
+        if let Some(other) = others.iter().find(|other| other.address == address && address.port() != 0) {
+            refuse_address(cx, place, address, &format!("\"{}\" (line {})", other.name, cx.findings.line(other.place)));
+        } else if let Some(other) = others.iter().find(|other| is_part(other.address, address)) {
             let (part, whole) = match other.address.ip().is_unspecified() {
                 true => (listener, other),
                 false => (other, listener),
@@ -138,7 +188,7 @@ pub fn check_addresses(cx: &Lowering, listeners: &[(Place, Listener)], admin: Op
                 "{} is a part of {}: what comes there is served by \"{}\", and not by \"{}\"",
                 part.address, whole.address, part.name, whole.name
             );
-            cx.warning(*place, message, "nothing, if this is meant; else write another address or port");
+            cx.warning(place, message, "nothing, if this is meant; else write another address or port");
         }
     }
 }

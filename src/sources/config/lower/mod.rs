@@ -38,6 +38,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod split;
+mod tunnel;
 mod upstream;
 
 use std::cell::{Cell, RefCell};
@@ -75,6 +76,8 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         limits: RefCell::default(),
         services: RefCell::default(),
         counting: Counting::of(findings, &file),
+        carriers: RefCell::default(),
+        carried: RefCell::default(),
         stores: Names::of("cache-store", &file.cache_stores),
         hosts: Cell::default(),
         certificates: certificate::extent(findings, &file.certificates).into(),
@@ -89,7 +92,7 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
     let listeners =
         listener::listeners(&cx, file.listeners, certificate::are_named(&cx, &file.certificates, &file.acme));
     listener::check_addresses(&cx, &listeners, process.admin.as_ref());
-    let answering = Challengeable::of(listeners.iter().map(|(_, listener)| listener), listeners_extent);
+    let answering = Challengeable::of(listeners.http.iter().map(|(_, listener)| listener), listeners_extent);
     let acme_was_written = file.acme.key().is_some() || cx.findings.is_misspelled(Document::ROOT, "acme");
     let acme = acme::acme(&cx, file.acme, answering);
     let authority = match (&acme, acme_was_written) {
@@ -98,16 +101,26 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         (None, false) => Authority::Missing,
     };
     let certificates = certificate::certificates(&cx, file.certificates, authority, answering);
-    let upstreams = upstream::upstreams(&cx, file.upstreams, &listeners);
+    let upstreams = upstream::upstreams(&cx, file.upstreams, &listeners.http);
     let scope = route::Scope { upstream_names: &upstream_names, upstreams: &upstreams };
     let hosts = host::hosts(&cx, file.hosts, &listener_names, &scope);
+    tunnel::check_upstreams(&cx, &upstreams);
     upstream_names.report_unused(&cx);
     let cache_stores = cache::cache_stores(&cx, file.cache_stores);
 
-    let listeners = listeners.into_iter().map(|(_, listener)| listener).collect();
     let mut upstreams = upstreams.into_values();
     upstreams.append(&mut cx.services.borrow_mut());
-    let model = Model { process, listeners, certificates, acme, hosts, upstreams, cache_stores };
+    let model = Model {
+        process,
+        listeners: listeners.http.into_iter().map(|(_, listener)| listener).collect(),
+        tcp_listeners: listeners.tcp.into_iter().map(|(_, listener)| listener).collect(),
+        udp_listeners: listeners.udp.into_iter().map(|(_, listener)| listener).collect(),
+        certificates,
+        acme,
+        hosts,
+        upstreams,
+        cache_stores,
+    };
     (Understood { model, hosts: cx.hosts.get(), certificates: cx.certificates.get() }, cx.files.into_inner())
 }
 
@@ -117,9 +130,23 @@ fn check_top(cx: &Lowering, file: &shapes::File) {
         let message = "\"listeners\" is missing, so that nothing would be served";
         cx.missing(top, &["listeners"], message, "write listeners: { http: { address: \":80\" } }");
     }
-    if matches!(file.hosts, Field::Absent) && !cx.findings.is_misspelled(top, "hosts") {
+    if matches!(file.hosts, Field::Absent) && serves_requests(file) && !cx.findings.is_misspelled(top, "hosts") {
         let message = "\"hosts\" is missing, so that every request is answered 404";
         cx.warning(top.value(), message, "write hosts: [{ names: [\"*\"], routes: […] }]");
+    }
+}
+
+/// Whether some listener is of HTTP; what could not be read counts.
+fn serves_requests(file: &shapes::File) -> bool {
+    let is_carrier = |listener: &Field<shapes::Listener>| match listener {
+        Field::Given(_, listener) => listener.tcp.key().or(listener.udp.key()).is_some(),
+        Field::Wrong(_) | Field::Absent => false,
+    };
+    match &file.listeners {
+        Field::Given(_, listeners) if !listeners.0.is_empty() => {
+            !listeners.0.iter().all(|(_, field)| is_carrier(field))
+        }
+        Field::Given(..) | Field::Wrong(_) | Field::Absent => true,
     }
 }
 
@@ -134,6 +161,9 @@ pub(super) struct Lowering<'a> {
     /// Upstreams that were made of URLs.
     services: RefCell<Vec<Upstream>>,
     counting: Counting,
+    /// Names of listeners that carry connections or datagrams.
+    carriers: RefCell<BTreeSet<String>>,
+    carried: RefCell<Vec<tunnel::Carried>>,
     stores: Names,
     hosts: Cell<Extent>,
     certificates: Cell<Extent>,

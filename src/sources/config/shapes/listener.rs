@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Either, Field, Filter, List, scalar};
+use super::{Datagrams, Either, Field, Filter, List, Tunnel, scalar};
 use crate::defaults;
 use crate::model::format_duration;
 
@@ -21,6 +21,11 @@ pub struct Listener {
     pub limits: Field<ConnectionLimits>,
     /// Apply to every request that arrives here, before the host's and the route's.
     pub filters: Field<List<Filter>>,
+    /// Connections are carried to an upstream instead of requests. Beside it stand `proxy-protocol`, and of the limits
+    /// `max-connections` and `header-timeout`.
+    pub tcp: Field<Tunnel>,
+    /// Datagrams are carried to an upstream. Nothing stands beside it but the address.
+    pub udp: Field<Datagrams>,
 }
 
 /// TLS towards clients; `{}` takes the defaults.
@@ -42,18 +47,17 @@ pub struct ListenerTls {
 /// What a host asks of its TLS connections; what is not written is as at the listener. A request by a connection that was
 /// not asked for as much is answered 421.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    expecting = "a map with min-version, ciphers and client-auth"
-)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a map with min-version, ciphers and client-auth, or with passthrough")]
 pub struct HostTls {
     pub min_version: Field<scalar::TlsMinVersion>,
     /// Instead of the listener's.
     pub ciphers: Field<Ciphers>,
     /// Instead of the listener's; `off` asks for none.
     pub client_auth: Field<Either<scalar::Off, ClientAuth>>,
+    /// Connections that ask for this host's names are carried to an upstream, TLS and all: it shows its own certificate. Instead
+    /// of routes.
+    pub passthrough: Field<Tunnel>,
 }
 
 /// Suites of TLS 1.2; those of TLS 1.3 are always there.

@@ -29,6 +29,7 @@ mod process;
 mod redirect;
 mod route;
 pub mod scalar;
+mod tunnel;
 mod upstream;
 
 use schemars::JsonSchema;
@@ -55,6 +56,7 @@ pub use mirror::*;
 pub use process::*;
 pub use redirect::*;
 pub use route::*;
+pub use tunnel::*;
 pub use upstream::*;
 
 /// The configuration file of Weir, a reverse proxy.

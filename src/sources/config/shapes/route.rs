@@ -9,7 +9,7 @@ use crate::defaults;
 /// The names that are answered to, and the routes behind them.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a map with names and routes")]
-#[schemars(extend("required" = ["names", "routes"]))]
+#[schemars(extend("required" = ["names"], "anyOf" = [{ "required": ["routes"] }, { "required": ["tls"] }]))]
 pub struct Host {
     /// An exact name beats a wildcard, a longer wildcard a shorter one, and `*` comes last.
     pub names: Field<List<scalar::HostPattern>>,

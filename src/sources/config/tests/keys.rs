@@ -160,6 +160,38 @@ fn keys_of_listeners_and_certificates_arrive() {
 }
 
 #[test]
+fn keys_of_what_is_carried_arrive() {
+    let model = model(FULL);
+    let [tcp] = &model.tcp_listeners[..] else { panic!("{:?}", model.tcp_listeners) };
+    assert_eq!((tcp.name.as_str(), tcp.address), ("db", address("[::]:5432")));
+    assert_eq!((tcp.max_connections, tcp.header_timeout), (7, seconds(8)));
+    assert_eq!(tcp.proxy_protocol, Some(ProxyProtocol { trusted: vec!["10.0.0.0/8".parse().unwrap()] }));
+    let tunnel = |idle_timeout, send_proxy_protocol| Tunnel {
+        upstream: UpstreamName::new("carried"),
+        idle_timeout,
+        send_proxy_protocol,
+    };
+    assert_eq!(tcp.tunnel, tunnel(seconds(300), Some(ProxyVersion::V2)));
+    let [udp] = &model.udp_listeners[..] else { panic!("{:?}", model.udp_listeners) };
+    assert_eq!((udp.name.as_str(), udp.address, udp.upstream.as_str()), ("dns", address("[::]:53"), "carried"));
+    assert_eq!((udp.idle_timeout, udp.responses, udp.max_sessions), (seconds(9), Some(count(2)), 99));
+    let passed = model.hosts.iter().find_map(|host| host.tls.passthrough.as_ref());
+    assert_eq!(passed, Some(&tunnel(seconds(120), Some(ProxyVersion::V1))));
+}
+
+#[test]
+fn what_is_carried_has_defaults() {
+    let text = "listeners: { a: { address: ':1', tcp: { upstream: o } }, b: { address: ':1', udp: { upstream: o } } }\n\
+                upstreams: { o: { endpoints: ['o:1'] } }\n";
+    let model = model(text);
+    let [tcp] = &model.tcp_listeners[..] else { panic!("{:?}", model.tcp_listeners) };
+    assert_eq!((tcp.tunnel.idle_timeout, tcp.tunnel.send_proxy_protocol), (seconds(600), None));
+    assert_eq!((tcp.max_connections, tcp.header_timeout), (20_000, seconds(10)));
+    let [udp] = &model.udp_listeners[..] else { panic!("{:?}", model.udp_listeners) };
+    assert_eq!((udp.idle_timeout, udp.responses, udp.max_sessions), (seconds(60), None, 10_000));
+}
+
+#[test]
 fn keys_of_acme_arrive() {
     let model = model(FULL);
     let wildcard = AcmeCertificate {
@@ -256,7 +288,7 @@ fn what_a_host_asks_of_its_connections_arrives() {
             "min_version": "1.2",
             "ciphers": null,
             "client_auth": { "own": {
-                "origin": { "file": "weir.yaml", "line": 90, "column": 30 },
+                "origin": { "file": "weir.yaml", "line": 94, "column": 30 },
                 "ca": "/abs/partners.pem",
                 "mode": "optional",
                 "subject": "^CN=a",
@@ -276,7 +308,7 @@ fn what_a_host_asks_of_its_connections_arrives() {
 fn keys_of_an_upstream_arrive() {
     let mut upstream = shown(&model(FULL).upstreams[0]);
     let origin = upstream.as_object_mut().unwrap().remove("origin");
-    assert_eq!(origin, Some(json!({ "file": "weir.yaml", "line": 56, "column": 3 })));
+    assert_eq!(origin, Some(json!({ "file": "weir.yaml", "line": 58, "column": 3 })));
     assert_eq!(
         upstream,
         json!({
@@ -387,9 +419,9 @@ fn keys_of_a_host_and_its_routes_arrive() {
     let host = &model(FULL).hosts[0];
     assert_eq!(shown(&host.names), json!(["example.org", "*.example.org"]));
     assert_eq!(host.listeners, [ListenerName::new("secure")]);
-    assert_eq!(host.origin.line, 88);
+    assert_eq!(host.origin.line, 92);
     let route = &host.routes[0];
-    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 159, 9));
+    assert_eq!((route.name.as_str(), route.origin.line, route.origin.column), ("everything", 163, 9));
     assert_eq!(
         shown(&route.matches),
         json!({

@@ -43,6 +43,8 @@ pub struct Policy {
     pub ciphers: Ciphering,
     pub access_log: Option<bool>,
     pub aliases: Vec<HostName>,
+    /// TLS ends at the backend.
+    pub ssl_passthrough: bool,
     /// The rules are another Ingress's, and this one's backends their second.
     pub canary: Canary,
     /// With their keys.

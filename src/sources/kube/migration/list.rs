@@ -12,7 +12,8 @@ use crate::sources::kube::state::{ClusterState, ConfigMap, EndpointSlice, Ingres
 /// Objects in one answer.
 const PAGE: u32 = 500;
 
-pub async fn list(client: Client, options: Option<&ObjectKey>) -> kube::Result<ClusterState> {
+/// `config_maps`: those that flags name.
+pub async fn list<'k>(client: Client, config_maps: impl Iterator<Item = &'k ObjectKey>) -> kube::Result<ClusterState> {
     let mut state = ClusterState::default();
     for object in all::<networking::Ingress>(&client).await? {
         let object = Ingress::from(&object);
@@ -30,8 +31,8 @@ pub async fn list(client: Client, options: Option<&ObjectKey>) -> kube::Result<C
         let object = EndpointSlice::from(&object);
         state.slices.insert(object.key.clone(), object);
     }
-    if let Some(key) = options {
-        let maps: Api<core::ConfigMap> = Api::namespaced(client, &key.namespace);
+    for key in config_maps {
+        let maps: Api<core::ConfigMap> = Api::namespaced(client.clone(), &key.namespace);
         if let Some(object) = maps.get_opt(&key.name).await? {
             state.config_maps.insert(key.clone(), ConfigMap::from(&object));
         }

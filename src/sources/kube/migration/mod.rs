@@ -51,6 +51,8 @@ pub struct Assessment {
     pub ingresses: Vec<IngressVerdict>,
     /// Of the ConfigMap of global options.
     pub options: Vec<Item>,
+    /// Of the ConfigMaps of TCP and UDP services, by port.
+    pub services: Vec<Item>,
     /// Ingresses that another controller serves.
     pub others: Vec<String>,
     pub totals: BTreeMap<&'static str, Totals>,
@@ -61,6 +63,7 @@ pub struct Totals {
     pub ingresses: usize,
     pub annotations: usize,
     pub options: usize,
+    pub services: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,8 +105,13 @@ pub fn assess(state: &ClusterState, settings: &Settings) -> Assessment {
     let ingresses: Vec<_> = ours.iter().map(|ingress| one(ingress, &state, settings, events_of(ingress))).collect();
     let known: HashSet<&ObjectKey> = ours.iter().map(|ingress| &ingress.key).collect();
     let others = state.ingresses.iter().map(|(key, _)| key).filter(|key| !known.contains(key)).map(ToString::to_string);
-    let mut assessment =
-        Assessment { others: others.collect(), options: global(&state, settings), ingresses, totals: BTreeMap::new() };
+    let mut assessment = Assessment {
+        others: others.collect(),
+        options: global(&state, settings),
+        services: services(&state, settings, &translation.events),
+        ingresses,
+        totals: BTreeMap::new(),
+    };
     assessment.ingresses.sort_by(|a, b| a.ingress.cmp(&b.ingress));
     assessment.totals = totals(&assessment);
     assessment
@@ -182,6 +190,25 @@ fn global(state: &ClusterState, settings: &Settings) -> Vec<Item> {
     map.data.keys().map(item).collect()
 }
 
+fn services(state: &ClusterState, settings: &Settings, events: &[Event]) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (kind, key) in [("tcp", &settings.tcp_services), ("udp", &settings.udp_services)] {
+        let Some(map) = key.as_ref().and_then(|key| state.config_maps.get(key)) else { continue };
+        let said: Vec<&Event> =
+            events.iter().filter(|event| event.object.key == map.key && can_be_told(event, state)).collect();
+        for (port, value) in &map.data {
+            let about = format!("data[{port}]: ");
+            let found = said.iter().find_map(|event| Some((event.reason, event.message.strip_prefix(&about)?)));
+            let (verdict, detail) = match found {
+                Some((reason, message)) => (of_reason(reason), Some(message.to_owned())),
+                None => (Verdict::Identical, None),
+            };
+            items.push(Item::new(format!("{kind} {port}: {value}"), verdict, detail));
+        }
+    }
+    items
+}
+
 fn totals(assessment: &Assessment) -> BTreeMap<&'static str, Totals> {
     let of = |verdict: Verdict| {
         let items = assessment.ingresses.iter().flat_map(|ingress| &ingress.annotations);
@@ -189,6 +216,7 @@ fn totals(assessment: &Assessment) -> BTreeMap<&'static str, Totals> {
             ingresses: assessment.ingresses.iter().filter(|ingress| ingress.verdict == verdict).count(),
             annotations: items.filter(|item| item.verdict == verdict).count(),
             options: assessment.options.iter().filter(|item| item.verdict == verdict).count(),
+            services: assessment.services.iter().filter(|item| item.verdict == verdict).count(),
         }
     };
     Verdict::ALL.into_iter().map(|verdict| (verdict.as_str(), of(verdict))).collect()

@@ -80,3 +80,41 @@ fn what_differs_or_is_refused_is_explained_and_the_rest_is_not() {
     let options: Vec<_> = assessment.options.iter().map(|item| (item.name.as_str(), item.verdict)).collect();
     assert_eq!(options, [("hsts", Verdict::Identical), ("kep-alive", Verdict::Refused)]);
 }
+
+#[test]
+fn services_of_connections_have_a_verdict_each_and_passthrough_goes_by_its_flag() {
+    let manifests = r#"
+kind: ConfigMap
+metadata: { name: tcp, namespace: ingress }
+data: { "5432": "shop/db:5432", "5433": "nonsense", "5434": "shop/nothing:1" }
+---
+kind: Service
+metadata: { name: db, namespace: shop }
+spec: { clusterIP: 10.0.0.1, ports: [ { port: 5432 } ] }
+---
+kind: Ingress
+metadata: { name: db, namespace: shop, annotations: { nginx.ingress.kubernetes.io/ssl-passthrough: "true" } }
+spec:
+  ingressClassName: nginx
+  rules:
+  - host: db.test
+    http: { paths: [ { path: /, pathType: Prefix, backend: { service: { name: db, port: { number: 5432 } } } } ] }
+"#;
+    let mut state = ClusterState::default();
+    manifests::read_into(&mut state, manifests).unwrap();
+    let with = |ssl_passthrough| {
+        assess(&state, &Settings { tcp_services: ObjectKey::parse("ingress/tcp"), ssl_passthrough, ..settings() })
+    };
+    let assessment = with(translate::SslPassthrough::Honour);
+    let shown: Vec<_> = assessment.services.iter().map(|item| (item.name.as_str(), item.verdict)).collect();
+    assert_eq!(
+        shown,
+        [
+            ("tcp 5432: shop/db:5432", Verdict::Identical),
+            ("tcp 5433: nonsense", Verdict::Refused),
+            ("tcp 5434: shop/nothing:1", Verdict::Differs),
+        ]
+    );
+    assert_eq!(assessment.ingresses[0].verdict, Verdict::Identical);
+    assert_eq!(with(translate::SslPassthrough::Refuse).ingresses[0].verdict, Verdict::Refused);
+}

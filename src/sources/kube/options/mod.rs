@@ -50,6 +50,7 @@ pub struct Options {
     pub block: Vec<IpNet>,
     pub allow: Vec<IpNet>,
     pub deny: Vec<IpNet>,
+    pub streams: Streams,
     pub limit_status: u16,
     pub connection_limit_status: u16,
     pub limit_rate: u32,
@@ -111,6 +112,19 @@ pub struct Compression {
     pub types: Vec<Arc<str>>,
     pub brotli: bool,
     pub brotli_level: u8,
+}
+
+/// Of TCP and UDP services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// Of a session in which nothing comes or goes.
+    pub timeout: Duration,
+    /// Another endpoint is tried where no connection can be made.
+    pub next_upstream: bool,
+    pub next_upstream_timeout: Duration,
+    pub next_upstream_tries: u32,
+    /// Datagrams after which a session is over; 0: when it is idle.
+    pub responses: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Compression, Connections, Effect, Entry, Forwarded, Hsts, Options, as_annotation};
+use super::{Compression, Connections, Effect, Entry, Forwarded, Hsts, Options, Streams, as_annotation};
 use crate::model::{
     ByteSize, CipherOrder, Ciphers, Condition, ConditionalAnswer, Pattern, RedirectStatus, Respond, RetryOn, Subject,
     Test, TlsVersion,
@@ -32,6 +32,13 @@ impl Default for Options {
             next_upstream: vec![RetryOn::Connect, RetryOn::Reset, RetryOn::Timeout],
             next_upstream_timeout: Duration::ZERO,
             next_upstream_tries: 3,
+            streams: Streams {
+                timeout: Duration::from_secs(600),
+                next_upstream: true,
+                next_upstream_timeout: Duration::from_secs(600),
+                next_upstream_tries: 3,
+                responses: 1,
+            },
             forwarded: Forwarded {
                 use_headers: false,
                 real_ip: false,
@@ -195,6 +202,11 @@ pub const ENTRIES: &[Entry] = &[
             Ok(())
         }),
     },
+    set!("proxy-stream-timeout", streams.timeout = value::time),
+    set!("proxy-stream-next-upstream", streams.next_upstream = value::boolean),
+    set!("proxy-stream-next-upstream-timeout", streams.next_upstream_timeout = value::time),
+    set!("proxy-stream-next-upstream-tries", streams.next_upstream_tries = value::number),
+    set!("proxy-stream-responses", streams.responses = value::number),
     set!("proxy-next-upstream-timeout", next_upstream_timeout = value::seconds),
     set!("proxy-next-upstream-tries", next_upstream_tries = value::number),
     set!("use-forwarded-headers", forwarded.use_headers = value::boolean),
@@ -408,11 +420,6 @@ pub const ENTRIES: &[Entry] = &[
     nothing("variables-hash-max-size"),
     nothing("upstream-keepalive-time"),
     nothing("limit-conn-zone-variable"),
-    nothing("proxy-stream-timeout"),
-    nothing("proxy-stream-next-upstream"),
-    nothing("proxy-stream-next-upstream-timeout"),
-    nothing("proxy-stream-next-upstream-tries"),
-    nothing("proxy-stream-responses"),
     nothing("bind-address"),
     nothing("generate-request-id"),
     nothing("jaeger-collector-host"),

@@ -15,7 +15,7 @@ use super::{ObjectKey, PublishedAddress};
 pub struct Service {
     pub key: ObjectKey,
     pub kind: ServiceKind,
-    /// TCP only.
+    /// Of TCP and UDP.
     pub ports: Vec<ServicePort>,
     /// What a load balancer gave it, and the external addresses that were written.
     pub published: Vec<PublishedAddress>,
@@ -35,8 +35,24 @@ pub enum ServiceKind {
 pub struct ServicePort {
     /// Ports of a Service that has one only may have none.
     pub name: Option<Arc<str>>,
+    pub transport: Transport,
     pub number: u16,
     pub target: PortName,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Tcp => "TCP",
+            Transport::Udp => "UDP",
+        })
+    }
 }
 
 /// How a port is referred to.
@@ -57,11 +73,15 @@ impl fmt::Display for PortName {
 
 impl Service {
     /// By its name, or by its number.
-    pub fn port(&self, port: &PortName) -> Option<&ServicePort> {
-        self.ports.iter().find(|candidate| match port {
+    pub fn port(&self, port: &PortName, transport: Transport) -> Option<&ServicePort> {
+        self.ports_of(transport).find(|candidate| match port {
             PortName::Number(number) => candidate.number == *number,
             PortName::Name(name) => candidate.name.as_ref() == Some(name),
         })
+    }
+
+    pub fn ports_of(&self, transport: Transport) -> impl Iterator<Item = &ServicePort> {
+        self.ports.iter().filter(move |port| port.transport == transport)
     }
 }
 
@@ -90,26 +110,31 @@ impl From<&core::Service> for Service {
 }
 
 fn service_port(port: &core::ServicePort) -> Option<ServicePort> {
-    if !is_tcp(port.protocol.as_deref()) {
-        return None;
-    }
+    let transport = transport(port.protocol.as_deref())?;
     let number = u16::try_from(port.port).ok()?;
     let target = match &port.target_port {
         Some(IntOrString::Int(target)) => u16::try_from(*target).ok().filter(|target| *target != 0),
         Some(IntOrString::String(name)) => {
             return Some(ServicePort {
                 name: text(port.name.as_ref()),
+                transport,
                 number,
                 target: PortName::Name(name.as_str().into()),
             });
         }
         None => None,
     };
-    Some(ServicePort { name: text(port.name.as_ref()), number, target: PortName::Number(target.unwrap_or(number)) })
+    let target = PortName::Number(target.unwrap_or(number));
+    Some(ServicePort { name: text(port.name.as_ref()), transport, number, target })
 }
 
-fn is_tcp(protocol: Option<&str>) -> bool {
-    protocol.is_none_or(|protocol| protocol == "TCP")
+/// None: SCTP, which nobody carries.
+fn transport(protocol: Option<&str>) -> Option<Transport> {
+    match protocol {
+        None | Some("TCP") => Some(Transport::Tcp),
+        Some("UDP") => Some(Transport::Udp),
+        Some(_) => None,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +142,7 @@ pub struct EndpointSlice {
     pub key: ObjectKey,
     /// Whose endpoints they are.
     pub service: ObjectKey,
-    /// TCP only.
+    /// Of TCP and UDP.
     pub ports: Vec<EndpointPort>,
     pub endpoints: Vec<Endpoint>,
 }
@@ -126,6 +151,7 @@ pub struct EndpointSlice {
 pub struct EndpointPort {
     /// The Service's name of the port.
     pub name: Option<Arc<str>>,
+    pub transport: Transport,
     pub number: u16,
 }
 
@@ -151,9 +177,9 @@ impl From<&discovery::EndpointSlice> for EndpointSlice {
     fn from(object: &discovery::EndpointSlice) -> Self {
         let key = ObjectKey::from(&object.metadata);
         let service = object.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
-        let ports = object.ports.iter().flatten().filter(|port| is_tcp(port.protocol.as_deref()));
-        let ports = ports.filter_map(|port| {
-            Some(EndpointPort { name: text(port.name.as_ref()), number: u16::try_from(port.port?).ok()? })
+        let ports = object.ports.iter().flatten().filter_map(|port| {
+            let (transport, number) = (transport(port.protocol.as_deref())?, u16::try_from(port.port?).ok()?);
+            Some(EndpointPort { name: text(port.name.as_ref()), transport, number })
         });
         Self {
             service: ObjectKey::new(key.namespace.clone(), service.map_or("", String::as_str)),

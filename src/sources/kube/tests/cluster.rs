@@ -29,6 +29,9 @@ pub fn settings() -> Settings {
         config_map: None,
         default_certificate: None,
         default_backend: None,
+        tcp_services: None,
+        udp_services: None,
+        ssl_passthrough: SslPassthrough::Refuse,
         publish: Publish::Fixed([PublishedAddress::Ip("192.0.2.1".into())].into()),
         http: ([0, 0, 0, 0], 80).into(),
         https: ([0, 0, 0, 0], 443).into(),
@@ -91,6 +94,11 @@ fn set(settings: &mut Settings, value: &Value) {
     settings.config_map = key("config-map");
     settings.default_certificate = key("default-certificate");
     settings.default_backend = key("default-backend");
+    settings.tcp_services = key("tcp-services");
+    settings.udp_services = key("udp-services");
+    if text("ssl-passthrough").as_deref() == Some("honour") {
+        settings.ssl_passthrough = SslPassthrough::Honour;
+    }
     if let Some(prefix) = text("prefix") {
         settings.annotations_prefix = prefix.into();
     }

@@ -13,6 +13,19 @@ pub fn text(translation: &Translation, settings: &Settings) -> String {
     let mut out = String::new();
     let model = &translation.model;
     usual.process(&mut out, model);
+    for listener in &model.tcp_listeners {
+        let _ = writeln!(out, "tcp {} {}", listener.address, json(&listener.tunnel));
+        if let Some(protocol) = &listener.proxy_protocol {
+            let _ = writeln!(out, "  proxy-protocol {}", json(protocol));
+        }
+    }
+    for listener in &model.udp_listeners {
+        let mut shown = serde_json::to_value(listener).unwrap();
+        for key in ["name", "origin", "address"] {
+            shown.as_object_mut().unwrap().remove(key);
+        }
+        let _ = writeln!(out, "udp {} {shown}", listener.address);
+    }
     for host in &model.hosts {
         usual.host(&mut out, host);
     }

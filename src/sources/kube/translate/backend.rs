@@ -22,7 +22,7 @@ use crate::model::{
 };
 use crate::sources::asked_upstream::standard_outlier_detection;
 use crate::sources::kube::options::Options;
-use crate::sources::kube::state::{ClusterState, ObjectKey, PortName, ServiceKind, ServicePort};
+use crate::sources::kube::state::{ClusterState, ObjectKey, PortName, ServiceKind, ServicePort, Transport};
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +40,24 @@ pub struct Variant {
     pub sticky: Option<StickyCookie>,
     pub address: AddressedBy,
     pub reuse: Reuse,
+    pub sent: Sent,
+}
+
+/// What goes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Requests,
+    Connections,
+    Datagrams,
+}
+
+impl Sent {
+    fn transport(self) -> Transport {
+        match self {
+            Sent::Requests | Sent::Connections => Transport::Tcp,
+            Sent::Datagrams => Transport::Udp,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +84,17 @@ impl Variant {
             sticky: None,
             address: AddressedBy::Endpoints,
             reuse: Reuse::Keep,
+            sent: Sent::Requests,
         }
+    }
+
+    /// Carried on as they come, in turn.
+    pub fn connections() -> Self {
+        Self { sent: Sent::Connections, ..Self::plain() }
+    }
+
+    pub fn datagrams() -> Self {
+        Self { sent: Sent::Datagrams, ..Self::plain() }
     }
 
     /// What tells it from the usual one, in words.
@@ -96,6 +124,11 @@ impl Variant {
         }
         if self.reuse == Reuse::Close {
             words.push("close".into());
+        }
+        match self.sent {
+            Sent::Requests => {}
+            Sent::Connections => words.push("tcp".into()),
+            Sent::Datagrams => words.push("udp".into()),
         }
         words.join(",")
     }
@@ -133,7 +166,7 @@ pub struct Upstreams<'s> {
 #[derive(Debug)]
 pub enum BadBackend {
     NoService,
-    NoPort,
+    NoPort(Transport),
     /// A name that is none, or that leads back to this machine.
     ExternalName(Arc<str>),
     /// `service-upstream` of a Service that has no address.
@@ -144,7 +177,7 @@ impl BadBackend {
     pub fn in_words(&self, Backend { service, port }: &Backend) -> String {
         match self {
             BadBackend::NoService => format!("there is no Service {service}"),
-            BadBackend::NoPort => format!("the Service {service} has no TCP port {port}"),
+            BadBackend::NoPort(transport) => format!("the Service {service} has no {transport} port {port}"),
             BadBackend::ExternalName(name) => {
                 format!("the Service {service} stands for {name:?}, which is no host elsewhere")
             }
@@ -166,7 +199,7 @@ impl<'s> Upstreams<'s> {
         {
             return Ok(upstream.name.clone());
         }
-        let endpoints = self.endpoints(backend, variant.address)?;
+        let endpoints = self.endpoints(backend, variant.address, variant.sent.transport())?;
         let name = self.name(backend, variant);
         let upstream = upstream(name.clone(), &backend.service, endpoints, variant, self.options);
         self.built.entry(backend.clone()).or_default().push((variant.clone(), upstream));
@@ -175,19 +208,22 @@ impl<'s> Upstreams<'s> {
 
     pub fn has_endpoints(&mut self, backend: &Backend) -> bool {
         let Some(service) = self.state.services.get(&backend.service) else { return false };
-        match (&service.kind, service_port(service, &backend.port)) {
+        match (&service.kind, service_port(service, &backend.port, Transport::Tcp)) {
             (ServiceKind::Cluster(_) | ServiceKind::Headless, Some(port)) => {
                 self.listings.decide(backend, || self.slices.endpoints(service, port))
             }
             (ServiceKind::Cluster(_) | ServiceKind::Headless, None) => false,
-            (ServiceKind::ExternalName(_), _) => self.endpoints(backend, AddressedBy::Endpoints).is_ok(),
+            (ServiceKind::ExternalName(_), _) => {
+                self.endpoints(backend, AddressedBy::Endpoints, Transport::Tcp).is_ok()
+            }
         }
     }
 
     /// The first port of a Service, which stands for it where none is named.
     pub fn first_port(&self, service: &ObjectKey) -> Result<PortName, BadBackend> {
         let service = self.state.services.get(service).ok_or(BadBackend::NoService)?;
-        service.ports.first().map(|port| PortName::Number(port.number)).ok_or(BadBackend::NoPort)
+        let mut ports = service.ports_of(Transport::Tcp);
+        ports.next().map(|port| PortName::Number(port.number)).ok_or(BadBackend::NoPort(Transport::Tcp))
     }
 
     pub fn finish(self) -> (Vec<Upstream>, Listings) {
@@ -208,30 +244,37 @@ impl<'s> Upstreams<'s> {
         UpstreamName::new(if taken(&name) { free.unwrap_or(name) } else { name })
     }
 
-    fn endpoints(&mut self, backend: &Backend, address: AddressedBy) -> Result<Vec<EndpointSpec>, BadBackend> {
+    fn endpoints(
+        &mut self,
+        backend: &Backend,
+        address: AddressedBy,
+        transport: Transport,
+    ) -> Result<Vec<EndpointSpec>, BadBackend> {
         let service = self.state.services.get(&backend.service).ok_or(BadBackend::NoService)?;
-        let port = service_port(service, &backend.port);
+        let port = service_port(service, &backend.port, transport);
+        let no_port = BadBackend::NoPort(transport);
         match (&service.kind, address) {
             (ServiceKind::ExternalName(name), _) => {
                 let number = port.map(target_number).or(match backend.port {
                     PortName::Number(number) => Some(number),
                     PortName::Name(_) => None,
                 });
-                external(name, number.ok_or(BadBackend::NoPort)?).map(|endpoint| vec![endpoint])
+                external(name, number.ok_or(no_port)?).map(|endpoint| vec![endpoint])
             }
             (ServiceKind::Cluster(ip), AddressedBy::Service) => {
-                let port = port.ok_or(BadBackend::NoPort)?;
+                let port = port.ok_or(no_port)?;
                 Ok(vec![endpoint(SocketAddr::new(*ip, port.number), Standing::First)])
             }
             (ServiceKind::Headless, AddressedBy::Service) => Err(BadBackend::NoAddress),
             (ServiceKind::Cluster(_) | ServiceKind::Headless, AddressedBy::Endpoints) => {
-                let port = port.ok_or(BadBackend::NoPort)?;
-                let name = self.listings.name(backend, || self.slices.endpoints(service, port));
+                let port = port.ok_or(no_port)?;
+                let name = self.listings.name(backend, transport, || self.slices.endpoints(service, port));
                 let address = EndpointAddress::Listed(name);
                 Ok(vec![EndpointSpec { address, weight: defaults::WEIGHT, backup: false }])
             }
         }
     }
+}
 }
 
 fn target_number(port: &ServicePort) -> u16 {
@@ -294,7 +337,16 @@ fn upstream(
             write: options.send_timeout,
             request: None,
         },
-        retry: retry(options.next_upstream.clone(), options.next_upstream_tries, options.next_upstream_timeout),
+        retry: match variant.sent {
+            Sent::Requests => {
+                retry(options.next_upstream.clone(), options.next_upstream_tries, options.next_upstream_timeout)
+            }
+            Sent::Connections | Sent::Datagrams => {
+                let streams = &options.streams;
+                let on = if streams.next_upstream { vec![RetryOn::Connect] } else { Vec::new() };
+                retry(on, streams.next_upstream_tries, streams.next_upstream_timeout)
+            }
+        },
         limits: UpstreamLimits {
             max_connections: None,
             queue: defaults::QUEUE as usize,

@@ -13,12 +13,12 @@ use super::backend::Backend;
 use crate::defaults;
 use crate::model::{EndpointAddress, EndpointLists, EndpointSpec, ListName};
 use crate::sources::kube::state::{
-    ClusterState, EndpointCondition, EndpointSlice, ObjectKey, PortName, Service, ServicePort,
+    ClusterState, EndpointCondition, EndpointSlice, ObjectKey, PortName, Service, ServicePort, Transport,
 };
 
 /// The lists that a translation named, by their Services.
 #[derive(Clone, Debug, Default)]
-pub struct Listings(BTreeMap<ObjectKey, BTreeMap<PortName, Listing>>);
+pub struct Listings(BTreeMap<ObjectKey, BTreeMap<(PortName, Transport), Listing>>);
 
 #[derive(Clone, Debug)]
 struct Listing {
@@ -40,8 +40,8 @@ impl Listings {
         let mut lists = EndpointLists::new();
         for (key, listings) in services.iter().filter_map(|key| Some((key, self.0.get(key)?))) {
             let service = state.services.get(key)?;
-            for (port, listing) in listings {
-                let endpoints = slices.endpoints(service, service_port(service, port)?);
+            for ((port, transport), listing) in listings {
+                let endpoints = slices.endpoints(service, service_port(service, port, *transport)?);
                 if listing.decides && endpoints.is_empty() != listing.endpoints.is_empty() {
                     return None;
                 }
@@ -52,21 +52,35 @@ impl Listings {
     }
 
     /// The list of a backend, made where nobody asked for it before.
-    pub(super) fn name(&mut self, backend: &Backend, endpoints: impl FnOnce() -> Vec<EndpointSpec>) -> ListName {
-        self.listing(backend, endpoints).name.clone()
+    pub(super) fn name(
+        &mut self,
+        backend: &Backend,
+        transport: Transport,
+        endpoints: impl FnOnce() -> Vec<EndpointSpec>,
+    ) -> ListName {
+        self.listing(backend, transport, endpoints).name.clone()
     }
 
     /// Whether a backend has endpoints, as a decision that holds until it has some or has none any more.
     pub(super) fn decide(&mut self, backend: &Backend, endpoints: impl FnOnce() -> Vec<EndpointSpec>) -> bool {
-        let listing = self.listing(backend, endpoints);
+        let listing = self.listing(backend, Transport::Tcp, endpoints);
         listing.decides = true;
         !listing.endpoints.is_empty()
     }
 
-    fn listing(&mut self, backend: &Backend, endpoints: impl FnOnce() -> Vec<EndpointSpec>) -> &mut Listing {
+    fn listing(
+        &mut self,
+        backend: &Backend,
+        transport: Transport,
+        endpoints: impl FnOnce() -> Vec<EndpointSpec>,
+    ) -> &mut Listing {
         let ports = self.0.entry(backend.service.clone()).or_default();
-        ports.entry(backend.port.clone()).or_insert_with(|| Listing {
-            name: format!("{}:{}", backend.service, backend.port).into(),
+        let suffix = match transport {
+            Transport::Tcp => "",
+            Transport::Udp => "/udp",
+        };
+        ports.entry((backend.port.clone(), transport)).or_insert_with(|| Listing {
+            name: format!("{}:{}{suffix}", backend.service, backend.port).into(),
             endpoints: endpoints().into(),
             decides: false,
         })
@@ -116,13 +130,15 @@ pub fn endpoint(address: SocketAddr, standing: Standing) -> EndpointSpec {
 }
 
 /// By name or number; as in ingress-nginx, the number of its target will do.
-pub fn service_port<'s>(service: &'s Service, port: &PortName) -> Option<&'s ServicePort> {
-    service.port(port).or_else(|| service.ports.iter().find(|candidate| candidate.target == *port))
+pub fn service_port<'s>(service: &'s Service, port: &PortName, transport: Transport) -> Option<&'s ServicePort> {
+    let by_target = || service.ports_of(transport).find(|candidate| candidate.target == *port);
+    service.port(port, transport).or_else(by_target)
 }
 
 /// Those of the Service's port; where none has its name, the target that is a number.
 fn slice_ports(slice: &EndpointSlice, port: &ServicePort) -> Vec<u16> {
-    let named = slice.ports.iter().filter(|candidate| port.name.is_none() || candidate.name == port.name);
+    let alike = slice.ports.iter().filter(|candidate| candidate.transport == port.transport);
+    let named = alike.filter(|candidate| port.name.is_none() || candidate.name == port.name);
     let numbers: Vec<u16> = named.map(|candidate| candidate.number).collect();
     match (&port.target, numbers.is_empty()) {
         (PortName::Number(number), true) => vec![*number],

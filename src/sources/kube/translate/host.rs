@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use super::canary::Canaries;
 use super::context::Context;
+use super::passthrough;
 use super::report::{ObjectKind, Reason, origin};
 use super::route::{self, Site};
 use super::server::{Clients, Kind, Location, Server, Servers};
@@ -59,6 +60,7 @@ fn host(cx: &mut Context<'_>, site: &Site<'_>, server: &Server<'_>) -> VirtualHo
             (route.action, route.filters) = (route::respond(403), Vec::new());
         }
     }
+    let passthrough = passthrough::tunnel(cx, site.name, server);
     let mut names = vec![site.name.clone()];
     names.extend(server.aliases.iter().cloned());
     VirtualHost {
@@ -66,7 +68,7 @@ fn host(cx: &mut Context<'_>, site: &Site<'_>, server: &Server<'_>) -> VirtualHo
         origin,
         names,
         listeners: Vec::new(),
-        tls: HostTls { min_version: None, ciphers: ciphers(cx, server), client_auth },
+        tls: HostTls { min_version: None, ciphers: ciphers(cx, server), client_auth, passthrough },
         patterns: if patterns { PatternOrder::Listed } else { PatternOrder::Narrowest },
         routes,
     }

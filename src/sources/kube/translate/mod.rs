@@ -22,6 +22,7 @@ mod limits;
 mod listener;
 mod material;
 mod mirror;
+mod passthrough;
 mod prepare;
 mod report;
 mod route;
@@ -29,6 +30,7 @@ mod server;
 mod settings;
 mod snippets;
 mod status;
+mod streams;
 
 pub use class::ours;
 pub use endpoints::Listings;
@@ -43,7 +45,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostics;
-use crate::model::{Model, Process};
+use crate::model::{ListenerName, Model, Process};
 use crate::sources::kube::options::{self, Options};
 use crate::sources::kube::state::{ClusterState, ObjectKey, PublishedAddress};
 
@@ -60,6 +62,8 @@ pub struct Translation {
     pub diagnostics: Diagnostics,
     /// For every Ingress that is ours.
     pub statuses: Vec<Status>,
+    /// Whom to tell where a port cannot be listened on.
+    pub stream_owners: Vec<(ListenerName, ObjectReference)>,
     /// What was looked for in Secrets, there or not: nothing else needs to be watched or kept of them.
     pub secrets: BTreeSet<ObjectKey>,
 }
@@ -81,6 +85,7 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
     let canaries = canary::find(&mut cx, &servers, &prepared);
     let hosts = host::hosts(&mut cx, &servers, &canaries);
     let certificates = certificate::certificates(&mut cx, &servers);
+    let streams = streams::streams(&mut cx);
     let Context { report, material, secrets, upstreams, others, .. } = cx;
     let (events, diagnostics) = report.finish();
     let (upstreams, listings) = upstreams.finish();
@@ -88,6 +93,8 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
         model: Model {
             process: process(settings, &options),
             listeners: listener::listeners(settings, &options),
+            tcp_listeners: streams.tcp,
+            udp_listeners: streams.udp,
             certificates,
             acme: None,
             hosts,
@@ -99,6 +106,7 @@ pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
         events,
         diagnostics,
         statuses: status::statuses(state, settings, &ours),
+        stream_owners: streams.owners,
         secrets,
     }
 }

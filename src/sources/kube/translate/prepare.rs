@@ -7,10 +7,10 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::backend::{self, AddressedBy, Reuse, Variant};
+use super::backend::{self, AddressedBy, Reuse, Sent, Variant};
 use super::context::{Context, annotation_path};
 use super::report::Reason;
-use super::{auth, cors, limits, mirror, snippets};
+use super::{auth, cors, limits, mirror, passthrough, snippets};
 use crate::model::{
     Bandwidth, BodyBuffer, ByteRate, ByteSize, Conditions, Filter, FilterKind, HeaderEdits, HeaderTemplate, LbPolicy,
     Logging, RequestBuffering, ResponseRewrite, Retry, RouteTimeouts, Satisfy, TemplatePart, UpstreamProtocol,
@@ -53,6 +53,7 @@ pub fn prepare<'s>(cx: &mut Context<'s>, ingress: &'s Arc<Ingress>) -> Prepared<
         };
         cx.warn(ingress, reason, annotation_path(&key), message);
     }
+    passthrough::check(cx, ingress, &mut policy);
     snippets::apply(cx, ingress, &mut policy);
     let auth = auth::filters(cx, ingress, &mut policy);
     let headers = headers(cx, ingress, &mut policy);
@@ -286,5 +287,6 @@ fn variant(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy) ->
             false => AddressedBy::Endpoints,
         },
         reuse: if policy.headers.connection.is_some() { Reuse::Close } else { Reuse::Keep },
+        sent: Sent::Requests,
     }
 }

@@ -61,6 +61,8 @@ pub enum Reason {
     InvalidSecret,
     /// A Service that is not there, or has no such port.
     ServiceNotFound,
+    /// An entry of the TCP or UDP services that cannot be served, or a port that cannot be listened on.
+    InvalidService,
     /// A global option that is not known, or whose value cannot be read.
     InvalidOption,
 }

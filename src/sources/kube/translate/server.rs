@@ -22,6 +22,8 @@ pub type Servers<'p> = BTreeMap<HostName, Server<'p>>;
 #[derive(Default)]
 pub struct Server<'p> {
     pub locations: Vec<Location<'p>>,
+    /// Whose Ingress brought the host.
+    pub opener: Option<&'p Prepared<'p>>,
     taken: HashMap<(Arc<str>, Kind), usize>,
     pub aliases: Vec<HostName>,
     /// Whose they are.
@@ -147,6 +149,7 @@ fn open<'p>(cx: &mut Context<'_>, servers: &mut Servers<'p>, prepared: &'p Prepa
                     let at = "spec.defaultBackend".into();
                     let root = Location { path: "/".into(), kind: Kind::Prefix, owner: Some(prepared), leads, at };
                     server.push(root);
+                    server.opener = Some(prepared);
                     server.taken.clear();
                 }
             }

@@ -17,11 +17,22 @@ pub struct Settings {
     pub default_certificate: Option<ObjectKey>,
     /// For requests that nothing else takes. None: 404.
     pub default_backend: Option<ObjectKey>,
+    /// What is carried on, by port.
+    pub tcp_services: Option<ObjectKey>,
+    pub udp_services: Option<ObjectKey>,
+    pub ssl_passthrough: SslPassthrough,
     pub publish: Publish,
     pub http: SocketAddr,
     pub https: SocketAddr,
     /// Global options change parts of it.
     pub process: Process,
+}
+
+/// `--enable-ssl-passthrough`: whether annotations may ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslPassthrough {
+    Honour,
+    Refuse,
 }
 
 /// Which Ingresses are served.

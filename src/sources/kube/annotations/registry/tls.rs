@@ -142,12 +142,13 @@ pub const ENTRIES: &[Annotation] = &[
             Ok(())
         },
     ),
-    Annotation::refused(
+    Annotation::set(
         "ssl-passthrough",
         Kind::Boolean,
         3,
-        "TLS ends here and is not passed through",
-        super::is_false,
+        "TLS of the host ends at the backend of its path /, whatever other annotations say; wildcard hosts and aliases, too. Needs the \
+         flag --enable-ssl-passthrough: without it the host's routes are closed",
+        |policy, text| value::boolean(text).map(|is_on| policy.ssl_passthrough = is_on),
     )
     .or_close(),
 ];

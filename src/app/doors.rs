@@ -1,0 +1,70 @@
+//! What is listened on, and how what comes there is taken in.
+//!
+//! ```text
+//! Snapshot ──► Settings (requests, tunnels), Datagrams ──► DataPlane::apply
+//! Model ─────► addresses that must be had ─────────────► DataPlane::reserve
+//! ```
+
+use std::sync::Arc;
+
+use super::App;
+use super::candidate::Authors;
+use crate::compile::hosts_of;
+use crate::model::{Listener, ListenerTls, Model, TcpListener, VirtualHost};
+use crate::proxy::{Settings, TlsDoor, Wanted};
+use crate::snapshot::Snapshot;
+use crate::snapshot::table::{HostTls, Table};
+use crate::snapshot::tunnel::Datagrams;
+use crate::tls::Spoken;
+
+impl App {
+    pub(super) fn settings(&self, snapshot: &Snapshot) -> Result<Vec<Settings>, rustls::Error> {
+        let model = &snapshot.model;
+        let of_requests = |listener: &Listener| {
+            let tls = match (&listener.tls, snapshot.tables.get(&listener.name)) {
+                (Some(tls), Some(table)) => Some(self.tls_door(tls, table, &hosts_of(model, listener))?),
+                (Some(_), None) => return Err(rustls::Error::General("a listener that serves nothing".into())),
+                (None, _) => None,
+            };
+            Ok(Settings::of_requests(listener, tls))
+        };
+        let of_tunnel = |listener: &TcpListener| {
+            let tunnel = snapshot.carriers.tcp.get(&listener.name)?;
+            Some(Ok(Settings::of_tunnel(listener, tunnel.clone())))
+        };
+        let tunnels = model.tcp_listeners.iter().filter_map(of_tunnel);
+        model.listeners.iter().map(of_requests).chain(tunnels).collect()
+    }
+
+    fn tls_door(&self, tls: &ListenerTls, table: &Table, hosts: &[&VirtualHost]) -> Result<TlsDoor, rustls::Error> {
+        let mut tunnels = Vec::new();
+        let mut spoken = Vec::with_capacity(hosts.len());
+        for (host, compiled) in hosts.iter().zip(table.hosts()) {
+            let ends = match &compiled.tls {
+                HostTls::Here => Spoken::Here(&compiled.terms),
+                HostTls::Elsewhere(tunnel) => {
+                    tunnels.push(tunnel.clone());
+                    Spoken::Elsewhere(tunnels.len() - 1)
+                }
+            };
+            spoken.push((&host.names[..], ends));
+        }
+        let policy = self.shared.tls.policy(tls.http2, table.terms(), &spoken)?;
+        Ok(TlsDoor { policy, tunnels })
+    }
+}
+
+/// Where connections must be waited for. Of many authors, one who asks for a port that cannot be had is no matter of the others.
+pub(super) fn addresses(model: &Model, authors: Authors) -> Wanted {
+    let http = model.listeners.iter().map(|listener| (listener.name.clone(), listener.address));
+    let tcp = model.tcp_listeners.iter().map(|listener| (listener.name.clone(), listener.address));
+    let udp = model.udp_listeners.iter().map(|listener| (listener.name.clone(), listener.address));
+    match authors {
+        Authors::One => Wanted { connections: http.chain(tcp).collect(), datagrams: udp.collect() },
+        Authors::Many => Wanted { connections: http.collect(), datagrams: Vec::new() },
+    }
+}
+
+pub(super) fn datagrams(snapshot: &Snapshot) -> Vec<Arc<Datagrams>> {
+    snapshot.carriers.udp.values().cloned().collect()
+}
