@@ -14,6 +14,7 @@ mod authority;
 mod challenge;
 mod display;
 pub mod dns;
+mod issuers;
 mod keeper;
 mod mirror;
 mod on_demand;
@@ -36,8 +37,10 @@ use tokio::sync::Mutex;
 
 use crate::diagnostics::Diagnostic;
 use crate::model::{self, Process, RevocationReason, SessionTickets};
+use crate::timestamp::Timestamp;
 use crate::tls::{CertificateResolver, Challenges, OnDemand, Tickets};
 use display::Display;
+pub use issuers::{Issuer, Issuers, Place, Wanted};
 use keeper::Keeper;
 use plan::Plan;
 pub use plan::Status;
@@ -50,9 +53,11 @@ pub enum Event<'a> {
     /// Others are served than before.
     Changed,
     /// An order ended well. What the certificate is counted under: its name, or `on-demand`.
-    Issued(&'a str),
+    Issued { name: &'a str, until: Timestamp },
     /// An attempt failed.
-    Failed { name: &'a str, in_a_row: u32 },
+    Failed { name: &'a str, in_a_row: u32, error: &'a str },
+    /// It cannot even be tried: the storage does not work.
+    Stuck { name: &'a str, error: &'a str },
 }
 
 pub type Observer = Arc<dyn Fn(Event<'_>) + Send + Sync>;

@@ -15,10 +15,12 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 
+use super::issuing::Issuing;
 use super::upgrade::Inheritance;
 use super::{App, Candidate, Part, Programmed, StartError, Started};
 use crate::diagnostics::Diagnostics;
 use crate::sources::kube::client::{self, Server};
+use crate::sources::kube::issuance::Issuer;
 use crate::sources::kube::reporting::{Report, Reporter, ReporterSettings};
 use crate::sources::kube::state::ClusterState;
 use crate::sources::kube::translate::{Settings, translate};
@@ -32,11 +34,13 @@ pub struct ClusterOptions {
     pub scope: Scope,
     pub settings: Settings,
     pub reporting: ReporterSettings,
+    /// Whom Ingresses may name to have their certificates issued.
+    pub issuers: Vec<Issuer>,
 }
 
 /// Returns when the admin listener is open; what the cluster holds is served when it is known.
 pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> Result<Started, StartError> {
-    let ClusterOptions { kubeconfig, server, scope, settings, reporting } = options;
+    let ClusterOptions { kubeconfig, server, scope, settings, reporting, issuers } = options;
     let client = client::connect(kubeconfig.as_deref(), server.as_ref()).await.map_err(anyhow::Error::new)?;
     let watch = Watch::start(&client, &scope);
     let mut certificates = RememberedCertificates::default();
@@ -47,7 +51,8 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     app.begin(&candidate, Part::First).await?;
     let reporter = Arc::new(Reporter::start(&client, watch.outlook(), reporting));
     *app.reporter.lock().await = Some(reporter.clone());
-    let follower = Follower { app: app.clone(), watch, settings: Arc::new(settings), certificates, reporter };
+    let issuing = Issuing::start(&app, &client, &reporter, settings.class.clone(), issuers).await?;
+    let follower = Follower { app: app.clone(), watch, settings: Arc::new(settings), certificates, reporter, issuing };
     Ok((app, tokio::spawn(follower.run(inheritance))))
 }
 
@@ -57,6 +62,7 @@ struct Follower {
     settings: Arc<Settings>,
     certificates: RememberedCertificates,
     reporter: Arc<Reporter>,
+    issuing: Issuing,
 }
 
 impl Follower {
@@ -83,6 +89,7 @@ impl Follower {
 
     async fn follow(&mut self, state: ClusterState) -> anyhow::Result<()> {
         let begun = Instant::now();
+        self.issuing.follow(&state);
         let (candidate, report) = self.translate(state).await?;
         let translated = begun.elapsed();
         self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;

@@ -13,6 +13,7 @@
 mod candidate;
 mod cluster;
 mod inspect;
+mod issuing;
 mod reload;
 mod signals;
 mod upgrade;
@@ -211,8 +212,10 @@ fn certificate_observer(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> acme::O
                 metrics.set_certificates(shared.tls.certificates().store().validities());
             }
         }
-        acme::Event::Issued(name) => metrics.order(name, Order::Issued),
-        acme::Event::Failed { name, in_a_row } => metrics.order(name, Order::Failed { in_a_row }),
+        acme::Event::Issued { name, .. } => metrics.order(name, Order::Issued),
+        acme::Event::Failed { name, in_a_row, .. } => metrics.order(name, Order::Failed { in_a_row }),
+        // The log has told it.
+        acme::Event::Stuck { .. } => {}
     })
 }
 

@@ -9,6 +9,7 @@
 
 pub mod annotations;
 pub mod client;
+pub mod issuance;
 pub mod manifests;
 pub mod migration;
 pub mod options;
