@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 
+use super::admission::{Admission, Webhook};
 use super::issuing::Issuing;
 use super::upgrade::Inheritance;
 use super::{App, Candidate, Part, Programmed, StartError, Started};
@@ -36,11 +37,14 @@ pub struct ClusterOptions {
     pub reporting: ReporterSettings,
     /// Whom Ingresses may name to have their certificates issued.
     pub issuers: Vec<Issuer>,
+    /// Where an API server asks what Ingresses may be; None: nowhere.
+    pub webhook: Option<Webhook>,
 }
 
 /// Returns when the admin listener is open; what the cluster holds is served when it is known.
 pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> Result<Started, StartError> {
-    let ClusterOptions { kubeconfig, server, scope, settings, reporting, issuers } = options;
+    let ClusterOptions { kubeconfig, server, scope, settings, reporting, issuers, webhook } = options;
+    let settings = Arc::new(settings);
     let client = client::connect(kubeconfig.as_deref(), server.as_ref()).await.map_err(anyhow::Error::new)?;
     let watch = Watch::start(&client, &scope);
     let mut certificates = RememberedCertificates::default();
@@ -52,7 +56,8 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     let reporter = Arc::new(Reporter::start(&client, watch.outlook(), reporting));
     *app.reporter.lock().await = Some(reporter.clone());
     let issuing = Issuing::start(&app, &client, &reporter, settings.class.clone(), issuers).await?;
-    let follower = Follower { app: app.clone(), watch, settings: Arc::new(settings), certificates, reporter, issuing };
+    let admission = webhook.map(|webhook| Admission::start(&client, &reporter, &settings, &scope, &webhook)).transpose()?;
+    let follower = Follower { app: app.clone(), watch, settings, certificates, reporter, issuing, admission };
     Ok((app, tokio::spawn(follower.run(inheritance))))
 }
 
@@ -63,6 +68,7 @@ struct Follower {
     certificates: RememberedCertificates,
     reporter: Arc<Reporter>,
     issuing: Issuing,
+    admission: Option<Admission>,
 }
 
 impl Follower {
@@ -90,6 +96,9 @@ impl Follower {
     async fn follow(&mut self, state: ClusterState) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.issuing.follow(&state);
+        if let Some(admission) = &self.admission {
+            admission.follow(&state);
+        }
         let (candidate, report) = self.translate(state).await?;
         let translated = begun.elapsed();
         self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;

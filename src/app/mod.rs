@@ -10,6 +10,7 @@
 //!
 //! The control plane may be slow or stuck: no request waits for it.
 
+mod admission;
 mod candidate;
 mod cluster;
 mod inspect;
@@ -47,6 +48,7 @@ use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::{Metrics, Order};
 use crate::tls::{CertificateResolver, ServerTls};
 
+pub use admission::{Webhook, WebhookCertificate};
 pub use candidate::Candidate;
 use candidate::{Authors, InForce};
 pub use cluster::ClusterOptions;

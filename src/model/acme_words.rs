@@ -14,7 +14,7 @@ pub const PREFIX: &str = "acme.weir/";
 pub const ISSUER: &str = "acme.weir/issuer";
 
 /// The type of Secrets that Weir keeps for itself: what is served is never there.
-pub const STATE_TYPE: &str = "acme.weir/state";
+pub const STATE_TYPE: &str = "weir/state";
 
 const DIRECTORIES: [(&str, &str); 4] = [
     ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),

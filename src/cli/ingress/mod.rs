@@ -4,6 +4,7 @@
 //! means nothing here is told of and passed over.
 
 mod passed_over;
+mod webhook;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::sources::kube::state::{ObjectKey, PublishedAddress};
 use crate::sources::kube::translate::{ClassByName, ClassRules, Publish, Settings, WithoutClass};
 use crate::sources::kube::watch::{ExternalNames, Namespaces, Scope};
 use passed_over::PassedOver;
+use webhook::WebhookFlags;
 
 #[derive(Args)]
 pub struct Flags {
@@ -83,6 +85,8 @@ pub struct Flags {
     /// What annotations begin with
     #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
     annotations_prefix: String,
+    #[command(flatten)]
+    webhook: WebhookFlags,
     /// Who issues certificates to Ingresses with the annotation acme.weir/issuer: NAME; may be given several times.
     /// NAME[,KEY=VALUE…], as letsencrypt,email=ops@example.org. KEY: directory (letsencrypt, letsencrypt-staging, zerossl, google
     /// or a URL), email, challenge (http-01, tls-alpn-01), key, profile, renew-before, ca, key-id, hmac-secret
@@ -169,6 +173,7 @@ impl Flags {
             settings: self.settings(admin),
             reporting: self.reporting(),
             issuers: self.issuers()?,
+            webhook: self.webhook.webhook()?,
         };
         Ok(Options::Cluster(Box::new(options)))
     }

@@ -32,7 +32,6 @@ const NGINX: &str = "there is no nginx to run";
 const GLOG: &str = "the log is set by WEIR_LOG and WEIR_LOG_FORMAT";
 const METRICS: &str = "metrics have labels and buckets of their own";
 const NO_TCP: &str = "TCP and UDP services are not served";
-const NO_WEBHOOK: &str = "there is no admission webhook; what is wrong with an Ingress is told by Events";
 
 /// By name.
 const FLAGS: &[Flag] = &[
@@ -82,9 +81,6 @@ const FLAGS: &[Flag] = &[
     value("time-buckets", METRICS),
     value("udp-services-configmap", NO_TCP),
     Flag { name: "v", short: Some('v'), takes: Takes::Value, because: GLOG },
-    value("validating-webhook", NO_WEBHOOK),
-    value("validating-webhook-certificate", NO_WEBHOOK),
-    value("validating-webhook-key", NO_WEBHOOK),
     value("vmodule", GLOG),
 ];
 

@@ -7,6 +7,7 @@
 //!
 //! It knows nothing of the file, of the snapshot or of the proxy. One broken object never takes another one down.
 
+pub mod admission;
 pub mod annotations;
 pub mod client;
 pub mod issuance;

@@ -11,8 +11,5 @@
 mod issuer;
 mod wanted;
 
-#[cfg(test)]
-mod tests;
-
 pub use issuer::Issuer;
 pub use wanted::{Issuance, WantedCertificate, awaits, issuance};

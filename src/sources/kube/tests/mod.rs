@@ -2,6 +2,7 @@
 
 mod cluster;
 mod hostile;
+mod issuance;
 mod pairs;
 mod render;
 mod speed;

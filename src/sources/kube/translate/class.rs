@@ -18,7 +18,7 @@ pub fn ours<'s>(state: &'s ClusterState, rules: &ClassRules) -> Vec<&'s Arc<Ingr
     ours
 }
 
-fn is_ours(state: &ClusterState, rules: &ClassRules, ingress: &Ingress) -> bool {
+pub fn is_ours(state: &ClusterState, rules: &ClassRules, ingress: &Ingress) -> bool {
     match (&ingress.class_name, ingress.annotation(CLASS_ANNOTATION)) {
         (Some(name), _) => state.classes.get(name).is_some_and(|class| {
             class.controller == rules.controller

@@ -23,6 +23,7 @@ mod material;
 mod mirror;
 mod prepare;
 mod report;
+mod review;
 mod route;
 mod server;
 mod settings;
@@ -32,6 +33,7 @@ mod status;
 pub use class::ours;
 pub use material::Material;
 pub use report::{Event, ObjectKind, ObjectReference, Reason};
+pub use review::{Claims, Review, review};
 pub use settings::*;
 
 use context::Context;

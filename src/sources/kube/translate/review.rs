@@ -1,0 +1,169 @@
+//! Whether one Ingress could be served as it is written, beside those that are: what an admission webhook is asked.
+//!
+//! ```text
+//! Ingress ──annotations, translated alone──► what is wrong with itself ──┐
+//!         ──Claims: host, path, type ──► older Ingress───────────────────┴─► Review { refusals, warnings }
+//! ```
+//!
+//! By the code that serves, and without the rest of the cluster: what it costs does not grow with it. What may still come, a Secret
+//! or a Service, is no reason to refuse.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::report::{Event, Reason};
+use super::server::{Kind, host_name};
+use super::settings::{ClassRules, Settings};
+use super::{class, translate};
+use crate::model::HostName;
+use crate::sources::kube::annotations::{self, Otherwise, Problem};
+use crate::sources::kube::state::{ClusterState, Ingress, ObjectKey, Objects};
+
+/// What is said to whoever writes the Ingress.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Review {
+    /// None: it is let in.
+    pub refusals: Vec<String>,
+    /// What is not served as it is written, and does no harm.
+    pub warnings: Vec<String>,
+}
+
+/// Another controller's Ingress is let in without a word.
+pub fn review(state: &ClusterState, settings: &Settings, claims: &Claims, ingress: &Ingress) -> Review {
+    let mut review = Review::default();
+    if !class::is_ours(state, &settings.class, ingress) {
+        return review;
+    }
+    let (policy, findings) = annotations::read(ingress, &settings.annotations_prefix);
+    for finding in &findings {
+        let text = format!("{}: {}", finding.key, finding.message);
+        match finding.problem {
+            Problem::Unknown | Problem::Refused(Otherwise::LeaveOut) => review.warnings.push(text),
+            Problem::Unreadable(_) | Problem::Refused(Otherwise::Close) => review.refusals.push(text),
+        }
+    }
+    let is_told = |event: &Event| findings.iter().any(|finding| event.message.contains(&finding.message));
+    for event in alone(state, settings, ingress).into_iter().filter(|event| !is_told(event)) {
+        match event.reason {
+            Reason::Conflict if policy.canary.is_on => {}
+            reason if is_refused(reason, &event.message) => review.refusals.push(event.message),
+            _ => review.warnings.push(event.message),
+        }
+    }
+    if !policy.canary.is_on {
+        review.refusals.extend(claims.conflicts(ingress));
+    }
+    review
+}
+
+/// What is wrong with it in a cluster where no other one is. Where its pods are is no matter.
+fn alone(state: &ClusterState, settings: &Settings, ingress: &Ingress) -> Vec<Event> {
+    let mut own = ClusterState { ingresses: Objects::default(), slices: Objects::default(), ..state.clone() };
+    own.ingresses.insert(ingress.key.clone(), ingress.clone());
+    let events = translate(&own, settings).events.into_iter();
+    events.filter(|event| event.object.key == ingress.key).collect()
+}
+
+fn is_refused(reason: Reason, message: &str) -> bool {
+    match reason {
+        Reason::InvalidRule | Reason::InvalidAnnotation => true,
+        // Beside what was found already, snippets alone are told of with it.
+        Reason::UnsupportedAnnotation => true,
+        // It opens when the object that is missing comes.
+        Reason::RouteClosed => !message.contains("Secret") && !message.contains("ConfigMap"),
+        Reason::Conflict | Reason::InvalidSecret | Reason::ServiceNotFound | Reason::InvalidOption => false,
+        Reason::IssuanceFailed | Reason::Issued => false,
+    }
+}
+
+/// Who has which path of which host. Canaries have none.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    paths: HashMap<HostName, HashMap<(Arc<str>, Kind), BTreeSet<Claim>>>,
+    known: Objects<ObjectKey, Ingress>,
+    classes: Vec<Arc<str>>,
+}
+
+/// The oldest first, as they are served.
+type Claim = (i64, Reverse<String>);
+
+impl Claims {
+    /// As the cluster is now. Costs little where little has changed.
+    pub fn follow(&mut self, state: &ClusterState, rules: &ClassRules, prefix: &str) {
+        let classes: Vec<Arc<str>> = state.classes.iter().map(|(name, class)| class_text(name, &class.controller)).collect();
+        if classes != self.classes {
+            *self = Self { classes, ..Self::default() };
+        }
+        let claiming = |ingress: &Ingress| class::is_ours(state, rules, ingress) && !is_canary(ingress, prefix);
+        let before = std::mem::replace(&mut self.known, state.ingresses.clone());
+        for (key, ingress) in before.iter() {
+            if !state.ingresses.get(key).is_some_and(|now| Arc::ptr_eq(now, ingress)) {
+                self.each_path(ingress, |paths, claim| {
+                    paths.remove(&claim);
+                });
+            }
+        }
+        for (key, ingress) in state.ingresses.iter() {
+            let is_new = !before.get(key).is_some_and(|known| Arc::ptr_eq(known, ingress));
+            if is_new && claiming(ingress) {
+                self.each_path(ingress, |paths, claim| {
+                    paths.insert(claim);
+                });
+            }
+        }
+    }
+
+    fn each_path(&mut self, ingress: &Ingress, change: impl Fn(&mut BTreeSet<Claim>, Claim)) {
+        let claim = claim(ingress);
+        for rule in &ingress.rules {
+            let Ok(host) = host_name(rule) else { continue };
+            let paths = self.paths.entry(host.clone()).or_default();
+            for path in &rule.paths {
+                let place = (path.path.clone().unwrap_or_else(|| "/".into()), Kind::of(path.path_type));
+                let claims = paths.entry(place.clone()).or_default();
+                change(claims, claim.clone());
+                if claims.is_empty() {
+                    paths.remove(&place);
+                }
+            }
+            if paths.is_empty() {
+                self.paths.remove(&host);
+            }
+        }
+    }
+
+    /// With older ones.
+    fn conflicts(&self, ingress: &Ingress) -> Vec<String> {
+        let own = claim(ingress);
+        let mut found = Vec::new();
+        for (index, rule) in ingress.rules.iter().enumerate() {
+            let Ok(host) = host_name(rule) else { continue };
+            let Some(paths) = self.paths.get(&host) else { continue };
+            for (nth, path) in rule.paths.iter().enumerate() {
+                let text: Arc<str> = path.path.clone().unwrap_or_else(|| "/".into());
+                let claims = paths.get(&(text.clone(), Kind::of(path.path_type)));
+                let first = claims.into_iter().flatten().find(|(_, Reverse(key))| *key != own.1.0);
+                if let Some((_, Reverse(owner))) = first.filter(|first| **first < own) {
+                    let at = format!("spec.rules[{index}].http.paths[{nth}]");
+                    found.push(format!("{at}: {host}{text} belongs to the Ingress {owner}, which comes first"));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// One that is only about to be has no time yet: it is younger than all.
+fn claim(ingress: &Ingress) -> Claim {
+    let created = if ingress.created == 0 { i64::MAX } else { ingress.created };
+    (created, Reverse(ingress.key.to_string()))
+}
+
+fn is_canary(ingress: &Ingress, prefix: &str) -> bool {
+    ingress.annotation(&format!("{prefix}/canary")).is_some_and(|value| annotations::value::boolean(value) == Ok(true))
+}
+
+fn class_text(name: &Arc<str>, controller: &Arc<str>) -> Arc<str> {
+    format!("{name} {controller}").into()
+}
