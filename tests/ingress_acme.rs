@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use cluster::{ADMIN, Cluster, Ingress, LIMITED, endpoint_address, enter_network, ingress, service, slice, tls_secret};
 use support::{
     Authority, Origin, Pebble, PebbleSettings, Signal, TlsClient, eventually, free_port, holds_for, request,
+    weir_command,
 };
 
 const ISSUER: &str = "acme.weir/issuer";
@@ -139,7 +140,8 @@ impl Scene {
     fn leader(&self) -> Option<String> {
         let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace);
         let leases = self.cluster.get(&path);
-        let lease = leases["items"].as_array()?.iter().find(|lease| lease["metadata"]["name"] == self.namespace)?.clone();
+        let lease =
+            leases["items"].as_array()?.iter().find(|lease| lease["metadata"]["name"] == self.namespace)?.clone();
         let (pod, _) = lease["spec"]["holderIdentity"].as_str()?.split_once('_')?;
         Some(pod.to_owned())
     }
@@ -167,7 +169,10 @@ fn an_annotated_ingress_gets_a_certificate_and_what_is_kept_is_the_clusters() {
     assert_eq!(names, ["DNSName(a.test)", "DNSName(www.a.test)"]);
 
     let secret = scene.secret("shop-tls").expect("the Secret");
-    assert_eq!((&secret["type"], &secret["metadata"]["labels"][ISSUER]), (&json!("kubernetes.io/tls"), &json!("pebble")));
+    assert_eq!(
+        (&secret["type"], &secret["metadata"]["labels"][ISSUER]),
+        (&json!("kubernetes.io/tls"), &json!("pebble"))
+    );
     let (kind, note) = scene.told_with("shop", "Issued", "it is valid until 20");
     assert_eq!(kind, "Normal");
     let issued = "pebble issued the certificate of the Secret acme-issue/shop-tls for a.test, www.a.test";
@@ -178,7 +183,32 @@ fn an_annotated_ingress_gets_a_certificate_and_what_is_kept_is_the_clusters() {
     assert_eq!((scene.pebble.orders(), scene.pebble.accounts()), (1, 1));
     let orders = "weir_acme_orders_total{certificate=\"acme-issue/shop-tls\",result=\"issued\"}";
     assert_eq!(metric(&weir, orders), Some(1.0), "{}", weir.admin("/metrics").text());
-    assert!(weir.admin("/metrics").text().contains("weir_certificate_not_after_seconds{certificate=\"secret/acme-issue/shop-tls"));
+    assert!(
+        weir.admin("/metrics")
+            .text()
+            .contains("weir_certificate_not_after_seconds{certificate=\"secret/acme-issue/shop-tls")
+    );
+}
+
+#[test]
+fn who_orders_a_certificate_lists_it_and_renews_it_when_it_is_told_to() {
+    let scene = Scene::new("acme-told", PebbleSettings::default());
+    let weir = scene.weir("");
+    scene.cluster.apply(scene.asking("shop", &["a.test"], "tls"));
+    let first = scene.served(&weir, "a.test");
+    let certs = |arguments: &[&str]| {
+        let output = weir_command().arg("certs").args(arguments).args(["--admin", &weir.admin.to_string()]).output();
+        let output = output.expect("weir certs runs");
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let listed = certs(&[]);
+    assert!(listed.contains("acme-told/tls") && listed.contains("by http-01 (held)"), "{listed}");
+    let said = certs(&["renew", "acme-told/other"]);
+    assert!(said.contains("no certificate \"acme-told/other\" is ordered; there are: acme-told/tls"), "{said}");
+    certs(&["renew", "acme-told/tls"]);
+    eventually("another one is served", || {
+        (TlsClient::trusting_anyone(&[b"http/1.1"]).certificate_for(weir.https, "a.test") != first).then_some(())
+    });
 }
 
 #[test]
@@ -304,13 +334,18 @@ fn forget_failures(scene: &Scene) {
 #[test]
 fn a_failure_is_told_and_what_comes_after_it_waits_as_long_as_it_would_have() {
     let scene = Scene::new("acme-fails", PebbleSettings::default());
-    // Nothing listens there.
-    scene.pebble.resolve("lost.test", "127.9.9.9");
+    // Nobody can be reached there.
+    scene.pebble.resolve("lost.test", "192.0.2.9");
     let weir = scene.weir("");
     scene.cluster.apply(scene.asking("lost", &["lost.test"], "lost-tls"));
-    let (kind, note) = scene.told_with("lost", "IssuanceFailed", "is port 80 published, and does lost.test point here?");
+    let (kind, note) =
+        scene.told_with("lost", "IssuanceFailed", "is port 80 published, and does lost.test point here?");
     assert_eq!(kind, "Warning");
-    assert!(note.starts_with("the certificate of the Secret acme-fails/lost-tls for lost.test could not be had from pebble: "));
+    assert!(
+        note.starts_with(
+            "the certificate of the Secret acme-fails/lost-tls for lost.test could not be had from pebble: "
+        )
+    );
     assert_eq!(weir.admin("/readyz").status, 200, "nobody waits for it");
     let failed = "weir_acme_failures_in_a_row{certificate=\"acme-fails/lost-tls\"}";
     assert!(metric(&weir, failed).is_some_and(|count| count >= 1.0));
@@ -324,7 +359,8 @@ fn a_failure_is_told_and_what_comes_after_it_waits_as_long_as_it_would_have() {
 #[test]
 fn a_directory_that_is_none_and_an_issuer_that_is_none_are_told() {
     let scene = Scene::new("acme-nowhere", PebbleSettings::default());
-    let weir = scene.replica("one", &[&format!("--acme-issuer=pebble,directory=https://localhost:{}/dir", free_port())]);
+    let weir =
+        scene.replica("one", &[&format!("--acme-issuer=pebble,directory=https://localhost:{}/dir", free_port())]);
     scene.cluster.apply(scene.asking("shop", &["a.test"], "tls"));
     scene.told_with("shop", "IssuanceFailed", "is the URL right, is the network there");
     let mut nobody = scene.asking("nobody", &["b.test"], "nobody");

@@ -100,9 +100,8 @@ impl Issuers {
             let issuance = surroundings.settings.issuance.clone();
             let certificate = AcmeCertificate { domains: wanted.domains.clone(), issuance };
             let plan = Plan::of_secret(wanted.name.clone(), wanted.origin.clone(), certificate, now);
-            let is_same = |keeper: &Keeper| {
-                asked_before.get(&wanted.name) == Some(&wanted.issuer) && keeper.plan().is_as(&plan)
-            };
+            let is_same =
+                |keeper: &Keeper| asked_before.get(&wanted.name) == Some(&wanted.issuer) && keeper.plan().is_as(&plan);
             let keeper = match before.remove(&wanted.name).filter(is_same) {
                 Some(keeper) => {
                     keeper.move_to(plan);

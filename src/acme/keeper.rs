@@ -30,6 +30,7 @@ use crate::tls::LoadedCertificate;
 /// Ends its work when it is dropped.
 pub struct Keeper {
     signals: Arc<Signals>,
+    surroundings: Arc<Surroundings>,
     task: JoinHandle<()>,
 }
 
@@ -58,8 +59,12 @@ impl Keeper {
             look: Notify::new(),
             settled: watch::Sender::new(false),
         });
-        let work = Work { surroundings, signals: signals.clone() };
-        Self { signals, task: tokio::spawn(work.run()) }
+        let work = Work { surroundings: surroundings.clone(), signals: signals.clone() };
+        Self { signals, surroundings, task: tokio::spawn(work.run()) }
+    }
+
+    pub fn surroundings(&self) -> &Arc<Surroundings> {
+        &self.surroundings
     }
 
     pub fn plan(&self) -> Arc<Plan> {

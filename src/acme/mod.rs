@@ -166,7 +166,7 @@ impl Acme {
 
     /// Begins to renew a certificate, due or not. The error says that there is none of this name, and which there are.
     pub async fn renew(&self, name: &str) -> Result<(), String> {
-        let surroundings = self.surroundings().await?;
+        let surroundings = self.surroundings(name).await?;
         self.known(name)?;
         surroundings.force(name).await?;
         if let Some(keeper) = self.keepers.lock().get(name) {
@@ -187,7 +187,7 @@ impl Acme {
 
     /// Has the authority revoke the certificate that is stored, and orders another in its place.
     pub async fn revoke(&self, name: &str, reason: RevocationReason) -> Result<(), String> {
-        let surroundings = self.surroundings().await?;
+        let surroundings = self.surroundings(name).await?;
         // Written down before: whatever happens next, it is not served longer than it must be. One that the file does
         // not name any more is not ordered anew.
         let is_kept = self.known(name).is_ok();
@@ -198,9 +198,16 @@ impl Acme {
         if is_kept { self.renew(name).await } else { Ok(()) }
     }
 
-    async fn surroundings(&self) -> Result<Arc<Surroundings>, String> {
-        let running = self.running.lock().await;
-        running.as_ref().map(|running| running.surroundings.clone()).ok_or_else(|| NOTHING.into())
+    /// Of whom the certificate is ordered from.
+    async fn surroundings(&self, name: &str) -> Result<Arc<Surroundings>, String> {
+        let kept = self.keepers.lock().get(name).map(|keeper| keeper.surroundings().clone());
+        if let Some(surroundings) = kept {
+            return Ok(surroundings);
+        }
+        match self.running.lock().await.as_ref() {
+            Some(running) => Ok(running.surroundings.clone()),
+            None => self.known(name).and(Err(NOTHING.into())),
+        }
     }
 
     /// Orders nothing more. What others are asked is still answered here.
@@ -210,4 +217,5 @@ impl Acme {
     }
 }
 
-const NOTHING: &str = "no certificate is ordered: the file names none, or has no \"acme\"";
+const NOTHING: &str = "no certificate is ordered here: the file names none, or has no \"acme\"; of a cluster's replicas the one \
+                       orders that leads";

@@ -149,8 +149,12 @@ impl Status {
     }
 }
 
+/// Of a certificate that is kept in a Secret, which has a slash in its name: what it is served from.
 fn source_of(name: &str) -> String {
-    format!("acme/{name}")
+    match name.contains('/') {
+        true => format!("secret/{name}/tls.crt"),
+        false => format!("acme/{name}"),
+    }
 }
 
 /// SHA-256, in hexadecimal.

@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -111,11 +112,7 @@ fn authority_params(now: SystemTime) -> CertificateParams {
     params
 }
 
-fn issue(
-    names: &[String],
-    authority: &Issuer<'_, KeyPair>,
-    now: SystemTime,
-) -> Result<(String, String), rcgen::Error> {
+fn issue(names: &[String], authority: &Issuer<'_, KeyPair>, now: SystemTime) -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     for name in names {

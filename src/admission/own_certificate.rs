@@ -1,7 +1,7 @@
 //! The webhook's own certificate: made by who leads, kept in a Secret, shown by every replica, and told to the API server.
 //!
 //! ```text
-//! ValidatingWebhookConfiguration ──names──► leader ──► Secret weir-webhook ──watch──► every replica shows it
+//! ValidatingWebhookConfiguration ──names──► leader ──► Secret NAME-webhook ──watch──► every replica shows it
 //!            ▲──────────caBundle──────────────┘
 //! ```
 //!
@@ -23,7 +23,6 @@ use tokio::time::Instant;
 
 use super::identity::{Identity, Shown};
 
-const SECRET: &str = "weir-webhook";
 /// No watch of Secrets that are served takes it in.
 const SECRET_TYPE: &str = "weir/state";
 
@@ -49,9 +48,10 @@ pub async fn keep_own_certificate(own: OwnCertificate, shown: Shown) {
     let secrets: Api<core::Secret> = Api::namespaced(own.client.clone(), &own.namespace);
     let configurations: Api<ValidatingWebhookConfiguration> = Api::all(own.client.clone());
     let mut leads = own.leads.clone();
-    let desk = Desk { secrets: secrets.clone(), configurations: configurations.clone(), own };
+    let secret = format!("{}-webhook", own.configuration);
+    let desk = Desk { secrets: secrets.clone(), configurations: configurations.clone(), secret, own };
     let by_name = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut kept = pin!(watcher::watcher(secrets, by_name(SECRET)));
+    let mut kept = pin!(watcher::watcher(secrets, by_name(&desk.secret)));
     let mut asking = pin!(watcher::watcher(configurations, by_name(&desk.own.configuration)));
     let mut failing = Failing::default();
     let mut look_at = Instant::now();
@@ -81,23 +81,24 @@ pub async fn keep_own_certificate(own: OwnCertificate, shown: Shown) {
             look_at = Instant::now() + LOOK_EVERY;
             continue;
         }
-        look_at = Instant::now() + match desk.look().await {
-            Ok(()) => {
-                failing = Failing::default();
-                LOOK_EVERY
-            }
-            Err(error) => {
-                failing.tell(&error);
-                PAUSE
-            }
-        };
+        look_at = Instant::now()
+            + match desk.look().await {
+                Ok(()) => {
+                    failing = Failing::default();
+                    LOOK_EVERY
+                }
+                Err(error) => {
+                    failing.tell(&error);
+                    PAUSE
+                }
+            };
     }
 }
 
 fn show(shown: &Shown, secret: &core::Secret) {
     let bytes = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map_or(&[][..], |bytes| &bytes.0);
     if let Err(reason) = shown.replace(bytes("tls.crt"), bytes("tls.key")) {
-        tracing::warn!(secret = SECRET, reason, "the admission webhook's certificate cannot be shown");
+        tracing::warn!(reason, "the admission webhook's certificate cannot be shown");
     }
 }
 
@@ -115,6 +116,8 @@ impl Failing {
 
 struct Desk {
     own: OwnCertificate,
+    /// Its name.
+    secret: String,
     secrets: Api<core::Secret>,
     configurations: Api<ValidatingWebhookConfiguration>,
 }
@@ -124,12 +127,13 @@ impl Desk {
     async fn look(&self) -> anyhow::Result<()> {
         let name = &self.own.configuration;
         let configuration = self.configurations.get_opt(name).await.context("the webhook's configuration")?;
-        let configuration = configuration.ok_or_else(|| anyhow!("there is no ValidatingWebhookConfiguration {name}"))?;
+        let configuration =
+            configuration.ok_or_else(|| anyhow!("there is no ValidatingWebhookConfiguration {name}"))?;
         let names = names(&configuration);
         if names.is_empty() {
             return Err(anyhow!("the ValidatingWebhookConfiguration {name} names no Service and no URL"));
         }
-        let secret = self.secrets.get_opt(SECRET).await.with_context(|| format!("the Secret {SECRET}"))?;
+        let secret = self.secrets.get_opt(&self.secret).await.with_context(|| format!("the Secret {}", self.secret))?;
         let before = secret.as_ref().and_then(identity_of);
         let next = Identity::renewed(before.as_ref(), &names, SystemTime::now()).context("making a certificate")?;
         let Some(next) = next else {
@@ -147,7 +151,7 @@ impl Desk {
     }
 
     async fn store(&self, before: Option<core::Secret>, identity: &Identity) -> anyhow::Result<()> {
-        let metadata = ObjectMeta { name: Some(SECRET.into()), ..ObjectMeta::default() };
+        let metadata = ObjectMeta { name: Some(self.secret.clone()), ..ObjectMeta::default() };
         let fresh = || core::Secret { metadata, type_: Some(SECRET_TYPE.into()), ..core::Secret::default() };
         let is_there = before.is_some();
         let mut secret = before.unwrap_or_else(fresh);
@@ -158,10 +162,10 @@ impl Desk {
         let labels = secret.metadata.labels.get_or_insert_default();
         labels.insert("app.kubernetes.io/managed-by".into(), "weir".into());
         let written = match is_there {
-            true => self.secrets.replace(SECRET, &PostParams::default(), &secret).await,
+            true => self.secrets.replace(&self.secret, &PostParams::default(), &secret).await,
             false => self.secrets.create(&PostParams::default(), &secret).await,
         };
-        written.with_context(|| format!("the Secret {SECRET} cannot be written"))?;
+        written.with_context(|| format!("the Secret {} cannot be written", self.secret))?;
         tracing::info!("the admission webhook has a new certificate");
         Ok(())
     }

@@ -28,8 +28,8 @@ use super::identity::Shown;
 /// What ingress-nginx's webhook is asked at: manifests carry over.
 const PATH: &str = "/networking/v1/ingresses";
 
-/// An API server keeps few; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 64;
+/// An API server keeps few; more wait in the kernel's queue. Each may hold a body.
+const MAX_CONNECTIONS: usize = 32;
 /// An object may have 1.5 MiB in etcd, and an update sends the old one along.
 const MAX_BODY: usize = 8 << 20;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -153,20 +153,20 @@ async fn serve(
 }
 
 async fn exchange(session: &mut ServerSession, judge: &Arc<dyn Judge>) -> anyhow::Result<()> {
+    // Before anything is answered: what is not read would be taken for the next request.
+    let body = read_body(session).await?;
     let request = session.req_header();
-    let answer = match (&request.method, request.uri.path()) {
-        (&Method::POST, PATH) => match read_body(session).await? {
-            Some(body) => {
-                let judge = judge.clone();
-                tokio::task::spawn_blocking(move || judge.judge(&body)).await?
-            }
-            None => {
-                session.set_keepalive(None);
-                Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "no object of a cluster is as large"))
-            }
-        },
-        (_, PATH) => Err(refused(StatusCode::METHOD_NOT_ALLOWED, "send an AdmissionReview with POST")),
-        (_, _) => Err(refused(StatusCode::NOT_FOUND, "the webhook answers at /networking/v1/ingresses")),
+    let answer = match (&request.method, request.uri.path(), body) {
+        (&Method::POST, PATH, Some(body)) => {
+            let judge = judge.clone();
+            tokio::task::spawn_blocking(move || judge.judge(&body)).await?
+        }
+        (_, _, None) => {
+            session.set_keepalive(None);
+            Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "no object of a cluster is as large"))
+        }
+        (_, PATH, Some(_)) => Err(refused(StatusCode::METHOD_NOT_ALLOWED, "send an AdmissionReview with POST")),
+        (_, _, Some(_)) => Err(refused(StatusCode::NOT_FOUND, "the webhook answers at /networking/v1/ingresses")),
     };
     let (status, kind, body) = match answer {
         Ok(body) => (StatusCode::OK, "application/json", body),

@@ -56,7 +56,8 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     let reporter = Arc::new(Reporter::start(&client, watch.outlook(), reporting));
     *app.reporter.lock().await = Some(reporter.clone());
     let issuing = Issuing::start(&app, &client, &reporter, settings.class.clone(), issuers).await?;
-    let admission = webhook.map(|webhook| Admission::start(&client, &reporter, &settings, &scope, &webhook)).transpose()?;
+    let admission =
+        webhook.map(|webhook| Admission::start(&client, &reporter, &settings, &scope, &webhook)).transpose()?;
     let follower = Follower { app: app.clone(), watch, settings, certificates, reporter, issuing, admission };
     Ok((app, tokio::spawn(follower.run(inheritance))))
 }
@@ -96,9 +97,7 @@ impl Follower {
     async fn follow(&mut self, state: ClusterState) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.issuing.follow(&state);
-        if let Some(admission) = &self.admission {
-            admission.follow(&state);
-        }
+        let looked_at = self.admission.is_some().then(|| state.clone());
         let (candidate, report) = self.translate(state).await?;
         let translated = begun.elapsed();
         self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
@@ -106,6 +105,9 @@ impl Follower {
         tracing::debug!(translate_ms, duration_ms, "the cluster as it is now is served");
         // What is said of objects is true by now.
         self.reporter.report(report);
+        if let (Some(admission), Some(state)) = (&self.admission, &looked_at) {
+            admission.follow(state);
+        }
         Ok(())
     }
 

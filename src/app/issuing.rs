@@ -63,6 +63,7 @@ impl Issuing {
             opened,
             news,
             leading: false,
+            kept_by: None,
             wanted: Vec::new(),
             secrets: BTreeMap::new(),
         };
@@ -125,6 +126,8 @@ struct Desk {
     news: Arc<News>,
     leading: bool,
     wanted: Vec<WantedCertificate>,
+    /// Whether it led when that was taken up. None: it never was.
+    kept_by: Option<bool>,
     /// Of what is wanted, as it was seen last.
     secrets: BTreeMap<String, Option<Arc<Secret>>>,
 }
@@ -157,11 +160,9 @@ impl Desk {
 
     fn take_up(&mut self, state: &ClusterState) {
         let Issuance { wanted, mut events } = issuance(state, &self.class, &self.issuers);
-        self.wanted = wanted;
-        let list: Vec<acme::Wanted> = self.wanted.iter().map(to_acme).collect();
-        self.metrics.keep_orders(list.iter().map(|wanted| wanted.name.as_str().into()));
-        if let Some(opened) = &mut self.opened {
-            opened.keep(if self.leading { &list } else { &[] });
+        if self.kept_by != Some(self.leading) || self.wanted != wanted {
+            (self.wanted, self.kept_by) = (wanted, Some(self.leading));
+            self.keep();
         }
         self.look_at_changed(state);
         if self.leading {
@@ -169,6 +170,14 @@ impl Desk {
             events.sort();
         }
         self.reporter.report_issuance(events);
+    }
+
+    fn keep(&mut self) {
+        let list: Vec<acme::Wanted> = self.wanted.iter().map(to_acme).collect();
+        self.metrics.keep_orders(list.iter().map(|wanted| wanted.name.as_str().into()));
+        if let Some(opened) = &mut self.opened {
+            opened.keep(if self.leading { &list } else { &[] });
+        }
     }
 
     /// A Secret that somebody deleted or changed is looked at again.
@@ -194,11 +203,16 @@ impl Desk {
             let names: Vec<&str> = wanted.domains.iter().map(|domain| domain.as_str()).collect();
             let (names, secret, issuer) = (names.join(", "), &wanted.secret, &wanted.issuer);
             let (reason, message) = match outcome {
-                Outcome::Issued { until } => {
-                    (Reason::Issued, format!("{issuer} issued the certificate of the Secret {secret} for {names}; it is valid until {until}"))
-                }
+                Outcome::Issued { until } => (
+                    Reason::Issued,
+                    format!(
+                        "{issuer} issued the certificate of the Secret {secret} for {names}; it is valid until {until}"
+                    ),
+                ),
                 Outcome::Failed(error) => {
-                    let message = format!("the certificate of the Secret {secret} for {names} could not be had from {issuer}: {error}");
+                    let message = format!(
+                        "the certificate of the Secret {secret} for {names} could not be had from {issuer}: {error}"
+                    );
                     (Reason::IssuanceFailed, message)
                 }
             };

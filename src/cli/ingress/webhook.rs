@@ -28,14 +28,17 @@ impl WebhookFlags {
     /// Else what is wrong with them together.
     pub fn webhook(&self) -> Result<Option<Webhook>, String> {
         let Some(address) = self.validating_webhook.flatten() else { return Ok(None) };
-        let files = (self.validating_webhook_certificate.clone().flatten(), self.validating_webhook_key.clone().flatten());
+        let files =
+            (self.validating_webhook_certificate.clone().flatten(), self.validating_webhook_key.clone().flatten());
         let certificate = match (files, self.validating_webhook_configuration.clone().flatten()) {
             ((Some(certificate), Some(key)), None) => WebhookCertificate::Files { certificate, key },
             ((None, None), Some(configuration)) => WebhookCertificate::Own { configuration },
             ((Some(_), Some(_)), Some(_)) => {
-                return Err("--validating-webhook-certificate and --validating-webhook-configuration exclude each other: \
+                return Err(
+                    "--validating-webhook-certificate and --validating-webhook-configuration exclude each other: \
                             whom to trust is told of Weir's own certificate alone"
-                    .into());
+                        .into(),
+                );
             }
             ((None, None), None) => {
                 return Err("--validating-webhook needs a certificate: write --validating-webhook-certificate and \

@@ -42,8 +42,7 @@ struct Kind {
 
 /// The answer to `body`. The error says what is wrong with the question.
 pub fn answer(body: &[u8], judge: impl FnOnce(&Ingress) -> Review) -> Result<Vec<u8>, String> {
-    let asked: Asked =
-        serde_json::from_slice(body).map_err(|error| format!("this is no AdmissionReview: {error}"))?;
+    let asked: Asked = serde_json::from_slice(body).map_err(|error| format!("this is no AdmissionReview: {error}"))?;
     let request = asked.request.filter(|_| asked.api_version == VERSION);
     let request = request.ok_or_else(|| format!("this is no AdmissionReview of {VERSION} with a request"))?;
     let is_ingress = request.kind.group == "networking.k8s.io" && request.kind.kind == "Ingress";

@@ -55,7 +55,7 @@ pub struct Secrets {
 impl Secrets {
     /// `namespace`: Weir's own. `leads`: whether this process holds the Lease.
     pub fn new(client: &Client, namespace: &str, leads: watch::Receiver<bool>, seen: Seen) -> Self {
-        let objects = Objects::new(client, namespace);
+        let objects = Objects::new(client, namespace, leads.clone());
         let (locked, writing_challenges) = (Arc::default(), Arc::default());
         Self { objects, issuer: "".into(), leads, seen, locked, writing_challenges }
     }
@@ -72,12 +72,7 @@ impl Secrets {
     }
 
     /// `value`: none takes the key out.
-    async fn write<T: Serialize + Sync>(
-        &self,
-        secret: &str,
-        key: &str,
-        value: Option<&T>,
-    ) -> Result<(), StorageError> {
+    async fn write<T: Serialize + Sync>(&self, secret: &str, key: &str, value: Option<&T>) -> Result<(), StorageError> {
         let wrong = |error: serde_json::Error| self.objects.error(secret, error.to_string());
         let bytes = value.map(|value| serde_json::to_vec(value).map_err(wrong)).transpose()?;
         self.objects.change_own(secret, |data| objects::set(data, key, bytes.clone())).await
@@ -115,10 +110,11 @@ impl CertificateStorage for Secrets {
 
     async fn put_certificate(&self, name: &str, certificate: &StoredCertificate) -> Result<(), StorageError> {
         let pair = [(CERTIFICATE, &*certificate.chain), (PRIVATE_KEY, certificate.key.expose())];
-        self.objects.change_certificate(name, &self.issuer, |data| {
-            pair.iter().for_each(|(key, text)| objects::set(data, key, Some(text.as_bytes().to_vec())));
-        })
-        .await
+        self.objects
+            .change_certificate(name, &self.issuer, |data| {
+                pair.iter().for_each(|(key, text)| objects::set(data, key, Some(text.as_bytes().to_vec())));
+            })
+            .await
     }
 
     async fn remove_certificate(&self, name: &str) -> Result<(), StorageError> {

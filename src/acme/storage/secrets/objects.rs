@@ -1,9 +1,12 @@
 //! Secrets, read and changed: each change is made to what stands there, and made again where somebody was faster.
 
+use std::sync::Arc;
+
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
+use tokio::sync::{Semaphore, watch};
 
 use super::{Data, is_own};
 use crate::acme::storage::StorageError;
@@ -14,10 +17,15 @@ const TLS_TYPE: &str = "kubernetes.io/tls";
 /// Two that write one Secret take turns; more would be a defect.
 const ATTEMPTS: usize = 10;
 
+/// Questions to the API server at one time: whoever begins to lead has one for every certificate.
+const AT_ONCE: usize = 16;
+
 #[derive(Clone)]
 pub struct Objects {
     client: Client,
     namespace: String,
+    leads: watch::Receiver<bool>,
+    turns: Arc<Semaphore>,
 }
 
 /// A Secret that is to be there after a change.
@@ -38,8 +46,9 @@ pub fn set(data: &mut Data, key: &str, bytes: Option<Vec<u8>>) {
 }
 
 impl Objects {
-    pub fn new(client: &Client, namespace: &str) -> Self {
-        Self { client: client.clone(), namespace: namespace.to_owned() }
+    pub fn new(client: &Client, namespace: &str, leads: watch::Receiver<bool>) -> Self {
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        Self { client: client.clone(), namespace: namespace.to_owned(), leads, turns }
     }
 
     pub fn error(&self, name: &str, reason: String) -> StorageError {
@@ -77,12 +86,18 @@ impl Objects {
     }
 
     async fn get(&self, namespace: &str, name: &str) -> Result<Option<core::Secret>, StorageError> {
+        // It is never closed.
+        let _turn = self.turns.acquire().await;
         self.api(namespace).get_opt(name).await.map_err(|failure| in_words(namespace, name, &failure))
     }
 
     async fn change(&self, what: &What<'_>, change: impl Fn(&mut Data) + Send + Sync) -> Result<(), StorageError> {
         let api = self.api(what.namespace);
         for _ in 0..ATTEMPTS {
+            // Another one may have taken over what this is about.
+            if !*self.leads.borrow() {
+                return Err(error(what.namespace, what.name, "this replica does not lead any more".into()));
+            }
             let before = self.get(what.namespace, what.name).await?;
             let written = match before {
                 Some(before) if what.issuer.is_some() && !is_own(&before) => {

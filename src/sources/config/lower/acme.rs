@@ -5,8 +5,8 @@ use super::process::all;
 use super::{Lowering, Place};
 use crate::defaults;
 use crate::model::{
-    Acme, AcmeCertificate, AcmeRetry, AcmeStorage, ChallengeType, Cloudflare, DnsPropagation, DnsProvider, ExecDns, ExternalAccount,
-    GoogleDns, Issuance, KeyType, OnDemand, Rfc2136, TsigAlgorithm,
+    Acme, AcmeCertificate, AcmeRetry, AcmeStorage, ChallengeType, Cloudflare, DnsPropagation, DnsProvider, ExecDns,
+    ExternalAccount, GoogleDns, Issuance, KeyType, OnDemand, Rfc2136, TsigAlgorithm,
 };
 use crate::sources::config::decode::Field;
 use crate::sources::config::shapes;

@@ -7,7 +7,7 @@ use super::Issuer;
 use crate::model::{AcmeDomain, acme_words};
 use crate::sources::kube::annotations::value::quoted;
 use crate::sources::kube::state::{ClusterState, Ingress, IngressTls, Maker, ObjectKey};
-use crate::sources::kube::translate::{ClassRules, Event, ObjectKind, ObjectReference, Reason, ours};
+use crate::sources::kube::translate::{ClassRules, Event, ObjectKind, ObjectReference, Reason, age, is_ours};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Issuance {
@@ -32,13 +32,11 @@ pub struct WantedCertificate {
 const CERT_MANAGER: [&str; 2] = ["cert-manager.io/issuer", "cert-manager.io/cluster-issuer"];
 
 pub fn issuance(state: &ClusterState, class: &ClassRules, issuers: &[Issuer]) -> Issuance {
-    if !state.ingresses.iter().any(|(_, ingress)| speaks_of_issuers(ingress)) {
-        return Issuance::default();
-    }
+    let asks = |ingress: &&Arc<Ingress>| speaks_of_issuers(ingress) && is_ours(state, class, ingress);
+    let mut asking: Vec<_> = state.ingresses.iter().map(|(_, ingress)| ingress).filter(asks).collect();
+    asking.sort_by_cached_key(|ingress| age(ingress));
     let mut draft = Draft::new(state, issuers);
-    for ingress in ours(state, class).into_iter().filter(|ingress| speaks_of_issuers(ingress)) {
-        draft.take(ingress);
-    }
+    asking.into_iter().for_each(|ingress| draft.take(ingress));
     Issuance { wanted: draft.wanted.into_values().collect(), events: draft.events.into_iter().collect() }
 }
 
@@ -164,7 +162,8 @@ impl<'s> Draft<'s> {
             if owner == secret {
                 domains.push(domain);
             } else {
-                let message = format!("{domain} is in the certificate of the Secret {owner}, whose Ingress comes first");
+                let message =
+                    format!("{domain} is in the certificate of the Secret {owner}, whose Ingress comes first");
                 self.tell(ingress, Reason::Conflict, at, message);
             }
         }

@@ -87,7 +87,11 @@ fn wishes_that_cannot_be_granted_are_told_with_what_to_do() {
             "metadata.annotations[acme.weir/issuer]: there is no issuer \"nobody\"; there are: letsencrypt, staging",
         ),
         (LETSENCRYPT, "rules: [{ host: a.test }]", "spec.tls: no Secret is named that a certificate could come into"),
-        (LETSENCRYPT, "tls: [{ hosts: [a.test] }]", "spec.tls[0]: no Secret is named that a certificate could come into"),
+        (
+            LETSENCRYPT,
+            "tls: [{ hosts: [a.test] }]",
+            "spec.tls[0]: no Secret is named that a certificate could come into",
+        ),
         (LETSENCRYPT, "tls: [{ secretName: s }]", "spec.tls[0]: no host is named that a certificate could be for"),
         (
             LETSENCRYPT,

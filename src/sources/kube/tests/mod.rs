@@ -5,6 +5,7 @@ mod hostile;
 mod issuance;
 mod pairs;
 mod render;
+mod review;
 mod speed;
 
 pub(super) use cluster::settings;

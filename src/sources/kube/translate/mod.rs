@@ -30,7 +30,7 @@ mod settings;
 mod snippets;
 mod status;
 
-pub use class::ours;
+pub use class::{age, is_ours, ours};
 pub use material::Material;
 pub use report::{Event, ObjectKind, ObjectReference, Reason};
 pub use review::{Claims, Review, review};

@@ -12,10 +12,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::class::{self, Age};
 use super::report::{Event, Reason};
 use super::server::{Kind, host_name};
 use super::settings::{ClassRules, Settings};
-use super::{class, translate};
+use super::translate;
 use crate::model::HostName;
 use crate::sources::kube::annotations::{self, Otherwise, Problem};
 use crate::sources::kube::state::{ClusterState, Ingress, ObjectKey, Objects};
@@ -39,8 +40,9 @@ pub fn review(state: &ClusterState, settings: &Settings, claims: &Claims, ingres
     for finding in &findings {
         let text = format!("{}: {}", finding.key, finding.message);
         match finding.problem {
-            Problem::Unknown | Problem::Refused(Otherwise::LeaveOut) => review.warnings.push(text),
-            Problem::Unreadable(_) | Problem::Refused(Otherwise::Close) => review.refusals.push(text),
+            Problem::Unknown => review.warnings.push(text),
+            Problem::Refused(Otherwise::LeaveOut) if !finding.key.ends_with("-snippet") => review.warnings.push(text),
+            Problem::Unreadable(_) | Problem::Refused(_) => review.refusals.push(text),
         }
     }
     let is_told = |event: &Event| findings.iter().any(|finding| event.message.contains(&finding.message));
@@ -80,18 +82,17 @@ fn is_refused(reason: Reason, message: &str) -> bool {
 /// Who has which path of which host. Canaries have none.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    paths: HashMap<HostName, HashMap<(Arc<str>, Kind), BTreeSet<Claim>>>,
+    /// The oldest first.
+    paths: HashMap<HostName, HashMap<(Arc<str>, Kind), BTreeSet<Age>>>,
     known: Objects<ObjectKey, Ingress>,
     classes: Vec<Arc<str>>,
 }
 
-/// The oldest first, as they are served.
-type Claim = (i64, Reverse<String>);
-
 impl Claims {
     /// As the cluster is now. Costs little where little has changed.
     pub fn follow(&mut self, state: &ClusterState, rules: &ClassRules, prefix: &str) {
-        let classes: Vec<Arc<str>> = state.classes.iter().map(|(name, class)| class_text(name, &class.controller)).collect();
+        let classes: Vec<Arc<str>> =
+            state.classes.iter().map(|(name, class)| class_text(name, &class.controller)).collect();
         if classes != self.classes {
             *self = Self { classes, ..Self::default() };
         }
@@ -114,8 +115,8 @@ impl Claims {
         }
     }
 
-    fn each_path(&mut self, ingress: &Ingress, change: impl Fn(&mut BTreeSet<Claim>, Claim)) {
-        let claim = claim(ingress);
+    fn each_path(&mut self, ingress: &Ingress, change: impl Fn(&mut BTreeSet<Age>, Age)) {
+        let claim = class::age(ingress);
         for rule in &ingress.rules {
             let Ok(host) = host_name(rule) else { continue };
             let paths = self.paths.entry(host.clone()).or_default();
@@ -133,9 +134,12 @@ impl Claims {
         }
     }
 
-    /// With older ones.
+    /// With older ones. One that is only about to be is younger than all.
     fn conflicts(&self, ingress: &Ingress) -> Vec<String> {
-        let own = claim(ingress);
+        let mut own = class::age(ingress);
+        if self.known.get(&ingress.key).is_none() {
+            own.0 = i64::MAX;
+        }
         let mut found = Vec::new();
         for (index, rule) in ingress.rules.iter().enumerate() {
             let Ok(host) = host_name(rule) else { continue };
@@ -152,12 +156,6 @@ impl Claims {
         }
         found
     }
-}
-
-/// One that is only about to be has no time yet: it is younger than all.
-fn claim(ingress: &Ingress) -> Claim {
-    let created = if ingress.created == 0 { i64::MAX } else { ingress.created };
-    (created, Reverse(ingress.key.to_string()))
 }
 
 fn is_canary(ingress: &Ingress, prefix: &str) -> bool {
