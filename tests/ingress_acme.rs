@@ -357,6 +357,29 @@ fn a_failure_is_told_and_what_comes_after_it_waits_as_long_as_it_would_have() {
 }
 
 #[test]
+fn an_authority_that_wants_to_be_left_alone_is_left_alone_by_whoever_leads_next() {
+    let scene = Scene::new("acme-pause", PebbleSettings::default());
+    // As the leader before has left it.
+    let name = format!("pause {}", scene.pebble.directory());
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
+    let digest: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "weir/state",
+        "metadata": { "namespace": scene.namespace, "name": format!("weir-acme-order-{digest}") },
+        "stringData": { "progress": "{\"not-before\":\"2100-01-01T00:00:00Z\"}" },
+    });
+    scene.cluster.apply(secret.clone());
+    let weir = scene.weir("");
+    scene.cluster.apply(scene.asking("shop", &["a.test"], "tls"));
+    eventually("it leads", || weir.log().contains("this replica leads").then_some(()));
+    holds_for(Duration::from_secs(3), "nothing is ordered", || scene.pebble.orders() == 0);
+    drop(weir);
+    scene.cluster.delete(&secret);
+    let weir = scene.weir("");
+    scene.served(&weir, "a.test");
+}
+
+#[test]
 fn a_directory_that_is_none_and_an_issuer_that_is_none_are_told() {
     let scene = Scene::new("acme-nowhere", PebbleSettings::default());
     let weir =

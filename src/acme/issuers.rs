@@ -25,6 +25,7 @@ use super::surroundings::Surroundings;
 use super::{Acme, Observer};
 use crate::diagnostics::{Diagnostic, Origin};
 use crate::model::{self, AcmeCertificate, AcmeDomain};
+use crate::timestamp::Timestamp;
 use crate::tls::CertificateResolver;
 
 /// An authority by the name that Ingresses have for it.
@@ -125,7 +126,9 @@ impl Issuers {
     pub async fn recall_pauses(&self) -> Result<(), StorageError> {
         for surroundings in self.surroundings.values() {
             let progress = surroundings.storage.progress(&pause_name(surroundings)).await?;
-            if let Some(at) = progress.not_before {
+            if let Some(at) = progress.not_before.filter(|at| *at > SystemTime::now()) {
+                let (directory, until) = (surroundings.authority.directory(), Timestamp::from(at));
+                tracing::warn!(directory, %until, "the authority wants to be left alone, as another replica was told");
                 surroundings.authority.pause_until(at);
             }
         }

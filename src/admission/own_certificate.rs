@@ -7,6 +7,7 @@
 //!
 //! The API server is told of an authority before anybody shows a certificate of it.
 
+use std::fmt::Debug;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
@@ -18,8 +19,8 @@ use k8s_openapi::api::core::v1 as core;
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
-use tokio::sync::watch;
-use tokio::time::Instant;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, watch};
 
 use super::identity::{Identity, Shown};
 
@@ -45,53 +46,36 @@ pub struct OwnCertificate {
 
 /// For as long as it is polled.
 pub async fn keep_own_certificate(own: OwnCertificate, shown: Shown) {
+    let secret = format!("{}-webhook", own.configuration);
     let secrets: Api<core::Secret> = Api::namespaced(own.client.clone(), &own.namespace);
     let configurations: Api<ValidatingWebhookConfiguration> = Api::all(own.client.clone());
-    let mut leads = own.leads.clone();
-    let secret = format!("{}-webhook", own.configuration);
-    let desk = Desk { secrets: secrets.clone(), configurations: configurations.clone(), secret, own };
-    let by_name = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut kept = pin!(watcher::watcher(secrets, by_name(&desk.secret)));
-    let mut asking = pin!(watcher::watcher(configurations, by_name(&desk.own.configuration)));
+    let touched = Notify::new();
+    let kept = follow(secrets.clone(), secret.clone(), &touched, |secret| show(&shown, secret));
+    let asking = follow(configurations.clone(), own.configuration.clone(), &touched, |_| {});
+    let desk = Desk { own, secret, secrets, configurations };
+    tokio::join!(kept, asking, desk.look_after(&touched));
+}
+
+/// One object, as it is and whenever it changes.
+async fn follow<K>(api: Api<K>, name: String, touched: &Notify, take: impl Fn(&K))
+where
+    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut events = pin!(watcher::watcher(api, watcher::Config::default().fields(&format!("metadata.name={name}"))));
     let mut failing = Failing::default();
-    let mut look_at = Instant::now();
-    loop {
-        tokio::select! {
-            event = kept.next() => match event {
-                Some(Ok(Event::Apply(secret) | Event::InitApply(secret))) => show(&shown, &secret),
-                Some(Ok(Event::Init | Event::InitDone | Event::Delete(_))) => {}
-                Some(Err(error)) => {
-                    failing.tell(&error);
-                    tokio::time::sleep(PAUSE).await;
-                }
-                None => return,
-            },
-            event = asking.next(), if *leads.borrow() => match event {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    failing.tell(&error);
-                    tokio::time::sleep(PAUSE).await;
-                }
-                None => return,
-            },
-            changed = leads.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep_until(look_at) => {}
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => continue,
+            Ok(Event::Apply(object) | Event::InitApply(object)) => take(&object),
+            Ok(Event::InitDone | Event::Delete(_)) => {}
+            Err(error) => {
+                failing.tell(&error);
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
         }
-        if !*leads.borrow_and_update() {
-            look_at = Instant::now() + LOOK_EVERY;
-            continue;
-        }
-        look_at = Instant::now()
-            + match desk.look().await {
-                Ok(()) => {
-                    failing = Failing::default();
-                    LOOK_EVERY
-                }
-                Err(error) => {
-                    failing.tell(&error);
-                    PAUSE
-                }
-            };
+        failing = Failing::default();
+        touched.notify_one();
     }
 }
 
@@ -123,6 +107,30 @@ struct Desk {
 }
 
 impl Desk {
+    /// Where this replica leads, whenever something was touched, and now and then.
+    async fn look_after(&self, touched: &Notify) {
+        let mut leads = self.own.leads.clone();
+        let mut failing = Failing::default();
+        loop {
+            let is_leader = *leads.borrow_and_update();
+            let pause = match if is_leader { self.look().await } else { Ok(()) } {
+                Ok(()) => {
+                    failing = Failing::default();
+                    LOOK_EVERY
+                }
+                Err(error) => {
+                    failing.tell(&format_args!("{error:#}"));
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                changed = leads.changed() => if changed.is_err() { return },
+                () = touched.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
     /// Renews what is due, and tells the API server whom to trust.
     async fn look(&self) -> anyhow::Result<()> {
         let name = &self.own.configuration;

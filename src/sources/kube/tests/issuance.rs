@@ -139,12 +139,12 @@ fn a_secret_of_somebody_else_is_left_alone_and_one_of_two_issuers_too() {
     let found = wanted(&[secret("acme.weir/issuer: staging"), asking.clone()]);
     assert_eq!(shown(&found), ["a/s from letsencrypt for a.test by a/x"]);
 
-    let second = ingress("a/y", 2, "acme.weir/issuer: staging", "tls: [{ hosts: [b.test], secretName: s }]");
+    let second = ingress("a/zz", 2, "acme.weir/issuer: staging", "tls: [{ hosts: [b.test], secretName: s }]");
     let found = wanted(&[asking, second]);
     assert_eq!(shown(&found), ["a/s from letsencrypt for a.test by a/x"]);
     assert_eq!(
         told(&found),
-        ["a/y IssuanceFailed: spec.tls[0]: the Secret a/s holds a certificate of the issuer letsencrypt"]
+        ["a/zz IssuanceFailed: spec.tls[0]: the Secret a/s holds a certificate of the issuer letsencrypt"]
     );
 }
 
