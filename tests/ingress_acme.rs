@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use cluster::{ADMIN, Cluster, Ingress, LIMITED, endpoint_address, enter_network, ingress, service, slice, tls_secret};
 use support::{
-    Authority, Origin, Pebble, PebbleSettings, Signal, TlsClient, eventually, free_port, holds_for, request,
-    weir_command,
+    Answer, Authority, Origin, Pebble, PebbleSettings, Signal, TlsClient, Weir, eventually, free_address, free_port,
+    holds_for, request, weir_command,
 };
 
 const ISSUER: &str = "acme.weir/issuer";
@@ -356,27 +356,50 @@ fn a_failure_is_told_and_what_comes_after_it_waits_as_long_as_it_would_have() {
     holds_for(Duration::from_secs(3), "the failure of another process counts", || scene.pebble.orders() == orders);
 }
 
+/// Pebble's directory, but that orders are asked of somebody who has had too many.
+fn limited(pebble: &Pebble) -> (String, Origin, Weir) {
+    let problem = r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many new orders recently"}"#;
+    let head = format!("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\nContent-Length: {}", problem.len());
+    let orders = Origin::start(move |_| Answer::Send(format!("{head}\r\n\r\n{problem}").into_bytes()));
+    let (address, asked) = (free_address(), orders.address);
+    let url = |path: &str| format!("https://localhost:{}{path}", address.port());
+    let mut directory = pebble.directory_object();
+    directory["newOrder"] = json!(url("/order"));
+    let identity = pebble.identity_for_a_front();
+    let file = format!(
+        "listeners: {{ front: {{ address: \"{address}\", tls: {{}} }} }}\n\
+         certificates: [{{ file: {{ cert: front.crt, key: front.key }} }}]\n\
+         upstreams: {{ orders: {{ endpoints: [ \"{asked}\" ] }} }}\n\
+         hosts: [{{ names: [localhost], routes: [ \
+           {{ exact: /dir, respond: {{ headers: {{ content-type: application/json }}, body: '{directory}' }} }}, \
+           {{ exact: /order, upstream: orders }} ] }}]\n"
+    );
+    let front = Weir::start_with(&file, &[("front.crt", &identity.cert), ("front.key", &identity.key)]);
+    (url("/dir"), orders, front)
+}
+
 #[test]
-fn an_authority_that_wants_to_be_left_alone_is_left_alone_by_whoever_leads_next() {
-    let scene = Scene::new("acme-pause", PebbleSettings::default());
-    // As the leader before has left it.
-    let name = format!("pause {}", scene.pebble.directory());
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
-    let digest: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "type": "weir/state",
-        "metadata": { "namespace": scene.namespace, "name": format!("weir-acme-order-{digest}") },
-        "stringData": { "progress": "{\"not-before\":\"2100-01-01T00:00:00Z\"}" },
+fn an_authority_that_has_had_too_much_is_left_alone_by_whoever_leads_next() {
+    let scene = Scene::new("acme-limited", PebbleSettings::default());
+    let (directory, orders, _front) = limited(&scene.pebble);
+    let issuer = format!("--acme-issuer=pebble,directory={directory},ca={}", scene.pebble.ca().display());
+    let weir = scene.replica("one", &[&issuer]);
+    scene.cluster.apply(scene.asking("first", &["a.test"], "first-tls"));
+    scene.told_with("first", "IssuanceFailed", "has had too many requests for this: too many new orders recently");
+    let asked = orders.received().len();
+    scene.cluster.apply(scene.asking("second", &["b.test"], "second-tls"));
+    let pauses =
+        |progress: &String| progress.contains("\"not-before\":\"20") && progress.contains("\"last-error\":null");
+    eventually("it is written down for others", || {
+        (scene.kept("progress").iter().filter(|p| pauses(p)).count() > 0).then_some(())
     });
-    scene.cluster.apply(secret.clone());
-    let weir = scene.weir("");
-    scene.cluster.apply(scene.asking("shop", &["a.test"], "tls"));
-    eventually("it leads", || weir.log().contains("this replica leads").then_some(()));
-    holds_for(Duration::from_secs(3), "nothing is ordered", || scene.pebble.orders() == 0);
+    weir.signal(Signal::Kill);
     drop(weir);
-    scene.cluster.delete(&secret);
-    let weir = scene.weir("");
-    scene.served(&weir, "a.test");
+    let weir = scene.replica("two", &[&issuer]);
+    eventually("the next one knows", || {
+        weir.log().contains("the authority wants to be left alone, as another replica was told").then_some(())
+    });
+    holds_for(Duration::from_secs(3), "nobody asks it", || orders.received().len() == asked);
 }
 
 #[test]

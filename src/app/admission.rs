@@ -119,21 +119,19 @@ struct Bench {
 struct Known {
     /// None before every object has been seen.
     state: Option<ClusterState>,
-    claims: Arc<Claims>,
+    claims: Claims,
 }
 
 impl Bench {
     fn follow(&self, state: &ClusterState) {
         let Settings { class, annotations_prefix, .. } = &*self.settings;
         let mut known = self.lock();
-        // Shared with a question that is being answered it is copied.
-        let mut claims = Arc::unwrap_or_clone(std::mem::take(&mut known.claims));
-        claims.follow(state, class, annotations_prefix);
-        *known = Known { state: Some(state.clone()), claims: Arc::new(claims) };
+        known.claims.follow(state, class, annotations_prefix);
+        known.state = Some(state.clone());
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // It is replaced as a whole.
+        // Claims that a panic left half followed are of one Ingress; held for as long as one is looked up, or followed.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -148,16 +146,13 @@ impl Bench {
 
 impl Judge for Bench {
     fn judge(&self, body: &[u8]) -> Result<Vec<u8>, Refused> {
-        let (state, claims) = {
-            let known = self.lock();
-            (known.state.clone(), known.claims.clone())
-        };
+        let state = self.lock().state.clone();
         let state = state.ok_or_else(|| Refused {
             status: StatusCode::SERVICE_UNAVAILABLE,
             reason: "the cluster's objects are not known yet".into(),
         })?;
         let answer = admission::answer(body, |ingress| match self.serves(&ingress.key.namespace) {
-            true => review(&state, &self.settings, &claims, ingress),
+            true => review(&state, &self.settings, ingress, |ingress| self.lock().claims.conflicts(ingress)),
             false => Review::default(),
         });
         answer.map_err(|reason| Refused { status: StatusCode::BAD_REQUEST, reason })

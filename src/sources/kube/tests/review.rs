@@ -26,7 +26,7 @@ fn known(documents: &[String]) -> (ClusterState, Settings) {
 fn said(state: &ClusterState, settings: &Settings, claims: &Claims, asked: &str) -> Review {
     let (other, _) = cluster(asked);
     let (_, ingress) = other.ingresses.iter().next().expect("an Ingress");
-    review(state, settings, claims, ingress)
+    review(state, settings, ingress, |ingress| claims.conflicts(ingress))
 }
 
 fn follow(claims: &mut Claims, state: &ClusterState, settings: &Settings) {

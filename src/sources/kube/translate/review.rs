@@ -8,7 +8,7 @@
 //! By the code that serves, and without the rest of the cluster: what it costs does not grow with it. What may still come, a Secret
 //! or a Service, is no reason to refuse.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -30,8 +30,13 @@ pub struct Review {
     pub warnings: Vec<String>,
 }
 
-/// Another controller's Ingress is let in without a word.
-pub fn review(state: &ClusterState, settings: &Settings, claims: &Claims, ingress: &Ingress) -> Review {
+/// Another controller's Ingress is let in without a word. `conflicts`: what [`Claims`] say.
+pub fn review(
+    state: &ClusterState,
+    settings: &Settings,
+    ingress: &Ingress,
+    conflicts: impl FnOnce(&Ingress) -> Vec<String>,
+) -> Review {
     let mut review = Review::default();
     if !class::is_ours(state, &settings.class, ingress) {
         return review;
@@ -54,7 +59,7 @@ pub fn review(state: &ClusterState, settings: &Settings, claims: &Claims, ingres
         }
     }
     if !policy.canary.is_on {
-        review.refusals.extend(claims.conflicts(ingress));
+        review.refusals.extend(conflicts(ingress));
     }
     review
 }
@@ -80,11 +85,11 @@ fn is_refused(reason: Reason, message: &str) -> bool {
 }
 
 /// Who has which path of which host. Canaries have none.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Claims {
     /// The oldest first.
     paths: HashMap<HostName, HashMap<(Arc<str>, Kind), BTreeSet<Age>>>,
-    known: Objects<ObjectKey, Ingress>,
+    known: Ingresses,
     classes: Vec<Arc<str>>,
 }
 
@@ -98,20 +103,16 @@ impl Claims {
         }
         let claiming = |ingress: &Ingress| class::is_ours(state, rules, ingress) && !is_canary(ingress, prefix);
         let before = std::mem::replace(&mut self.known, state.ingresses.clone());
-        for (key, ingress) in before.iter() {
-            if !state.ingresses.get(key).is_some_and(|now| Arc::ptr_eq(now, ingress)) {
-                self.each_path(ingress, |paths, claim| {
-                    paths.remove(&claim);
-                });
-            }
+        let (gone, come) = differences(&before, &state.ingresses);
+        for ingress in gone {
+            self.each_path(ingress, |paths, claim| {
+                paths.remove(&claim);
+            });
         }
-        for (key, ingress) in state.ingresses.iter() {
-            let is_new = !before.get(key).is_some_and(|known| Arc::ptr_eq(known, ingress));
-            if is_new && claiming(ingress) {
-                self.each_path(ingress, |paths, claim| {
-                    paths.insert(claim);
-                });
-            }
+        for ingress in come.into_iter().filter(|ingress| claiming(ingress)) {
+            self.each_path(ingress, |paths, claim| {
+                paths.insert(claim);
+            });
         }
     }
 
@@ -135,7 +136,7 @@ impl Claims {
     }
 
     /// With older ones. One that is only about to be is younger than all.
-    fn conflicts(&self, ingress: &Ingress) -> Vec<String> {
+    pub fn conflicts(&self, ingress: &Ingress) -> Vec<String> {
         let mut own = class::age(ingress);
         if self.known.get(&ingress.key).is_none() {
             own.0 = i64::MAX;
@@ -155,6 +156,32 @@ impl Claims {
             }
         }
         found
+    }
+}
+
+type Ingresses = Objects<ObjectKey, Ingress>;
+
+/// What is only in the one, and only in the other. Both are in the order of their keys.
+fn differences<'o>(before: &'o Ingresses, now: &'o Ingresses) -> (Vec<&'o Arc<Ingress>>, Vec<&'o Arc<Ingress>>) {
+    let (mut gone, mut come) = (Vec::new(), Vec::new());
+    let (mut old, mut new) = (before.iter().peekable(), now.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return (gone, come),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((_, one)), Some((_, other))) if Arc::ptr_eq(one, other) => {
+                (old.next(), new.next());
+                continue;
+            }
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+        };
+        if order != Ordering::Greater {
+            gone.extend(old.next().map(|(_, ingress)| ingress));
+        }
+        if order != Ordering::Less {
+            come.extend(new.next().map(|(_, ingress)| ingress));
+        }
     }
 }
 
