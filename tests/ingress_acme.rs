@@ -390,9 +390,7 @@ fn an_authority_that_has_had_too_much_is_left_alone_by_whoever_leads_next() {
     scene.cluster.apply(scene.asking("second", &["b.test"], "second-tls"));
     let pauses =
         |progress: &String| progress.contains("\"not-before\":\"20") && progress.contains("\"last-error\":null");
-    eventually("it is written down for others", || {
-        (scene.kept("progress").iter().filter(|p| pauses(p)).count() > 0).then_some(())
-    });
+    eventually("it is written down for others", || scene.kept("progress").iter().any(pauses).then_some(()));
     weir.signal(Signal::Kill);
     drop(weir);
     let weir = scene.replica("two", &[&issuer]);

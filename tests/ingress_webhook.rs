@@ -181,8 +181,9 @@ fn a_path_of_an_older_ingress_is_refused_unless_by_a_canary_and_ones_own_may_be_
 fn what_is_merely_not_honoured_is_let_in_with_a_warning() {
     let scene = Scene::new("hook-warns");
     let _weir = scene.weir(&[]);
-    let object =
+    let mut object =
         scene.asking("warned", "warned.test", json!({ "enable-opentelemetry": "true", "prox-body-size": "1m" }));
+    object["metadata"]["annotations"]["acme.weir/issuer"] = json!("nobody");
     let mut command = std::process::Command::new(cluster::program("kubectl"));
     let kubeconfig = scene.cluster.kubeconfig(ADMIN);
     command.env("KUBECONFIG", kubeconfig).args(["create", "--dry-run=server", "--filename=-"]);
@@ -196,7 +197,11 @@ fn what_is_merely_not_honoured_is_let_in_with_a_warning() {
     let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    for words in ["Warning: nginx.ingress.kubernetes.io/enable-opentelemetry", "did you mean \"proxy-body-size\"?"] {
+    for words in [
+        "Warning: nginx.ingress.kubernetes.io/enable-opentelemetry",
+        "did you mean \"proxy-body-size\"?",
+        "there is no issuer \"nobody\": Weir was started without --acme-issuer",
+    ] {
         assert!(said.contains(words), "{words:?} is not in {said}");
     }
     // What may still come is no reason to refuse.

@@ -18,8 +18,9 @@ use super::candidate::cannot_listen;
 use crate::admission::{Judge, OwnCertificate, Refused, Server, Shown, keep_own_certificate};
 use crate::sources::config::watch::Watch;
 use crate::sources::kube::admission;
+use crate::sources::kube::issuance::{Issuer, issuance};
 use crate::sources::kube::reporting::Reporter;
-use crate::sources::kube::state::ClusterState;
+use crate::sources::kube::state::{ClusterState, Ingress, Objects};
 use crate::sources::kube::translate::{Claims, Review, Settings, review};
 use crate::sources::kube::watch::{Namespaces, Scope};
 
@@ -56,6 +57,7 @@ impl Admission {
         reporter: &Reporter,
         settings: &Arc<Settings>,
         scope: &Scope,
+        issuers: &[Issuer],
         webhook: &Webhook,
     ) -> anyhow::Result<Self> {
         let shown = Shown::default();
@@ -76,8 +78,12 @@ impl Admission {
                 tokio::spawn(keep_own_certificate(own, shown.clone()))
             }
         };
-        let namespaces = scope.namespaces.clone();
-        let bench = Arc::new(Bench { settings: settings.clone(), namespaces, known: Mutex::default() });
+        let bench = Arc::new(Bench {
+            settings: settings.clone(),
+            namespaces: scope.namespaces.clone(),
+            issuers: issuers.to_vec(),
+            known: Mutex::default(),
+        });
         let server = Server::bind(webhook.address, shown, bench.clone())
             .map_err(|error| anyhow::Error::msg(cannot_listen(webhook.address, &error)))?;
         tracing::info!(address = %server.address(), "the admission webhook is asked here");
@@ -112,6 +118,7 @@ async fn follow_files(watch: Watch, shown: Shown, certificate: PathBuf, key: Pat
 struct Bench {
     settings: Arc<Settings>,
     namespaces: Namespaces,
+    issuers: Vec<Issuer>,
     known: Mutex<Known>,
 }
 
@@ -128,6 +135,15 @@ impl Bench {
         let mut known = self.lock();
         known.claims.follow(state, class, annotations_prefix);
         known.state = Some(state.clone());
+    }
+
+    fn review(&self, state: &ClusterState, ingress: &Ingress) -> Review {
+        let mut review = review(state, &self.settings, ingress, |ingress| self.lock().claims.conflicts(ingress));
+        let mut alone = ClusterState { ingresses: Objects::default(), ..state.clone() };
+        alone.ingresses.insert(ingress.key.clone(), ingress.clone());
+        let told = issuance(&alone, &self.settings.class, &self.issuers).events;
+        review.warnings.extend(told.into_iter().map(|event| event.message));
+        review
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -152,7 +168,7 @@ impl Judge for Bench {
             reason: "the cluster's objects are not known yet".into(),
         })?;
         let answer = admission::answer(body, |ingress| match self.serves(&ingress.key.namespace) {
-            true => review(&state, &self.settings, ingress, |ingress| self.lock().claims.conflicts(ingress)),
+            true => self.review(&state, ingress),
             false => Review::default(),
         });
         answer.map_err(|reason| Refused { status: StatusCode::BAD_REQUEST, reason })

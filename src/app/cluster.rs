@@ -55,9 +55,9 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     app.begin(&candidate, Part::First).await?;
     let reporter = Arc::new(Reporter::start(&client, watch.outlook(), reporting));
     *app.reporter.lock().await = Some(reporter.clone());
-    let issuing = Issuing::start(&app, &client, &reporter, settings.class.clone(), issuers).await?;
-    let admission =
-        webhook.map(|webhook| Admission::start(&client, &reporter, &settings, &scope, &webhook)).transpose()?;
+    let admission = |webhook| Admission::start(&client, &reporter, &settings, &scope, &issuers, &webhook);
+    let admission = webhook.map(admission).transpose()?;
+    let issuing = Issuing::start(&app, &client, &reporter, settings.class.clone(), issuers)?;
     let follower = Follower { app: app.clone(), watch, settings, certificates, reporter, issuing, admission };
     Ok((app, tokio::spawn(follower.run(inheritance))))
 }

@@ -37,7 +37,7 @@ impl Drop for Issuing {
 }
 
 impl Issuing {
-    pub async fn start(
+    pub fn start(
         app: &Arc<App>,
         client: &Client,
         reporter: &Arc<Reporter>,
@@ -139,6 +139,10 @@ impl Desk {
             let leading = *leads.borrow_and_update();
             if leading && !self.leading {
                 self.recall_pauses().await;
+            }
+            if !leading {
+                // By the time it leads again others have told more.
+                self.news.lock().clear();
             }
             self.leading = leading;
             if let Some(state) = &state {

@@ -88,10 +88,12 @@ fn is_refused(reason: Reason, message: &str) -> bool {
 #[derive(Debug, Default)]
 pub struct Claims {
     /// The oldest first.
-    paths: HashMap<HostName, HashMap<(Arc<str>, Kind), BTreeSet<Age>>>,
+    paths: HashMap<HostName, Paths>,
     known: Ingresses,
     classes: Vec<Arc<str>>,
 }
+
+type Paths = HashMap<(Arc<str>, Kind), BTreeSet<Age>>;
 
 impl Claims {
     /// As the cluster is now. Costs little where little has changed.
@@ -171,7 +173,8 @@ fn differences<'o>(before: &'o Ingresses, now: &'o Ingresses) -> (Vec<&'o Arc<In
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some((_, one)), Some((_, other))) if Arc::ptr_eq(one, other) => {
-                (old.next(), new.next());
+                old.next();
+                new.next();
                 continue;
             }
             (Some((one, _)), Some((other, _))) => one.cmp(other),
