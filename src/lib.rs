@@ -11,6 +11,7 @@
 
 pub mod acme;
 pub mod admin;
+pub mod admission;
 pub mod app;
 pub mod cache;
 pub mod cli;

@@ -211,14 +211,102 @@ fn ports_that_are_carried_on_are_opened_everywhere() {
 }
 
 #[test]
+fn the_chart_lays_out_the_webhook_and_grants_what_issuers_need() {
+    let values = json!({
+        "fullnameOverride": "asked",
+        "controller": {
+            "acmeIssuers": ["letsencrypt,email=ops@example.org"],
+            "networkPolicy": { "enabled": true },
+            "admissionWebhooks": {
+                "enabled": true, "failurePolicy": "Ignore", "port": 9443, "timeoutSeconds": 15,
+                "annotations": { "team": "edge" }, "namespaceSelector": { "matchLabels": { "asks": "yes" } },
+                "objectSelector": { "matchLabels": { "asked": "yes" } },
+                "service": { "annotations": { "team": "net" }, "servicePort": 8443 },
+            },
+        },
+    });
+    lint_the_chart(&values);
+    let rendered = chart("chart", &values);
+    let objects = Kubectl::shared().apply(&rendered, Apply::OnlyAsk);
+    let deployment = of_kind(&objects, "Deployment");
+    let arguments = arguments_of(deployment);
+    for argument in [
+        "--acme-issuer=letsencrypt,email=ops@example.org",
+        "--validating-webhook=:9443",
+        "--validating-webhook-configuration=asked",
+    ] {
+        assert!(arguments.iter().any(|given| given == argument), "{arguments:?}");
+    }
+    let configuration = of_kind(&objects, "ValidatingWebhookConfiguration");
+    assert_eq!(
+        (&configuration["metadata"]["name"], &configuration["metadata"]["annotations"]["team"]),
+        (&json!("asked"), &json!("edge"))
+    );
+    let webhook = &configuration["webhooks"][0];
+    assert_eq!((&webhook["failurePolicy"], &webhook["timeoutSeconds"]), (&json!("Ignore"), &json!(15)));
+    assert_eq!(webhook["namespaceSelector"]["matchLabels"]["asks"], "yes");
+    assert_eq!(webhook["objectSelector"]["matchLabels"]["asked"], "yes");
+    let expected =
+        json!({ "name": "asked-webhook", "namespace": "chart", "port": 8443, "path": "/networking/v1/ingresses" });
+    assert_eq!(webhook["clientConfig"]["service"], expected);
+    let service =
+        objects.iter().find(|object| object["kind"] == "Service" && object["metadata"]["name"] == "asked-webhook");
+    let service = service.expect("a Service");
+    assert_eq!(
+        (&service["metadata"]["annotations"]["team"], &service["spec"]["ports"][0]["port"]),
+        (&json!("net"), &json!(8443))
+    );
+    let policy =
+        objects.iter().find(|object| object["kind"] == "NetworkPolicy" && object["metadata"]["name"] == "asked");
+    assert!(policy.expect("a policy").to_string().contains("\"port\":9443"));
+
+    let rights = |document: &&str| {
+        document.contains("rbac.authorization.k8s.io/v1") || document.contains("kind: ServiceAccount")
+    };
+    let rights: Vec<&str> = rendered.split("---\n").filter(rights).collect();
+    Kubectl::shared().apply(&rights.join("---\n"), Apply::ForGood);
+    let needed = [
+        ("get", "secrets", "shop"),
+        ("create", "secrets", "shop"),
+        ("update", "secrets", "shop"),
+        ("update", "validatingwebhookconfigurations.admissionregistration.k8s.io=asked", ""),
+        ("update", "secrets=asked-webhook", "chart"),
+    ];
+    let refused = [
+        ("delete", "secrets", "shop"),
+        ("update", "validatingwebhookconfigurations.admissionregistration.k8s.io=another", ""),
+    ];
+    Kubectl::shared().assert_may("chart:asked", &needed, &refused);
+
+    // Held to one namespace, it writes Secrets there and in its own.
+    let values = json!({
+        "fullnameOverride": "narrow",
+        "controller": { "acmeIssuers": ["letsencrypt"], "scope": { "enabled": true, "namespace": "shop" } },
+    });
+    let rendered = chart("chart", &values);
+    let rights = |document: &&str| {
+        document.contains("rbac.authorization.k8s.io/v1") || document.contains("kind: ServiceAccount")
+    };
+    let rights: Vec<&str> = rendered.split("---\n").filter(rights).collect();
+    Kubectl::shared().apply(&rights.join("---\n"), Apply::ForGood);
+    let needed = [
+        ("create", "secrets", "shop"),
+        ("update", "secrets", "shop"),
+        ("update", "secrets", "chart"),
+        ("watch", "secrets", "chart"),
+    ];
+    Kubectl::shared().assert_may("chart:narrow", &needed, &[("get", "secrets", "weir"), ("create", "secrets", "weir")]);
+}
+
+#[test]
 fn the_chart_refuses_what_it_would_not_heed() {
     for (values, part) in [
         (json!({ "controller": { "replicas": 3 } }), "additional properties 'replicas' not allowed"),
         (json!({ "controller": { "kind": "Both" } }), "value must be one of 'Deployment', 'DaemonSet'"),
         (json!({ "controller": { "hostNetwork": true } }), "at '/controller/hostNetwork': value must be false"),
         (
-            json!({ "controller": { "admissionWebhooks": { "enabled": true } } }),
-            "'/controller/admissionWebhooks/enabled'",
+            json!({ "controller": { "admissionWebhooks": { "enabled": true, "patch": { "enabled": true } } } }),
+            "invalid propertyName 'patch'",
         ),
         (json!({ "defaultBackend": { "enabled": true } }), "at '/defaultBackend/enabled': value must be false"),
         (json!({ "tcp": { "5432": "postgres" } }), "at '/tcp/5432': 'postgres' does not match pattern"),

@@ -100,12 +100,15 @@ const DOORS: &[(&str, &[&str])] = &[
     ("explain", &["diagnostics", "files", "model", "proxy", "snapshot"]),
     // Sees the program through its own trait `Inspect`, which `app` implements.
     ("admin", &["diagnostics", "model", "timestamp"]),
+    // Answers through its own trait `Judge`, which `app` implements: it does not know what is asked.
+    ("admission", &["tls"]),
     // Assembles the rooms.
     (
         "app",
         &[
             "acme",
             "admin",
+            "admission",
             "cache",
             "compile",
             "diagnostics",

@@ -605,8 +605,8 @@ fn services_that_lead_out_of_the_cluster_may_be_ruled_out() {
 fn what_means_nothing_here_is_named_and_passed_over() {
     let cluster = Cluster::shared();
     cluster.prepare("carried");
-    let weir = Ingress::start(cluster, "carried", &["--validating-webhook=:8443", "--v=2", "--enable-metrics=false"]);
-    for flag in ["--validating-webhook", "--v", "--enable-metrics"] {
+    let weir = Ingress::start(cluster, "carried", &["--sync-period=1h", "--v=2", "--enable-metrics=false"]);
+    for flag in ["--sync-period", "--v", "--enable-metrics"] {
         assert!(weir.log().contains(&format!("{flag} changes nothing")), "{}", weir.log());
     }
 }

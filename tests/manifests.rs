@@ -154,6 +154,80 @@ fn the_service_account_may_do_what_is_needed_and_nothing_else() {
     Kubectl::shared().assert_may("weir:default", &[], NEEDED);
 }
 
+/// What a component adds for Weir's account, for another account of the namespace.
+fn grant(component: &str, account: &str) {
+    let rules = std::fs::read_to_string(in_root(&format!("k8s/components/{component}/rbac.yaml"))).expect("rules");
+    let subject = "    name: weir\n    namespace: weir";
+    assert!(rules.contains(subject), "{rules}");
+    let rules = rules.replace(subject, &subject.replacen("name: weir", &format!("name: {account}"), 1));
+    let name = format!("weir-{component}").replace("admission-", "");
+    Kubectl::shared().apply(&rules.replace(&format!("  name: {name}"), &format!("  name: {account}")), Apply::ForGood);
+    let account = json!({ "name": account, "namespace": "weir" });
+    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": account });
+    Kubectl::shared().apply(&account.to_string(), Apply::ForGood);
+}
+
+#[test]
+fn a_component_grants_what_it_needs_and_nothing_else() {
+    grant("acme", "issues");
+    let needed = [
+        ("get", "secrets", "shop"),
+        ("create", "secrets", "shop"),
+        ("update", "secrets", "shop"),
+        ("create", "secrets", "weir"),
+        ("update", "secrets", "weir"),
+    ];
+    let refused = [
+        ("delete", "secrets", "shop"),
+        ("patch", "secrets", "shop"),
+        ("update", "ingresses.networking.k8s.io", "shop"),
+        ("update", "configmaps", "weir"),
+    ];
+    Kubectl::shared().assert_may("weir:issues", &needed, &refused);
+
+    grant("admission-webhook", "judges");
+    let webhooks = "validatingwebhookconfigurations.admissionregistration.k8s.io";
+    let needed = [
+        ("watch", "validatingwebhookconfigurations.admissionregistration.k8s.io=weir", ""),
+        ("update", "validatingwebhookconfigurations.admissionregistration.k8s.io=weir", ""),
+        ("get", "secrets=weir-webhook", "weir"),
+        ("watch", "secrets=weir-webhook", "weir"),
+        ("update", "secrets=weir-webhook", "weir"),
+        ("create", "secrets", "weir"),
+    ];
+    let refused = [
+        ("list", webhooks, ""),
+        ("create", webhooks, ""),
+        ("update", "validatingwebhookconfigurations.admissionregistration.k8s.io=another", ""),
+        ("delete", "validatingwebhookconfigurations.admissionregistration.k8s.io=weir", ""),
+        ("update", "secrets=another", "weir"),
+        ("create", "secrets", "shop"),
+        ("update", "ingresses.networking.k8s.io", "shop"),
+    ];
+    Kubectl::shared().assert_may("weir:judges", &needed, &refused);
+}
+
+#[test]
+fn with_the_webhooks_component_the_api_server_is_led_to_the_pods() {
+    for overlay in ["overlays/gke", "overlays/gke-deployment", "base"] {
+        let objects = Kubectl::shared().apply(&on_top_of(overlay, &["acme", "admission-webhook"]), Apply::OnlyAsk);
+        let workload = objects.iter().find(|object| is_workload(object)).expect("a workload");
+        let arguments = arguments_of(workload);
+        assert_takes(&arguments);
+        for argument in ["--validating-webhook=:8443", "--validating-webhook-configuration=weir"] {
+            assert!(arguments.iter().any(|given| given == argument), "{overlay}: {arguments:?}");
+        }
+        let config = &of_kind(&objects, "ValidatingWebhookConfiguration")["webhooks"][0]["clientConfig"]["service"];
+        let named = |object: &&Value| object["kind"] == "Service" && object["metadata"]["name"] == config["name"];
+        let service = objects.iter().find(named).expect("the Service that the API server is led to");
+        assert_eq!(service["spec"]["ports"][0]["port"], config["port"]);
+        let policy = |object: &&Value| object["kind"] == "NetworkPolicy" && object["metadata"]["name"] == "weir";
+        let policy = objects.iter().find(policy).expect("a NetworkPolicy");
+        let let_in = policy["spec"]["ingress"].as_array().expect("rules").last().expect("a rule");
+        assert_eq!((&let_in["ports"][0]["port"], &let_in["from"]), (&json!(8443), &Value::Null), "{overlay}");
+    }
+}
+
 /// The account's own token, no more: whoever the rights fall short of is told "forbidden".
 #[test]
 fn with_the_rights_of_its_service_account_weir_serves_and_reports() {

@@ -90,6 +90,12 @@ impl Authority {
         *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What another process was told.
+    pub fn pause_until(&self, at: SystemTime) {
+        let mut paused = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        *paused = (*paused).max(Some(at));
+    }
+
     /// An error of the authority's, in words.
     pub fn failure(&self, session: &Session, error: &Error) -> Failure {
         self.in_words(error, &session.retry_after)
@@ -105,8 +111,7 @@ impl Authority {
             && let Some(at) = later
         {
             tracing::warn!(directory = self.directory(), until = %Timestamp::from(at), "the authority wants to be left alone");
-            let mut paused = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-            *paused = (*paused).max(Some(at.min(now.0 + LONGEST_PAUSE)));
+            self.pause_until(at.min(now.0 + LONGEST_PAUSE));
         }
         Failure {
             words: words::of_error(self.directory(), error),
@@ -184,13 +189,27 @@ impl Authority {
         let contact = self.contact();
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         let wanted = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-        let binding = self.settings.external_account.as_ref().map(external_account_key).transpose()?;
+        let binding = match &self.settings.external_account {
+            Some(account) => Some(self.external_account_key(account).await?),
+            None => None,
+        };
         let builder = Account::builder_with_http(Box::new(self.http(&retry_after)));
         let created = builder.create(&wanted, self.directory().to_owned(), binding.as_ref()).await;
         let (account, credentials) = created.map_err(|error| self.in_words(&error, &retry_after))?;
         self.store(credentials).await?;
         tracing::info!(directory = self.directory(), account = account.id(), "registered an ACME account");
         Ok(Session { account, retry_after })
+    }
+
+    async fn external_account_key(&self, account: &ExternalAccount) -> Result<ExternalAccountKey, String> {
+        let text = self.storage.external_account_key(&account.hmac_file).await;
+        let text = text.map_err(|error| format!("cannot read the key of the external account from {error}"))?;
+        // Authorities show it in base64url, some in plain base64.
+        let text = text.expose().trim().trim_end_matches('=');
+        let key = BASE64_URL_SAFE_NO_PAD.decode(text).or_else(|_| BASE64_STANDARD.decode(padded(text)));
+        let path = account.hmac_file.display();
+        let key = key.map_err(|_| format!("the key of the external account in {path} is not base64url"))?;
+        Ok(ExternalAccountKey::new(account.key_id.to_string(), &key))
     }
 
     async fn store(&self, credentials: AccountCredentials) -> Result<(), Failure> {
@@ -217,17 +236,6 @@ impl Session {
 
 fn has_id(credentials: &AccountCredentials, id: &str) -> bool {
     serde_json::to_value(credentials).is_ok_and(|stored| stored["id"] == id)
-}
-
-fn external_account_key(account: &ExternalAccount) -> Result<ExternalAccountKey, String> {
-    let path = account.hmac_file.display();
-    let text = std::fs::read_to_string(&account.hmac_file)
-        .map_err(|error| format!("cannot read acme.external-account.hmac-file {path}: {error}"))?;
-    // Authorities show it in base64url, some in plain base64.
-    let text = text.trim().trim_end_matches('=');
-    let key = BASE64_URL_SAFE_NO_PAD.decode(text).or_else(|_| BASE64_STANDARD.decode(padded(text)));
-    let key = key.map_err(|_| format!("acme.external-account.hmac-file {path} does not hold base64url"))?;
-    Ok(ExternalAccountKey::new(account.key_id.to_string(), &key))
 }
 
 fn padded(text: &str) -> String {

@@ -30,6 +30,7 @@ use crate::tls::LoadedCertificate;
 /// Ends its work when it is dropped.
 pub struct Keeper {
     signals: Arc<Signals>,
+    surroundings: Arc<Surroundings>,
     task: JoinHandle<()>,
 }
 
@@ -58,8 +59,12 @@ impl Keeper {
             look: Notify::new(),
             settled: watch::Sender::new(false),
         });
-        let work = Work { surroundings, signals: signals.clone() };
-        Self { signals, task: tokio::spawn(work.run()) }
+        let work = Work { surroundings: surroundings.clone(), signals: signals.clone() };
+        Self { signals, surroundings, task: tokio::spawn(work.run()) }
+    }
+
+    pub fn surroundings(&self) -> &Arc<Surroundings> {
+        &self.surroundings
     }
 
     pub fn plan(&self) -> Arc<Plan> {
@@ -169,8 +174,9 @@ impl Work {
                 Ok(Err(error)) => format!("the storage does not work: {error}"),
                 Err(_) => "ordering it broke: this is a defect of Weir's; the log has more".into(),
             };
-            let name = &self.signals.plan.load().name;
-            tracing::error!(certificate = name, error = problem, "a certificate cannot be looked after");
+            let plan = self.signals.plan.load();
+            tracing::error!(certificate = plan.name, error = problem, "a certificate cannot be looked after");
+            (self.surroundings.observer)(Event::Stuck { name: plan.label(), error: &problem });
             self.signals.status().last_error = Some(problem);
             self.signals.settled.send_replace(true);
             in_a_row += 1;
@@ -325,7 +331,7 @@ impl Work {
                 let Progress { last_attempt, attempts, on_demand, .. } = progress;
                 progress = Progress { last_attempt, attempts, on_demand, notes: Some(notes), ..Progress::default() };
                 self.show(&plan, &certificate);
-                (self.surroundings.observer)(Event::Issued(plan.label()));
+                (self.surroundings.observer)(Event::Issued { name: plan.label(), until });
             }
             Err(failure) => {
                 progress.failures += 1;
@@ -335,8 +341,9 @@ impl Work {
                 tracing::warn!(certificate = plan.name, error = failure.words, failures, %again,
                     "a certificate could not be had; what is served is served on");
                 (progress.not_before, progress.asked_for) = (Some(at), Some(plan.fingerprint(settings)));
+                let error = &failure.words;
+                (self.surroundings.observer)(Event::Failed { name: plan.label(), in_a_row: failures, error });
                 progress.last_error = Some(failure.words);
-                (self.surroundings.observer)(Event::Failed { name: plan.label(), in_a_row: failures });
             }
         }
         self.surroundings.storage.put_progress(&plan.name, &progress).await

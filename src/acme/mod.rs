@@ -14,6 +14,7 @@ mod authority;
 mod challenge;
 mod display;
 pub mod dns;
+mod issuers;
 mod keeper;
 mod mirror;
 mod on_demand;
@@ -36,8 +37,10 @@ use tokio::sync::Mutex;
 
 use crate::diagnostics::Diagnostic;
 use crate::model::{self, Process, RevocationReason, SessionTickets};
+use crate::timestamp::Timestamp;
 use crate::tls::{CertificateResolver, Challenges, OnDemand, Tickets};
 use display::Display;
+pub use issuers::{Issuer, Issuers, Place, Wanted};
 use keeper::Keeper;
 use plan::Plan;
 pub use plan::Status;
@@ -50,9 +53,11 @@ pub enum Event<'a> {
     /// Others are served than before.
     Changed,
     /// An order ended well. What the certificate is counted under: its name, or `on-demand`.
-    Issued(&'a str),
+    Issued { name: &'a str, until: Timestamp },
     /// An attempt failed.
-    Failed { name: &'a str, in_a_row: u32 },
+    Failed { name: &'a str, in_a_row: u32, error: &'a str },
+    /// It cannot even be tried: the storage does not work.
+    Stuck { name: &'a str, error: &'a str },
 }
 
 pub type Observer = Arc<dyn Fn(Event<'_>) + Send + Sync>;
@@ -161,7 +166,7 @@ impl Acme {
 
     /// Begins to renew a certificate, due or not. The error says that there is none of this name, and which there are.
     pub async fn renew(&self, name: &str) -> Result<(), String> {
-        let surroundings = self.surroundings().await?;
+        let surroundings = self.surroundings(name).await?;
         self.known(name)?;
         surroundings.force(name).await?;
         if let Some(keeper) = self.keepers.lock().get(name) {
@@ -182,7 +187,7 @@ impl Acme {
 
     /// Has the authority revoke the certificate that is stored, and orders another in its place.
     pub async fn revoke(&self, name: &str, reason: RevocationReason) -> Result<(), String> {
-        let surroundings = self.surroundings().await?;
+        let surroundings = self.surroundings(name).await?;
         // Written down before: whatever happens next, it is not served longer than it must be. One that the file does
         // not name any more is not ordered anew.
         let is_kept = self.known(name).is_ok();
@@ -193,9 +198,16 @@ impl Acme {
         if is_kept { self.renew(name).await } else { Ok(()) }
     }
 
-    async fn surroundings(&self) -> Result<Arc<Surroundings>, String> {
-        let running = self.running.lock().await;
-        running.as_ref().map(|running| running.surroundings.clone()).ok_or_else(|| NOTHING.into())
+    /// Of whom the certificate is ordered from.
+    async fn surroundings(&self, name: &str) -> Result<Arc<Surroundings>, String> {
+        let kept = self.keepers.lock().get(name).map(|keeper| keeper.surroundings().clone());
+        if let Some(surroundings) = kept {
+            return Ok(surroundings);
+        }
+        match self.running.lock().await.as_ref() {
+            Some(running) => Ok(running.surroundings.clone()),
+            None => self.known(name).and(Err(NOTHING.into())),
+        }
     }
 
     /// Orders nothing more. What others are asked is still answered here.
@@ -205,4 +217,5 @@ impl Acme {
     }
 }
 
-const NOTHING: &str = "no certificate is ordered: the file names none, or has no \"acme\"";
+const NOTHING: &str = "no certificate is ordered here: the file names none, or has no \"acme\"; of a cluster's replicas the one \
+                       orders that leads";

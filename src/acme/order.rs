@@ -25,7 +25,7 @@ use super::authority::{Authority, Failure, Session};
 use super::challenge::{Publisher, acme_type};
 use super::storage::{CertificateStorage, PendingOrder, Secret, StorageError, StoredCertificate};
 use super::words;
-use crate::model::{AcmeCertificate, AcmeDomain, KeyType};
+use crate::model::{AcmeCertificate, AcmeDomain, ChallengeType, KeyType};
 use crate::tls::LoadedCertificate;
 
 /// The authority looks from several places, and some look again: minutes are usual, more is a hang.
@@ -49,7 +49,10 @@ pub struct Ordering<'a> {
 impl Ordering<'_> {
     /// `replaces`: the leaf that the new certificate takes the place of.
     pub async fn run(&self, replaces: Option<&CertificateDer<'_>>) -> Result<Arc<LoadedCertificate>, Failure> {
-        self.publisher.sweep(self.name).await;
+        // What stands for an order that is gone on with may be asked for at any moment.
+        if !self.goes_on().await {
+            self.publisher.sweep(self.name).await;
+        }
         let mut rejected = 0;
         let outcome = loop {
             match self.attempt(replaces).await {
@@ -60,6 +63,14 @@ impl Ordering<'_> {
         };
         self.publisher.sweep(self.name).await;
         outcome
+    }
+
+    async fn goes_on(&self) -> bool {
+        match self.wanted.issuance.challenge {
+            ChallengeType::Http01 | ChallengeType::TlsAlpn01 => matches!(self.stored_order().await, Ok(Some(_))),
+            // A record that is there cannot be written again everywhere.
+            ChallengeType::Dns01 => false,
+        }
     }
 
     async fn attempt(&self, replaces: Option<&CertificateDer<'_>>) -> Result<Arc<LoadedCertificate>, Failure> {

@@ -17,7 +17,7 @@ use crate::tls::{About, CertificateName, LoadedCertificate};
 /// One certificate that is kept up.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The first domain: what the certificate is called by, everywhere.
+    /// The first domain, or the Secret: what the certificate is called by, everywhere.
     pub name: String,
     pub origin: Origin,
     /// Its place in the model.
@@ -50,6 +50,11 @@ impl Plan {
             })
         });
         plans.collect()
+    }
+
+    /// Kept in a Secret, whose name with its namespace is the certificate's.
+    pub fn of_secret(name: String, origin: Origin, wanted: AcmeCertificate, since: SystemTime) -> Self {
+        Self { name, origin, position: 0, wanted, ask: None, since }
     }
 
     /// After all that are written down.
@@ -144,8 +149,12 @@ impl Status {
     }
 }
 
+/// Of a certificate that is kept in a Secret, which has a slash in its name: what it is served from.
 fn source_of(name: &str) -> String {
-    format!("acme/{name}")
+    match name.contains('/') {
+        true => format!("secret/{name}/tls.crt"),
+        false => format!("acme/{name}"),
+    }
 }
 
 /// SHA-256, in hexadecimal.

@@ -17,7 +17,8 @@ use super::storage::{CertificateStorage, Directory, StorageError};
 use super::{Observer, Shown, dns};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::http_client::HttpClient;
-use crate::model;
+use crate::model::{self, AcmeStorage};
+use crate::tls::Challenges;
 
 /// Orders under way at one time. An authority bounds them, too.
 const ORDERS_AT_ONCE: usize = 8;
@@ -83,14 +84,30 @@ impl Surroundings {
         display: Arc<Display>,
         observer: Observer,
     ) -> Result<Self, Diagnostic> {
-        let wrong = |key: &str, reason: String| Diagnostic::error(settings.origin.clone(), key, reason);
+        let wrong = |reason: String| Diagnostic::error(settings.origin.clone(), "acme.storage", reason);
+        let AcmeStorage::Folder(folder) = &settings.storage else {
+            return Err(wrong("a file's certificates are kept in a folder".into()).help("name one"));
+        };
+        let storage = Directory::open(folder).map_err(|error| {
+            wrong(format!("cannot be used: {error}")).help("name a folder that the user Weir runs as may write to")
+        })?;
+        Self::with_storage(Arc::new(storage), settings, resolvers, shown.challenges.clone(), display, observer)
+    }
+
+    /// With a storage that is open. Blocks on files.
+    pub fn with_storage(
+        storage: Arc<dyn CertificateStorage>,
+        settings: Arc<model::Acme>,
+        resolvers: Vec<SocketAddr>,
+        challenges: Arc<Challenges>,
+        display: Arc<Display>,
+        observer: Observer,
+    ) -> Result<Self, Diagnostic> {
         let roots = roots(&settings)?;
-        let http = HttpClient::new(&roots).map_err(|error| wrong("acme", format!("cannot set TLS up: {error}")))?;
-        let storage: Arc<dyn CertificateStorage> = Arc::new(Directory::open(&settings.storage).map_err(|error| {
-            wrong("acme.storage", format!("cannot be used: {error}"))
-                .help("name a folder that the user Weir runs as may write to")
-        })?);
-        let mirror = Arc::new(Mirror::new(storage.clone(), shown.challenges.clone()));
+        let http = HttpClient::new(&roots).map_err(|error| {
+            Diagnostic::error(settings.origin.clone(), "acme", format!("cannot set TLS up: {error}"))
+        })?;
+        let mirror = Arc::new(Mirror::new(storage.clone(), challenges));
         let dns = settings.dns.as_ref().map(|provider| Dns {
             solver: dns::solver(provider, http.clone()),
             propagation: settings.dns_propagation.clone(),

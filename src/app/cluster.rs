@@ -16,11 +16,14 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 
+use super::admission::{Admission, Webhook};
+use super::issuing::Issuing;
 use super::upgrade::Inheritance;
 use super::{App, Candidate, Part, Programmed, StartError, Started};
 use crate::diagnostics::Diagnostics;
 use crate::model::ListenerName;
 use crate::sources::kube::client::{self, Server};
+use crate::sources::kube::issuance::Issuer;
 use crate::sources::kube::reporting::{Report, Reporter, ReporterSettings};
 use crate::sources::kube::state::ClusterState;
 use crate::sources::kube::translate::{Event, Listings, ObjectReference, Reason, Settings, translate};
@@ -34,11 +37,16 @@ pub struct ClusterOptions {
     pub scope: Scope,
     pub settings: Settings,
     pub reporting: ReporterSettings,
+    /// Whom Ingresses may name to have their certificates issued.
+    pub issuers: Vec<Issuer>,
+    /// Where an API server asks what Ingresses may be; None: nowhere.
+    pub webhook: Option<Webhook>,
 }
 
 /// Returns when the admin listener is open; what the cluster holds is served when it is known.
 pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> Result<Started, StartError> {
-    let ClusterOptions { kubeconfig, server, scope, settings, reporting } = options;
+    let ClusterOptions { kubeconfig, server, scope, settings, reporting, issuers, webhook } = options;
+    let settings = Arc::new(settings);
     let client = client::connect(kubeconfig.as_deref(), server.as_ref()).await.map_err(anyhow::Error::new)?;
     let watch = Watch::start(&client, &scope);
     let mut certificates = RememberedCertificates::default();
@@ -50,7 +58,11 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     let reporter = Arc::new(Reporter::start(&client, watch.outlook(), reporting));
     *app.reporter.lock().await = Some(reporter.clone());
     let settings = Arc::new(settings);
-    let follower = Follower { app: app.clone(), watch, settings, certificates, reporter, listings: None };
+    let admission = |webhook| Admission::start(&client, &reporter, &settings, &scope, &issuers, &webhook);
+    let admission = webhook.map(admission).transpose()?;
+    let issuing = Issuing::start(&app, &client, &reporter, settings.class.clone(), issuers)?;
+    let listings = None;
+    let follower = Follower { app: app.clone(), watch, settings, certificates, reporter, issuing, admission, listings };
     Ok((app, tokio::spawn(follower.run(inheritance))))
 }
 
@@ -60,6 +72,8 @@ struct Follower {
     settings: Arc<Settings>,
     certificates: RememberedCertificates,
     reporter: Arc<Reporter>,
+    issuing: Issuing,
+    admission: Option<Admission>,
     /// Of what is served. None where the last translation could not be.
     listings: Option<Listings>,
 }
@@ -96,6 +110,8 @@ impl Follower {
             return Ok(());
         }
         self.listings = None;
+        self.issuing.follow(&change.state);
+        let looked_at = self.admission.is_some().then(|| change.state.clone());
         let Translated { candidate, mut report, owners, listings } = self.translate(change.state).await?;
         let translated = begun.elapsed();
         let unbound = self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
@@ -105,6 +121,9 @@ impl Follower {
         tracing::debug!(translate_ms, duration_ms, "the cluster as it is now is served");
         // What is said of objects is true by now.
         self.reporter.report(report);
+        if let (Some(admission), Some(state)) = (&self.admission, &looked_at) {
+            admission.follow(state);
+        }
         Ok(())
     }
 
@@ -164,7 +183,6 @@ impl App {
     }
 }
 
-/// Of TCP and UDP services: who asked for them.
 /// A state of the cluster, ready to be served.
 struct Translated {
     candidate: Candidate,
@@ -173,6 +191,7 @@ struct Translated {
     listings: Listings,
 }
 
+/// Of TCP and UDP services: who asked for them.
 type Owners = Vec<(ListenerName, ObjectReference)>;
 
 /// Only trying showed that a port is taken.

@@ -10,10 +10,12 @@
 //!
 //! The control plane may be slow or stuck: no request waits for it.
 
+mod admission;
 mod candidate;
 mod cluster;
 mod doors;
 mod inspect;
+mod issuing;
 mod reload;
 mod signals;
 mod upgrade;
@@ -47,6 +49,7 @@ use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::{Metrics, Order};
 use crate::tls::{CertificateResolver, ServerTls};
 
+pub use admission::{Webhook, WebhookCertificate};
 pub use candidate::Candidate;
 use candidate::{Authors, InForce};
 pub use cluster::ClusterOptions;
@@ -214,8 +217,10 @@ fn certificate_observer(shared: &Arc<Shared>, metrics: &Arc<Metrics>) -> acme::O
                 metrics.set_certificates(shared.tls.certificates().store().validities());
             }
         }
-        acme::Event::Issued(name) => metrics.order(name, Order::Issued),
-        acme::Event::Failed { name, in_a_row } => metrics.order(name, Order::Failed { in_a_row }),
+        acme::Event::Issued { name, .. } => metrics.order(name, Order::Issued),
+        acme::Event::Failed { name, in_a_row, .. } => metrics.order(name, Order::Failed { in_a_row }),
+        // The log has told it.
+        acme::Event::Stuck { .. } => {}
     })
 }
 

@@ -20,8 +20,7 @@ pub struct Acme {
     pub directory: Arc<str>,
     /// Roots that the authority's own certificate is verified against, beside the system's.
     pub ca: Option<PathBuf>,
-    /// The folder of accounts, keys, certificates and challenges.
-    pub storage: PathBuf,
+    pub storage: AcmeStorage,
     pub external_account: Option<ExternalAccount>,
     /// Where dns-01 records are written.
     pub dns: Option<DnsProvider>,
@@ -50,6 +49,15 @@ impl Acme {
         });
         account.into_iter().chain(dns).collect()
     }
+}
+
+/// Where accounts, keys, certificates and challenges are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum AcmeStorage {
+    Folder(PathBuf),
+    /// In Secrets of the cluster that is served.
+    Secrets,
 }
 
 /// How one certificate is got.
@@ -130,7 +138,7 @@ impl RevocationReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExternalAccount {
     pub key_id: Arc<str>,
-    /// Holds the HMAC key in base64url.
+    /// Holds the HMAC key in base64url. In a cluster the name of a Secret.
     pub hmac_file: PathBuf,
 }
 

@@ -9,6 +9,7 @@
 //! Kubernetes, sockets or Pingora.
 
 mod acme;
+pub mod acme_words;
 mod bandwidth;
 mod basic_auth;
 mod buffering;

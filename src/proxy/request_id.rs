@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_given_id_is_kept_unless_it_could_not_be_written_to_a_log() {
-        let given = |text: &str| RequestId::of(RequestIds::OfTrustedProxies, Through::TrustedProxy, Some(text.as_bytes()));
+        let given =
+            |text: &str| RequestId::of(RequestIds::OfTrustedProxies, Through::TrustedProxy, Some(text.as_bytes()));
         assert_eq!(given("abc-1").as_str(), "abc-1");
         assert_eq!(given("two words").as_str().len(), 32);
         assert_eq!(given(&"x".repeat(200)).as_str().len(), 32);

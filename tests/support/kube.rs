@@ -299,7 +299,12 @@ impl Ingress {
     pub fn spawn_as(kubeconfig: &Path, class: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Ingress {
         enter_network();
         let folder = tempfile::tempdir().expect("a folder for the test");
-        let (http, https, admin) = (free_address(), free_address(), free_address());
+        // On a port that the test has chosen, where it has.
+        let address = |flag: &str| {
+            let given = arguments.iter().find_map(|argument| argument.strip_prefix(flag)?.strip_prefix('='));
+            given.map_or_else(free_address, |port| (Ipv4Addr::LOCALHOST, port.parse().expect("a port")).into())
+        };
+        let (http, https, admin) = (address("--http-port"), address("--https-port"), free_address());
         let mut command = Command::new(weir_binary());
         command.arg("ingress").arg("--kubeconfig").arg(kubeconfig);
         let defaults = [

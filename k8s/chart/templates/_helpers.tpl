@@ -80,6 +80,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.udp }}
 - --udp-services-configmap=$(POD_NAMESPACE)/{{ include "weir.fullname" . }}-udp
 {{- end }}
+{{- range .Values.controller.acmeIssuers }}
+- {{ printf "--acme-issuer=%s" . | quote }}
+{{- end }}
+{{- if .Values.controller.admissionWebhooks.enabled }}
+- "--validating-webhook=:{{ .Values.controller.admissionWebhooks.port }}"
+- --validating-webhook-configuration={{ include "weir.fullname" . }}
+{{- end }}
 {{- range $name, $value := .Values.controller.extraArgs }}
 {{- if eq (toString $value) "" }}
 - --{{ $name }}

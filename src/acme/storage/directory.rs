@@ -118,6 +118,10 @@ impl CertificateStorage for Directory {
         self.blocking(path, move |_, path| file::write(path, account.expose().as_bytes())).await
     }
 
+    async fn external_account_key(&self, path: &Path) -> Result<Secret, StorageError> {
+        self.blocking(path.to_owned(), |_, path| Ok(Secret::new(fs::read_to_string(path)?))).await
+    }
+
     async fn certificate(&self, name: &str) -> Result<Option<StoredCertificate>, StorageError> {
         self.blocking(self.path("live", name, ""), |_, link| {
             // Resolved once: both files are of one certificate, whatever the link points to next.

@@ -8,18 +8,21 @@
 //!                └ ticket keys: what one has issued, all resume
 //! ```
 //!
-//! A folder today; the Secrets and Leases of a cluster fit the same seam.
+//! A folder, or the Secrets of a cluster.
 
 mod directory;
 mod file;
+mod secrets;
 
 #[cfg(test)]
 mod tests;
 
 pub use directory::Directory;
+pub use secrets::{Secrets, Seen, follow_challenges};
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -33,14 +36,19 @@ pub trait CertificateStorage: Send + Sync + 'static {
     /// The account at this directory, as it was put.
     async fn account(&self, directory: &str) -> Result<Option<Secret>, StorageError>;
     async fn put_account(&self, directory: &str, account: &Secret) -> Result<(), StorageError>;
+    /// The key of an external account, as `path` holds it.
+    async fn external_account_key(&self, path: &Path) -> Result<Secret, StorageError>;
 
     /// A certificate with its key. `name`: its first domain.
     async fn certificate(&self, name: &str) -> Result<Option<StoredCertificate>, StorageError>;
     /// All of it, or nothing of it: chain and key never fall apart.
     async fn put_certificate(&self, name: &str, certificate: &StoredCertificate) -> Result<(), StorageError>;
     async fn remove_certificate(&self, name: &str) -> Result<(), StorageError>;
-    /// The names of all certificates that are kept, each with something that changes when it does.
-    async fn versions(&self) -> Result<BTreeMap<String, String>, StorageError>;
+    /// The names of all certificates that are kept, each with something that changes when it does. None of a storage whose
+    /// changes are told of in another way.
+    async fn versions(&self) -> Result<BTreeMap<String, String>, StorageError> {
+        Ok(BTreeMap::new())
+    }
 
     /// An order that has begun: a process that takes over goes on with it.
     async fn order(&self, name: &str) -> Result<Option<PendingOrder>, StorageError>;
@@ -56,14 +64,20 @@ pub trait CertificateStorage: Send + Sync + 'static {
     async fn remove_challenge(&self, token: &str) -> Result<(), StorageError>;
 
     /// Keys of session tickets, the newest first.
-    async fn ticket_keys(&self) -> Result<Option<Secret>, StorageError>;
-    async fn put_ticket_keys(&self, keys: &Secret) -> Result<(), StorageError>;
+    async fn ticket_keys(&self) -> Result<Option<Secret>, StorageError> {
+        Err(StorageError::not_kept("the keys of session tickets"))
+    }
+    async fn put_ticket_keys(&self, _keys: &Secret) -> Result<(), StorageError> {
+        Err(StorageError::not_kept("the keys of session tickets"))
+    }
 
     /// The right to work on `what`, until it is dropped or this process ends. None: another one has it.
     async fn lock(&self, what: &str) -> Result<Option<Lease>, StorageError>;
 
     /// Resolves when something may have changed that another process wrote.
-    async fn changed(&self);
+    async fn changed(&self) {
+        std::future::pending().await
+    }
 }
 
 /// Dropped, it is given back.
@@ -224,4 +238,10 @@ pub struct StorageError {
     /// Where in the storage.
     pub what: String,
     pub reason: String,
+}
+
+impl StorageError {
+    fn not_kept(what: &str) -> Self {
+        Self { what: what.into(), reason: "this storage does not keep them".into() }
+    }
 }

@@ -4,6 +4,7 @@
 //! means nothing here is told of and passed over.
 
 mod passed_over;
+mod webhook;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -14,12 +15,14 @@ use clap::{ArgAction, Args};
 
 use crate::app::{ClusterOptions, Options};
 use crate::sources::kube::client::Server;
-use crate::sources::kube::process;
+use crate::sources::kube::issuance::Issuer;
+use crate::sources::kube::process::{self, duration};
 use crate::sources::kube::reporting::{Leadership, NodeAddresses, ReporterSettings, StatusUpdates};
 use crate::sources::kube::state::{ObjectKey, PublishedAddress};
 use crate::sources::kube::translate::{ClassByName, ClassRules, Publish, Settings, SslPassthrough, WithoutClass};
 use crate::sources::kube::watch::{ExternalNames, Namespaces, Scope};
 use passed_over::PassedOver;
+use webhook::WebhookFlags;
 
 #[derive(Args)]
 pub struct Flags {
@@ -88,6 +91,13 @@ pub struct Flags {
     /// What annotations begin with
     #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
     annotations_prefix: String,
+    #[command(flatten)]
+    webhook: WebhookFlags,
+    /// Who issues certificates to Ingresses with the annotation acme.weir/issuer: NAME; may be given several times.
+    /// NAME[,KEY=VALUE…], as letsencrypt,email=ops@example.org. KEY: directory (letsencrypt, letsencrypt-staging, zerossl, google
+    /// or a URL), email, challenge (http-01, tls-alpn-01), key, profile, renew-before, ca, key-id, hmac-secret
+    #[arg(long, value_name = "ISSUER", value_parser = Issuer::parse)]
+    acme_issuer: Vec<Issuer>,
     /// How many seconds to serve on, not ready any more, after being asked to stop
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     shutdown_grace_period: u64,
@@ -151,28 +161,6 @@ fn key(written: &str) -> Result<Given<ObjectKey>, String> {
     given(written, |key| ObjectKey::parse(key).ok_or_else(|| "write it as namespace/name".to_owned()))
 }
 
-/// As Go writes them: `30s`, `1m30s`, `500ms`.
-fn duration(written: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{written}\" is no duration; write it as 30s or 1m30s");
-    let (mut total, mut rest) = (Duration::ZERO, written);
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u32 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let unit = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        total += number
-            * match &rest[..unit] {
-                "h" => Duration::from_secs(3600),
-                "m" => Duration::from_secs(60),
-                "s" => Duration::from_secs(1),
-                "ms" => Duration::from_millis(1),
-                _ => return Err(wrong()),
-            };
-        rest = &rest[unit..];
-    }
-    if total.is_zero() { Err(wrong()) } else { Ok(total) }
-}
-
 impl Flags {
     /// What they come to; else what is wrong with them together. What is passed over is told.
     pub fn options(self) -> Result<Options, String> {
@@ -193,8 +181,30 @@ impl Flags {
             scope: self.scope(),
             settings: self.settings(admin),
             reporting: self.reporting(),
+            issuers: self.issuers()?,
+            webhook: self.webhook.webhook()?,
         };
         Ok(Options::Cluster(Box::new(options)))
+    }
+
+    fn issuers(&self) -> Result<Vec<Issuer>, String> {
+        let issuers = self.acme_issuer.clone();
+        if !issuers.is_empty() && self.switches.disable_leader_election {
+            return Err("--acme-issuer needs an elected leader: every replica would order on its own with \
+                        --disable-leader-election"
+                .into());
+        }
+        for (at, issuer) in issuers.iter().enumerate() {
+            let before = &issuers[..at];
+            if before.iter().any(|other| other.name == issuer.name) {
+                return Err(format!("--acme-issuer: there are two of the name {}", issuer.name));
+            }
+            // One account is kept for each directory.
+            if let Some(other) = before.iter().find(|other| other.acme.directory == issuer.acme.directory) {
+                return Err(format!("--acme-issuer: {} and {} have the same directory", other.name, issuer.name));
+            }
+        }
+        Ok(issuers)
     }
 
     fn server(&self) -> Option<Server> {

@@ -31,7 +31,6 @@ const fn switch(name: &'static str, because: &'static str) -> Flag {
 const NGINX: &str = "there is no nginx to run";
 const GLOG: &str = "the log is set by WEIR_LOG and WEIR_LOG_FORMAT";
 const METRICS: &str = "metrics have labels and buckets of their own";
-const NO_WEBHOOK: &str = "there is no admission webhook; what is wrong with an Ingress is told by Events";
 
 /// By name.
 const FLAGS: &[Flag] = &[
@@ -78,9 +77,6 @@ const FLAGS: &[Flag] = &[
     value("sync-rate-limit", "a change costs no reload"),
     value("time-buckets", METRICS),
     Flag { name: "v", short: Some('v'), takes: Takes::Value, because: GLOG },
-    value("validating-webhook", NO_WEBHOOK),
-    value("validating-webhook-certificate", NO_WEBHOOK),
-    value("validating-webhook-key", NO_WEBHOOK),
     value("vmodule", GLOG),
 ];
 

@@ -1,6 +1,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::app::WebhookCertificate;
 
 #[derive(Parser)]
 struct Line {
@@ -57,6 +58,8 @@ fn the_arguments_of_its_daemon_set_carry_over() {
         "--watch-namespace=shop",
         "--publish-status-address=",
         "--validating-webhook=:8443",
+        "--validating-webhook-certificate=/usr/local/certificates/cert",
+        "--validating-webhook-key=/usr/local/certificates/key",
         "--enable-metrics=false",
         "--tcp-services-configmap",
         "ingress/tcp",
@@ -89,6 +92,25 @@ fn the_arguments_of_its_daemon_set_carry_over() {
     assert_eq!(options.scope.namespaces, Namespaces::One("shop".into()));
     assert_eq!(options.scope.services, [key("ingress/controller").unwrap(), key("web/nothing").unwrap()]);
     assert_eq!(options.scope.secrets, [key("tls/default").unwrap()]);
+    let webhook = options.webhook.expect("a webhook");
+    let (certificate, key) = ("/usr/local/certificates/cert".into(), "/usr/local/certificates/key".into());
+    assert_eq!((webhook.address.port(), webhook.certificate), (8443, WebhookCertificate::Files { certificate, key }));
+}
+
+#[test]
+fn issuers_and_a_webhook_of_its_own_certificate_are_weirs_own_flags() {
+    let options = options(&[
+        "--acme-issuer=letsencrypt,email=ops@a.test",
+        "--acme-issuer=staging,directory=letsencrypt-staging",
+        "--validating-webhook=127.0.0.1:9443",
+        "--validating-webhook-configuration=weir",
+    ])
+    .unwrap();
+    let names: Vec<_> = options.issuers.iter().map(|issuer| &*issuer.name).collect();
+    assert_eq!(names, ["letsencrypt", "staging"]);
+    let webhook = options.webhook.expect("a webhook");
+    assert_eq!(webhook.address, "127.0.0.1:9443".parse().unwrap());
+    assert_eq!(webhook.certificate, WebhookCertificate::Own { configuration: "weir".into() });
 }
 
 #[test]
@@ -104,6 +126,8 @@ fn mistakes_are_told() {
         (&["--configmap=options"][..], "write it as namespace/name"),
         (&["--election-ttl=soon"], "\"soon\" is no duration; write it as 30s or 1m30s"),
         (&["--healthz-host=here"], "write an IP address"),
+        (&["--validating-webhook=8443"], "write it as :8443, or as ADDRESS:PORT"),
+        (&["--acme-issuer=corp"], "\"corp\" is no directory that everybody knows"),
         (&["--no-such-flag"], "unexpected argument '--no-such-flag'"),
     ] {
         let message = flags(arguments).err().expect("it is refused");
@@ -117,6 +141,27 @@ fn mistakes_are_told() {
         (
             ["--publish-service=a/b", "--publish-status-address=c"],
             "--publish-service and --publish-status-address exclude each other",
+        ),
+        (
+            ["--acme-issuer=letsencrypt", "--acme-issuer=letsencrypt,email=ops@a.test"],
+            "--acme-issuer: there are two of the name letsencrypt",
+        ),
+        (
+            ["--acme-issuer=letsencrypt", "--acme-issuer=other,directory=letsencrypt"],
+            "--acme-issuer: letsencrypt and other have the same directory",
+        ),
+        (
+            ["--acme-issuer=letsencrypt", "--disable-leader-election"],
+            "--acme-issuer needs an elected leader: every replica would order on its own with --disable-leader-election",
+        ),
+        (
+            ["--validating-webhook=:8443", "--watch-namespace=a"],
+            "--validating-webhook needs a certificate: write --validating-webhook-certificate and \
+             --validating-webhook-key, or --validating-webhook-configuration to have Weir make one",
+        ),
+        (
+            ["--validating-webhook=:8443", "--validating-webhook-key=k"],
+            "--validating-webhook-certificate and --validating-webhook-key belong together",
         ),
     ] {
         assert_eq!(options(&arguments).err().expect("it is refused"), expected);

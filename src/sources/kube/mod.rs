@@ -7,8 +7,10 @@
 //!
 //! It knows nothing of the file, of the snapshot or of the proxy. One broken object never takes another one down.
 
+pub mod admission;
 pub mod annotations;
 pub mod client;
+pub mod issuance;
 pub mod manifests;
 pub mod migration;
 pub mod options;

@@ -80,6 +80,8 @@ struct Named {
     certificates: BTreeMap<Arc<str>, Validity>,
     /// By certificate.
     orders: BTreeMap<Arc<str>, Orders>,
+    /// Those of `orders` that no model names.
+    kept_orders: BTreeSet<Arc<str>>,
     reloads: Reloads,
 }
 
@@ -209,6 +211,7 @@ impl Metrics {
         named.listeners.retain(|name, _| listeners.contains(name));
         named.sessions.retain(|(listener, upstream), _| carried.contains(&(listener, upstream)));
         let ordered = ordered_certificates(model);
+        let ordered: BTreeSet<Arc<str>> = ordered.into_iter().chain(named.kept_orders.iter().cloned()).collect();
         named.orders.retain(|name, _| ordered.contains(name));
         // At zero before the first: an increase is seen from there.
         for name in ordered {
@@ -240,6 +243,18 @@ impl Metrics {
             }
         }
         self.named().certificates = certificates;
+    }
+
+    /// The certificates that are ordered though no model names them: those of a cluster's Secrets.
+    pub fn keep_orders(&self, names: impl Iterator<Item = Arc<str>>) {
+        let mut named = self.named();
+        let names: BTreeSet<Arc<str>> = names.collect();
+        let before = std::mem::take(&mut named.kept_orders);
+        named.orders.retain(|name, _| names.contains(name) || !before.contains(name));
+        for name in &names {
+            named.orders.entry(name.clone()).or_default();
+        }
+        named.kept_orders = names;
     }
 
     /// Counts an order. `certificate`: its name.

@@ -5,8 +5,8 @@ use super::process::all;
 use super::{Lowering, Place};
 use crate::defaults;
 use crate::model::{
-    Acme, AcmeCertificate, AcmeRetry, ChallengeType, Cloudflare, DnsPropagation, DnsProvider, ExecDns, ExternalAccount,
-    GoogleDns, Issuance, KeyType, OnDemand, Rfc2136, TsigAlgorithm,
+    Acme, AcmeCertificate, AcmeRetry, AcmeStorage, ChallengeType, Cloudflare, DnsPropagation, DnsProvider, ExecDns,
+    ExternalAccount, GoogleDns, Issuance, KeyType, OnDemand, Rfc2136, TsigAlgorithm,
 };
 use crate::sources::config::decode::Field;
 use crate::sources::config::shapes;
@@ -25,7 +25,7 @@ pub fn acme(cx: &Lowering, written: Field<shapes::Acme>, listeners: Challengeabl
         email: shape.email.scalar(),
         directory: shape.directory.scalar_or(defaults::ACME_DIRECTORY.into()),
         ca: shape.ca.scalar().map(|path| cx.file(path)),
-        storage: cx.path(shape.storage.scalar_or(defaults::ACME_STORAGE.into())),
+        storage: AcmeStorage::Folder(cx.path(shape.storage.scalar_or(defaults::ACME_STORAGE.into()))),
         external_account: shape.external_account.given().and_then(|(at, account)| external_account(cx, at, account)),
         dns,
         dns_propagation: dns_propagation(shape.dns_propagation.value().unwrap_or_default()),

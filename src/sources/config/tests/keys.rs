@@ -269,7 +269,8 @@ fn what_is_not_said_of_a_certificate_is_said_under_acme_or_has_its_default() {
         (model.acme.unwrap(), certificate.issuance)
     };
     let (acme, issuance) = file("");
-    assert_eq!((&*acme.directory, acme.storage.to_str()), (defaults::ACME_DIRECTORY, Some(defaults::ACME_STORAGE)));
+    assert_eq!(&*acme.directory, defaults::ACME_DIRECTORY);
+    assert_eq!(acme.storage, AcmeStorage::Folder(defaults::ACME_STORAGE.into()));
     assert_eq!(
         (issuance.challenge, issuance.key, issuance.renew_before),
         (ChallengeType::Http01, KeyType::EcdsaP256, None)

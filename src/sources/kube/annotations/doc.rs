@@ -23,8 +23,13 @@ pub fn reference() -> String {
             let _ = writeln!(page, "{}", row(entry));
         }
     }
-    page
+    page + OWN
 }
+
+/// What ingress-nginx has nothing of. No prefix of a flag stands before it.
+const OWN: &str = "\n## Weir's own\n\n| Annotation | Value | What it does |\n|---|---|---|\n\
+                   | `acme.weir/issuer` | name of an issuer | The certificates of `spec.tls` are issued by Weir, from the issuer of \
+                   this name (`--acme-issuer`), into the Secrets that are named there: see README.md, \"Certificates by Weir itself\" |\n";
 
 fn row(entry: &Annotation) -> String {
     let keys: Vec<_> = [entry.key].iter().chain(entry.aliases).map(|key| format!("`{key}`")).collect();

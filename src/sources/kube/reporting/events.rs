@@ -1,4 +1,4 @@
-//! Warning Events: what is wrong with an object, told once to whoever looks at it.
+//! Events: what is wrong with an object, and seldom good news, told once to whoever looks at it.
 //!
 //! ```text
 //! translation's events ──not told yet──► queue ──a few a second──► created, or counted where the API has it already
@@ -99,7 +99,7 @@ impl Events {
             action: Some("Translate".into()),
             reason: Some(event.reason.to_string()),
             note: Some(event.message.clone()),
-            type_: Some("Warning".into()),
+            type_: Some(if event.reason.is_good_news() { "Normal" } else { "Warning" }.into()),
             regarding: Some(regarding(&event.object)),
             reporting_controller: Some(CONTROLLER.into()),
             reporting_instance: Some(self.instance.clone()),

@@ -68,6 +68,10 @@ pub struct Report {
 
 pub struct Reporter {
     reports: watch::Sender<Arc<Report>>,
+    /// What is told of certificates that are ordered.
+    issuance: watch::Sender<Arc<Vec<Event>>>,
+    leads: watch::Receiver<bool>,
+    namespace: Arc<str>,
     desk: Arc<Mutex<Desk>>,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
@@ -91,7 +95,9 @@ impl Reporter {
             Leadership::Assumed => None,
         };
         let (reports, received) = watch::channel(Arc::default());
+        let (issuance, issued) = watch::channel(Arc::default());
         let (leads, leading) = watch::channel(election.is_none());
+        let namespace = pods.namespace().into();
         let desk = Arc::new(Mutex::new(Desk {
             client: client.clone(),
             outlook,
@@ -102,8 +108,27 @@ impl Reporter {
         }));
         let mut tasks = JoinSet::new();
         tasks.spawn(stand(desk.clone(), leads));
-        tasks.spawn(work(desk.clone(), received, leading));
-        Self { reports, desk, tasks: tasks.into() }
+        tasks.spawn(work(desk.clone(), received, issued, leading.clone()));
+        Self { reports, issuance, leads: leading, namespace, desk, tasks: tasks.into() }
+    }
+
+    /// Whether this replica leads.
+    pub fn leads(&self) -> watch::Receiver<bool> {
+        self.leads.clone()
+    }
+
+    /// This replica's own.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What is to be told of certificates from now on. Sorted.
+    pub fn report_issuance(&self, events: Vec<Event>) {
+        self.issuance.send_if_modified(|told| {
+            let is_new = **told != events;
+            *told = Arc::new(events);
+            is_new
+        });
     }
 
     /// What is to be written from now on.
@@ -153,13 +178,19 @@ async fn stand(desk: Arc<Mutex<Desk>>, leads: watch::Sender<bool>) {
 }
 
 /// Writes what the leader writes.
-async fn work(desk: Arc<Mutex<Desk>>, mut reports: watch::Receiver<Arc<Report>>, mut leading: watch::Receiver<bool>) {
+async fn work(
+    desk: Arc<Mutex<Desk>>,
+    mut reports: watch::Receiver<Arc<Report>>,
+    mut issuance: watch::Receiver<Arc<Vec<Event>>>,
+    mut leading: watch::Receiver<bool>,
+) {
     let mut minute = tokio::time::interval_at(Instant::now() + STATUS_INTERVAL, STATUS_INTERVAL);
     minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let has_events = desk.lock().await.events.has_more();
         tokio::select! {
             changed = reports.changed() => if changed.is_err() { return },
+            changed = issuance.changed() => if changed.is_err() { return },
             changed = leading.changed() => if changed.is_err() { return },
             _ = minute.tick() => {}
             () = tokio::time::sleep(events::PACE), if has_events => {
@@ -172,9 +203,16 @@ async fn work(desk: Arc<Mutex<Desk>>, mut reports: watch::Receiver<Arc<Report>>,
         }
         let report = reports.borrow_and_update().clone();
         let mut desk = desk.lock().await;
-        desk.events.take_in(&report.events);
+        desk.events.take_in(&merged(&report.events, &issuance.borrow_and_update()));
         desk.write_statuses(&report).await;
     }
+}
+
+/// Both are sorted, and so is what comes of them.
+fn merged(translated: &[Event], issuance: &[Event]) -> Vec<Event> {
+    let mut events = [translated, issuance].concat();
+    events.sort();
+    events
 }
 
 impl Desk {

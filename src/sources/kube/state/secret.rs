@@ -8,22 +8,33 @@ use k8s_openapi::api::core::v1 as core;
 use serde::{Serialize, Serializer};
 
 use super::{CertificateNames, ObjectKey};
+use crate::model::acme_words;
 
 #[derive(Clone, Debug)]
 pub struct Secret {
     pub key: ObjectKey,
     pub data: BTreeMap<Arc<str>, SecretBytes>,
+    pub maker: Maker,
     /// What was found when it was looked at.
     pub(super) pair: OnceLock<Result<CertificateNames, String>>,
 }
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.key == other.key && self.data == other.data
+        self.key == other.key && self.data == other.data && self.maker == other.maker
     }
 }
 
 impl Eq for Secret {}
+
+/// Whose a Secret is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Maker {
+    /// What it holds was ordered by Weir, and is renewed by it.
+    Weir,
+    #[default]
+    SomebodyElse,
+}
 
 /// Shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,7 +70,10 @@ impl From<&core::Secret> for Secret {
     fn from(object: &core::Secret) -> Self {
         let data = object.data.iter().flatten();
         let data = data.map(|(key, bytes)| (key.as_str().into(), SecretBytes::new(bytes.0.as_slice())));
-        Self { key: ObjectKey::from(&object.metadata), data: data.collect(), pair: OnceLock::new() }
+        let labels = object.metadata.labels.as_ref();
+        let is_ours = labels.is_some_and(|labels| labels.contains_key(acme_words::ISSUER));
+        let maker = if is_ours { Maker::Weir } else { Maker::SomebodyElse };
+        Self { key: ObjectKey::from(&object.metadata), data: data.collect(), maker, pair: OnceLock::new() }
     }
 }
 

@@ -3,8 +3,10 @@
 mod cluster;
 mod endpoints;
 mod hostile;
+mod issuance;
 mod pairs;
 mod render;
+mod review;
 mod speed;
 
 pub(super) use cluster::settings;

@@ -275,7 +275,6 @@ impl<'s> Upstreams<'s> {
         }
     }
 }
-}
 
 fn target_number(port: &ServicePort) -> u16 {
     match port.target {

@@ -13,6 +13,7 @@ use crate::model::{
     HostClientAuth, HostName, SslClientCert,
 };
 use crate::sources::kube::annotations::ClientVerify;
+use crate::sources::kube::issuance::awaits;
 use crate::sources::kube::state::{AUTHORITIES, CERTIFICATE, CertificateNames, Ingress, ObjectKey, PRIVATE_KEY};
 
 /// What a host's clients are shown.
@@ -62,6 +63,8 @@ fn shown(cx: &mut Context<'_>, ingress: &Ingress, host: &HostName) -> Shown {
             let message = format!("the certificate in the Secret {key} does not have the name {host}");
             cx.warn(ingress, Reason::InvalidSecret, at, message);
         }
+        // It is on its way: what is wrong with that is told by who has it issued.
+        Err(_) if awaits(ingress) && cx.state.secrets.get(&key).is_none() => {}
         Err(message) => cx.warn(ingress, Reason::InvalidSecret, at, message),
     }
     Shown::Default

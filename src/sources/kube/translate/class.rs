@@ -14,11 +14,18 @@ const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 pub fn ours<'s>(state: &'s ClusterState, rules: &ClassRules) -> Vec<&'s Arc<Ingress>> {
     let mut ours: Vec<_> =
         state.ingresses.iter().map(|(_, ingress)| ingress).filter(|ingress| is_ours(state, rules, ingress)).collect();
-    ours.sort_by_cached_key(|ingress| (ingress.created, Reverse(ingress.key.to_string())));
+    ours.sort_by_cached_key(|ingress| age(ingress));
     ours
 }
 
-fn is_ours(state: &ClusterState, rules: &ClassRules, ingress: &Ingress) -> bool {
+/// What comes first by it is the older one.
+pub type Age = (i64, Reverse<String>);
+
+pub fn age(ingress: &Ingress) -> Age {
+    (ingress.created, Reverse(ingress.key.to_string()))
+}
+
+pub fn is_ours(state: &ClusterState, rules: &ClassRules, ingress: &Ingress) -> bool {
     match (&ingress.class_name, ingress.annotation(CLASS_ANNOTATION)) {
         (Some(name), _) => state.classes.get(name).is_some_and(|class| {
             class.controller == rules.controller

@@ -25,6 +25,7 @@ mod mirror;
 mod passthrough;
 mod prepare;
 mod report;
+mod review;
 mod route;
 mod server;
 mod settings;
@@ -32,10 +33,11 @@ mod snippets;
 mod status;
 mod streams;
 
-pub use class::ours;
+pub use class::{age, is_ours, ours};
 pub use endpoints::Listings;
 pub use material::Material;
 pub use report::{Event, ObjectKind, ObjectReference, Reason};
+pub use review::{Claims, Review, review};
 pub use settings::*;
 
 use context::Context;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::sources::kube::state::{Ingress, ObjectKey};
 
-/// A Warning on an object.
+/// What is told of an object: a Warning, unless its reason is good news.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Event {
     pub object: ObjectReference,
@@ -65,6 +65,23 @@ pub enum Reason {
     InvalidService,
     /// A global option that is not known, or whose value cannot be read.
     InvalidOption,
+    /// A certificate that an issuer of Weir's is to issue cannot be had, or not yet.
+    IssuanceFailed,
+    /// It has been issued. Nothing is wrong.
+    Issued,
+}
+
+impl Event {
+    /// Its message as long as an Event's may be.
+    pub fn new(object: ObjectReference, reason: Reason, message: String) -> Self {
+        Self { object, reason, message: shortened(message) }
+    }
+}
+
+impl Reason {
+    pub fn is_good_news(self) -> bool {
+        self == Self::Issued
+    }
 }
 
 impl fmt::Display for Reason {
@@ -111,7 +128,7 @@ impl Report {
         };
         let text = if path.is_empty() { message.clone() } else { format!("{path}: {message}") };
         self.diagnostics.push(Diagnostic::warning(origin(object.kind, &object.key), path, message));
-        self.events.insert(Event { object, reason, message: shortened(text) });
+        self.events.insert(Event::new(object, reason, text));
     }
 
     /// For who runs Weir alone.

@@ -34,7 +34,8 @@ const LONGEST: Duration = Duration::from_millis(100);
 
 /// What is kept in Secrets by others and never served: it can be most of a cluster's bytes.
 const SECRETS_OF_USE: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,\
-                              type!=kubernetes.io/dockerconfigjson,type!=bootstrap.kubernetes.io/token";
+                              type!=kubernetes.io/dockerconfigjson,type!=bootstrap.kubernetes.io/token,\
+                              type!=weir/state";
 /// Slices that belong to no Service lead nowhere.
 const SLICES_OF_SERVICES: &str = "kubernetes.io/service-name";
 

@@ -38,7 +38,7 @@ scalar! {
 
 fn url_or_file(text: &str) -> Result<Arc<str>, String> {
     match text.contains("://") {
-        true => super::acme::url(text),
+        true => crate::model::acme_words::url(text),
         false if text.is_empty() => Err("neither a URL nor the path of a file can be empty".into()),
         false => Ok(text.into()),
     }
