@@ -310,7 +310,7 @@ fn the_chart_refuses_what_it_would_not_heed() {
         ),
         (json!({ "defaultBackend": { "enabled": true } }), "at '/defaultBackend/enabled': value must be false"),
         (json!({ "tcp": { "5432": "postgres" } }), "at '/tcp/5432': 'postgres' does not match pattern"),
-        (json!({ "udp": { "dns": "db/dns:53" } }), "'/udp'"),
+        (json!({ "udp": { "dns": "db/dns:53" } }), "invalid propertyName 'dns'"),
         (
             json!({ "controller": { "kind": "DaemonSet", "autoscaling": { "enabled": true } } }),
             "set controller.kind=Deployment",

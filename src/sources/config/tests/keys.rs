@@ -389,6 +389,7 @@ fn keys_of_a_split_arrive() {
                 "headers": [{ "name": "x-canary", "value": { "exact": "always" } }],
                 "cookies": [{ "name": "Canary", "value": "present" }],
                 "query": [{ "name": "v", "value": { "regex": "^2" } }],
+                "scheme": null,
                 "upstream": "full",
             }],
             "arms": [{ "weight": 3, "forward": forward }],
