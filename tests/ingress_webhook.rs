@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use cluster::{ADMIN, Cluster, Ingress, ingress, service};
-use support::{Authority, LIMIT, TlsClient, eventually, free_address};
+use support::{Authority, TlsClient, eventually, free_address};
 
 const PREFIX: &str = "nginx.ingress.kubernetes.io";
 const PATH: &str = "/networking/v1/ingresses";
@@ -340,5 +340,6 @@ fn a_verdict_comes_soon_however_many_there_are() {
         took[296],
         weir.resident_kib()
     );
-    assert!(took[296] < LIMIT, "{:?}", took[296]);
+    // A hundredth of that, where the machine has nothing else to do.
+    assert!(took[296] < Duration::from_secs(1), "{:?}", took[296]);
 }
