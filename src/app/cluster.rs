@@ -57,7 +57,6 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     app.begin(&candidate, Part::First).await?;
     let reporter = Arc::new(Reporter::start(&client, watch.outlook(), reporting));
     *app.reporter.lock().await = Some(reporter.clone());
-    let settings = Arc::new(settings);
     let admission = |webhook| Admission::start(&client, &reporter, &settings, &scope, &issuers, &webhook);
     let admission = webhook.map(admission).transpose()?;
     let issuing = Issuing::start(&app, &client, &reporter, settings.class.clone(), issuers)?;

@@ -128,7 +128,7 @@ impl Table {
     }
 
     /// In the model's order.
-    pub fn hosts(&self) -> &[Host] {
+    pub fn hosts(&self) -> &[Arc<Host>] {
         &self.hosts
     }
 }

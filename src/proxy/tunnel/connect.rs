@@ -72,11 +72,14 @@ fn may_try_again(retry: &Retry, attempts: usize, since_first: Duration) -> bool 
 
 /// A connection has an address, and nothing else to be told apart by.
 pub fn key(balance: &LbPolicy, client: IpAddr) -> Option<u64> {
-    match (balance, client) {
-        (LbPolicy::Hash(HashKey::ClientIp), IpAddr::V4(address)) => Some(hash_key(&address.octets())),
-        (LbPolicy::Hash(HashKey::ClientIp), IpAddr::V6(address)) => Some(hash_key(&address.octets())),
-        (LbPolicy::Hash(_), _) => None,
-        (LbPolicy::RoundRobin | LbPolicy::LeastConnections | LbPolicy::PeakEwma | LbPolicy::Random, _) => None,
+    let by = match balance {
+        LbPolicy::Hash(key) | LbPolicy::HashSubset(key, _) => key,
+        LbPolicy::RoundRobin | LbPolicy::LeastConnections | LbPolicy::PeakEwma | LbPolicy::Random => return None,
+    };
+    match (by, client) {
+        (HashKey::ClientIp, IpAddr::V4(address)) => Some(hash_key(&address.octets())),
+        (HashKey::ClientIp, IpAddr::V6(address)) => Some(hash_key(&address.octets())),
+        (_, _) => None,
     }
 }
 

@@ -79,7 +79,11 @@ fn is_refused(reason: Reason, message: &str) -> bool {
         Reason::UnsupportedAnnotation => true,
         // It opens when the object that is missing comes.
         Reason::RouteClosed => !message.contains("Secret") && !message.contains("ConfigMap"),
-        Reason::Conflict | Reason::InvalidSecret | Reason::ServiceNotFound | Reason::InvalidOption => false,
+        Reason::Conflict
+        | Reason::InvalidSecret
+        | Reason::ServiceNotFound
+        | Reason::InvalidService
+        | Reason::InvalidOption => false,
         Reason::IssuanceFailed | Reason::Issued => false,
     }
 }
