@@ -58,7 +58,7 @@ fn main_ingress() -> Value {
         ("limit-connections", "10"),
         ("proxy-body-size", "10m"),
         ("proxy-connect-timeout", "5"),
-        ("proxy-read-timeout", "8"),
+        ("proxy-read-timeout", "3"),
         ("proxy-send-timeout", "60"),
         ("enable-cors", "true"),
         ("cors-allow-origin", "https://*.sql-studio.test"),
@@ -184,7 +184,8 @@ fn the_first_users_ingress_is_served_as_it_was() {
     // A backend that says nothing is waited for as long as the annotation says, of which the default is a minute.
     let begun = Instant::now();
     assert_eq!(visitor.get(HOST, "/api/never").status, 504);
-    assert!((7..40).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    // Three times, as often as it is tried.
+    assert!((2..15).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 
     // Ten requests at once; the eleventh gets the page of the error 503.
     let ask = |target: &str| {
@@ -194,7 +195,7 @@ fn the_first_users_ingress_is_served_as_it_was() {
     };
     let asked = || backends[0].received().iter().filter(|received| received.target == "/api/held").count();
     let held: Vec<_> = (0..10).map(|_| ask("/api/held")).collect();
-    eventually("ten are in flight", || (asked() == 10).then_some(()));
+    eventually("ten are in flight", || (asked() >= 10).then_some(()));
     assert_eq!(ask("/health").read_response().text(), "a page for 503");
     drop(held);
     eventually("there is a place again", || (ask("/health").read_response().status == 200).then_some(()));

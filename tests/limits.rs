@@ -233,12 +233,16 @@ fn the_limits_of_the_nearest_level_hold() {
 
 #[test]
 fn checks_come_first_and_what_they_answer_is_not_counted() {
-    let weir = limited(
-        "[ https-redirect, { rate-limit: { rate: 1/h } }, { concurrency-limit: { max: 1 } }, { deny: [127.0.0.7/32] } ]",
-    );
+    let limits = "{ rate-limit: { rate: 1/h } }, { concurrency-limit: { max: 1 } }, { deny: [127.0.0.7/32] } ]";
+    let uncounted = |weir: &Weir| counted(weir, "weir_rate_limit_total", "route:all", "passed") == 0.0;
+    let weir = limited(&format!("[ {limits}"));
     assert_eq!(statuses(&weir, 3, |request| request.from([127, 0, 0, 7])), [403; 3]);
+    assert!(uncounted(&weir));
+    // As in nginx, whoever asks.
+    let weir = limited(&format!("[ https-redirect, {limits}"));
+    assert_eq!(statuses(&weir, 3, |request| request.from([127, 0, 0, 7])), [308; 3]);
     assert_eq!(statuses(&weir, 3, as_it_is), [308; 3]);
-    assert_eq!(counted(&weir, "weir_rate_limit_total", "route:all", "passed"), 0.0);
+    assert!(uncounted(&weir));
 }
 
 /// Sends requests at once, each on a thread of its own. The answers with how long each took, in the order of time.
