@@ -93,7 +93,11 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
         let (name, verdict) = match check {
             Check::Deny(networks) => ("deny", access::deny(networks, request)),
             Check::Allow(networks) => ("allow", access::allow(networks, request)),
-            Check::Cors(cors) => ("cors", cors::preflight(cors, request)),
+            // Before any redirect, and still not past who may not come in at all.
+            Check::Cors(cors) => match cors::preflight(cors, request) {
+                Some(answer) => by_list(checks, request).unwrap_or(("cors", Some(answer))),
+                None => ("cors", None),
+            },
             Check::Redirect(redirecting) => {
                 (redirect::name(redirecting), redirect::run(redirecting, request, raw_target))
             }
@@ -101,6 +105,18 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
             Check::Closed(name) => (*name, Some(CLOSED)),
         };
         verdict.map(|verdict| (name, verdict))
+    })
+}
+
+/// What the lists of addresses say to whom they refuse.
+fn by_list(checks: &[Check], request: &RequestView<'_>) -> Option<(&'static str, Option<Verdict>)> {
+    checks.iter().find_map(|check| {
+        let (name, verdict) = match check {
+            Check::Deny(networks) => ("deny", access::deny(networks, request)),
+            Check::Allow(networks) => ("allow", access::allow(networks, request)),
+            Check::Cors(_) | Check::Redirect(_) | Check::Conditions(_) | Check::Closed(_) => return None,
+        };
+        verdict.map(|verdict| (name, Some(verdict)))
     })
 }
 
