@@ -143,6 +143,6 @@ fn a_client_that_does_not_read_is_given_up() {
     let mut connection = Connection::open(http);
     connection.write("GET / HTTP/1.1\r\nHost: A.test:80\r\nOrigin: https://b.test\r\n\r\n");
     let log = || std::fs::read_to_string(weir.folder().join("access.log")).unwrap_or_default();
-    eventually("it is given up", || log().lines().any(|line| line.contains("client-closed")).then_some(()));
+    eventually("it is given up", || log().lines().any(|line| line.contains("client-timeout")).then_some(()));
     assert_eq!(ask(&mut Connection::open(http), "/", LEAN).body.len(), 16 << 20, "others are served");
 }

@@ -10,10 +10,12 @@
 mod head;
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
+use futures::FutureExt;
 use http::header::DATE;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
@@ -140,26 +142,32 @@ fn written(head: &ResponseHeader) -> Vec<u8> {
     out
 }
 
+/// A timer is set where it does not succeed at once, and nowhere else: it costs as much as the rest.
+async fn within<T>(patience: Duration, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let mut step = pin!(step);
+    if let Some(done) = step.as_mut().now_or_never() {
+        return done;
+    }
+    tokio::time::timeout(patience, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 impl Hit {
     /// Each piece may take as long as `patience` to be taken.
     pub async fn send(&mut self, stream: &mut ClientStream, patience: Duration) -> io::Result<()> {
         self.record.bytes_out = self.body.len() as u64;
-        stream.deadline().wait_busy(patience);
-        stream.write_all(&self.head).await?;
+        within(patience, stream.write_all(&self.head)).await?;
         while !self.body.is_empty() {
-            let taken = stream.write(&self.body).await?;
+            let taken = within(patience, stream.write(&self.body)).await?;
             self.body.advance(taken);
-            stream.deadline().wait_busy(patience);
         }
-        stream.flush().await?;
-        stream.deadline().clear();
-        Ok(())
+        within(patience, stream.flush()).await
     }
 
     /// Counted, and written to the log. `bytes`: the request's head.
     pub fn finish(mut self, sent: &io::Result<()>, bytes: &[u8], connection: &Connection, shared: &Shared) {
-        if sent.is_err() {
-            self.record.ended = Ended::ClientClosed;
+        if let Err(error) = sent {
+            let is_late = error.kind() == io::ErrorKind::TimedOut;
+            self.record.ended = if is_late { Ended::ClientTimeout } else { Ended::ClientClosed };
             self.record.bytes_out -= self.body.len() as u64;
         }
         self.record.finish(Instant::now());
