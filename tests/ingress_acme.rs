@@ -474,7 +474,7 @@ fn the_solver_ingresses_of_cert_manager_are_served_for_as_long_as_they_stand() {
     cluster.apply(slice(namespace, "cm-acme-http-solver-x7k2p", ("http", address.port()), &[address.ip()]));
     let weir = scene.replica("one", &[]);
     let target = "/.well-known/acme-challenge/token";
-    weir.answers("a.test", target, 403);
+    weir.answers("a.test", target, 308);
     let backend = json!({ "service": { "name": "cm-acme-http-solver-x7k2p", "port": { "number": 8089 } } });
     let path = json!({ "path": target, "pathType": "ImplementationSpecific", "backend": backend });
     let solver = json!({
@@ -487,6 +487,6 @@ fn the_solver_ingresses_of_cert_manager_are_served_for_as_long_as_they_stand() {
     cluster.apply(solver.clone());
     weir.shows("a.test", target, "token.thumbprint");
     cluster.delete(&solver);
-    weir.answers("a.test", target, 403);
+    weir.answers("a.test", target, 308);
     assert!(scene.told("shop", "IssuanceFailed").is_empty(), "it is cert-manager's business");
 }

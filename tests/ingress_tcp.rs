@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use cluster::{Cluster, Ingress, endpoint_address, ingress, service, slice};
-use support::{Authority, Connection, LIMIT, TcpOrigin, TlsEcho, eventually, free_port, read_line};
+use support::{Authority, Blackhole, Connection, LIMIT, TcpOrigin, TlsEcho, eventually, free_port, read_line};
 
 fn config_map(namespace: &str, name: &str, data: &[(String, &str)]) -> Value {
     let data: serde_json::Map<String, Value> = data.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
@@ -184,6 +184,81 @@ fn options_bound_what_is_carried() {
     let mut idle = Connection::open(local(port));
     idle.read_until("origin\n");
     idle.assert_closed();
+}
+
+/// Whether a connection comes to the origin; none: it neither ends nor is heard of.
+fn is_carried(port: u16) -> Option<bool> {
+    let stream = TcpStream::connect(local(port)).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    Some(read_line(&mut &stream).is_ok_and(|line| line == "origin"))
+}
+
+#[test]
+fn options_say_how_often_and_how_long_an_endpoint_is_looked_for() {
+    let cluster = Cluster::shared();
+    cluster.prepare("tcp-next");
+    let alive = endpoint_address();
+    let _origin = TcpOrigin::named_at(alive, "origin");
+    let other = |last: u8| SocketAddr::from(([10, 96, 255, last], alive.port()));
+    let slow = Blackhole::start_at(other(1));
+    // A Service for each of the settings: an endpoint that failed is left out for a while.
+    let settings: [(&str, SocketAddr, &[(&str, &str)]); 4] = [
+        ("usual", other(2), &[]),
+        ("never", other(2), &[("proxy-stream-next-upstream", "false")]),
+        ("once", other(2), &[("proxy-stream-next-upstream-tries", "1")]),
+        ("soon", slow.address, &[("proxy-stream-next-upstream-timeout", "200ms"), ("proxy-connect-timeout", "1")]),
+    ];
+    for (name, dead, options) in settings {
+        let port = free_port();
+        cluster.apply(service("tcp-next", name, &[("db", 5432)]));
+        cluster.apply(slice("tcp-next", name, ("db", alive.port()), &[dead.ip(), alive.ip()]));
+        cluster.apply(config_map("tcp-next", name, &[(port.to_string(), &format!("tcp-next/{name}:db"))]));
+        let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
+        cluster.apply(config_map("tcp-next", &format!("{name}-options"), &options));
+        let services = format!("--tcp-services-configmap=tcp-next/{name}");
+        let map = format!("--configmap=tcp-next/{name}-options");
+        let _weir = Ingress::start(cluster, "tcp-next", &[&services, &map]);
+        let carried: Vec<_> = (0..2).map(|_| is_carried(port).expect("somebody listens")).collect();
+        let expected = if name == "usual" { 2 } else { 1 };
+        assert_eq!(carried.iter().filter(|carried| **carried).count(), expected, "{name}: {carried:?}");
+    }
+}
+
+#[test]
+fn a_session_of_datagrams_ends_with_as_many_answers_as_the_option_says() {
+    let cluster = Cluster::shared();
+    cluster.prepare("udp-two");
+    let address = endpoint_address();
+    let server = UdpSocket::bind(address).unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((_, from)) = server.recv_from(&mut buffer) {
+            for answer in [b"one", b"two", b"end"] {
+                let _ = server.send_to(answer, from);
+            }
+        }
+    });
+    let mut dns = service("udp-two", "dns", &[("dns", 53)]);
+    dns["spec"]["ports"] = json!([{ "name": "dns", "port": 53, "protocol": "UDP" }]);
+    cluster.apply(dns);
+    let mut slice = slice("udp-two", "dns", ("dns", address.port()), &[address.ip()]);
+    slice["ports"] = json!([{ "name": "dns", "port": address.port(), "protocol": "UDP" }]);
+    cluster.apply(slice);
+    let port = free_port();
+    cluster.apply(config_map("udp-two", "services", &[(port.to_string(), "udp-two/dns:53")]));
+    cluster.apply(config_map("udp-two", "options", &[("proxy-stream-responses".into(), "2")]));
+    let arguments = ["--udp-services-configmap=udp-two/services", "--configmap=udp-two/options"];
+    let _weir = Ingress::start(cluster, "udp-two", &arguments);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(local(port)).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    client.send(b"ping").unwrap();
+    let mut answers = Vec::new();
+    let mut buffer = [0; 64];
+    while let Ok(length) = client.recv(&mut buffer) {
+        answers.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+    }
+    assert_eq!(answers, ["one", "two"]);
 }
 
 #[test]
