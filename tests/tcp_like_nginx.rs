@@ -53,11 +53,10 @@ fn connect(to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Writes, says that this was all, and reads to the end.
+/// Writes, says that this was all, and reads to the end: whoever is not carried may have been closed before that.
 fn exchange(to: SocketAddr, sent: &[u8]) -> Vec<u8> {
     let mut stream = connect(to);
-    stream.write_all(sent).unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let _ = stream.write_all(sent).and_then(|()| stream.shutdown(std::net::Shutdown::Write));
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     answer
