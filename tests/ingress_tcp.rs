@@ -193,6 +193,9 @@ fn is_carried(port: u16) -> Option<bool> {
     Some(read_line(&mut &stream).is_ok_and(|line| line == "origin"))
 }
 
+/// Of a Service: its name, the endpoint that does not answer, and the options.
+type Setting = (&'static str, SocketAddr, &'static [(&'static str, &'static str)]);
+
 #[test]
 fn options_say_how_often_and_how_long_an_endpoint_is_looked_for() {
     let cluster = Cluster::shared();
@@ -202,7 +205,7 @@ fn options_say_how_often_and_how_long_an_endpoint_is_looked_for() {
     let other = |last: u8| SocketAddr::from(([10, 96, 255, last], alive.port()));
     let slow = Blackhole::start_at(other(1));
     // A Service for each of the settings: an endpoint that failed is left out for a while.
-    let settings: [(&str, SocketAddr, &[(&str, &str)]); 4] = [
+    let settings: [Setting; 4] = [
         ("usual", other(2), &[]),
         ("never", other(2), &[("proxy-stream-next-upstream", "false")]),
         ("once", other(2), &[("proxy-stream-next-upstream-tries", "1")]),
