@@ -18,16 +18,21 @@ use std::collections::BTreeSet;
 use kubectl::{Apply, Kubectl, arguments_of, chart, in_root, kustomize, lint_the_chart, of_kind, refused_by_the_chart};
 use serde_json::{Value, json};
 
-#[test]
-fn held_to_one_namespace_the_chart_grants_nothing_of_others() {
-    let values =
-        json!({ "fullnameOverride": "held", "controller": { "scope": { "enabled": true, "namespace": "shop" } } });
-    let rendered = chart("chart", &values);
+/// What it grants, and to whom, is there from now on.
+fn grant_rights_of(rendered: &str) {
     let rights = |document: &&str| {
         document.contains("rbac.authorization.k8s.io/v1") || document.contains("kind: ServiceAccount")
     };
     let rights: Vec<&str> = rendered.split("---\n").filter(rights).collect();
     Kubectl::shared().apply(&rights.join("---\n"), Apply::ForGood);
+}
+
+#[test]
+fn held_to_one_namespace_the_chart_grants_nothing_of_others() {
+    let values =
+        json!({ "fullnameOverride": "held", "controller": { "scope": { "enabled": true, "namespace": "shop" } } });
+    let rendered = chart("chart", &values);
+    grant_rights_of(&rendered);
     let needed = [
         ("watch", "ingresses.networking.k8s.io", "shop"),
         ("patch", "ingresses.networking.k8s.io/status", "shop"),
@@ -260,11 +265,7 @@ fn the_chart_lays_out_the_webhook_and_grants_what_issuers_need() {
         objects.iter().find(|object| object["kind"] == "NetworkPolicy" && object["metadata"]["name"] == "asked");
     assert!(policy.expect("a policy").to_string().contains("\"port\":9443"));
 
-    let rights = |document: &&str| {
-        document.contains("rbac.authorization.k8s.io/v1") || document.contains("kind: ServiceAccount")
-    };
-    let rights: Vec<&str> = rendered.split("---\n").filter(rights).collect();
-    Kubectl::shared().apply(&rights.join("---\n"), Apply::ForGood);
+    grant_rights_of(&rendered);
     let needed = [
         ("get", "secrets", "shop"),
         ("create", "secrets", "shop"),
@@ -284,11 +285,7 @@ fn the_chart_lays_out_the_webhook_and_grants_what_issuers_need() {
         "controller": { "acmeIssuers": ["letsencrypt"], "scope": { "enabled": true, "namespace": "shop" } },
     });
     let rendered = chart("chart", &values);
-    let rights = |document: &&str| {
-        document.contains("rbac.authorization.k8s.io/v1") || document.contains("kind: ServiceAccount")
-    };
-    let rights: Vec<&str> = rendered.split("---\n").filter(rights).collect();
-    Kubectl::shared().apply(&rights.join("---\n"), Apply::ForGood);
+    grant_rights_of(&rendered);
     let needed = [
         ("create", "secrets", "shop"),
         ("update", "secrets", "shop"),

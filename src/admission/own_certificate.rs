@@ -24,9 +24,6 @@ use tokio::sync::{Notify, watch};
 
 use super::identity::{Identity, Shown};
 
-/// No watch of Secrets that are served takes it in.
-const SECRET_TYPE: &str = "weir/state";
-
 /// Certificates last for months.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// After something that failed.
@@ -38,6 +35,8 @@ pub struct OwnCertificate {
     pub client: Client,
     /// Weir's own, for the Secret.
     pub namespace: String,
+    /// The Secret's: no watch of Secrets that are served takes it in.
+    pub secret_type: &'static str,
     /// The ValidatingWebhookConfiguration that leads here.
     pub configuration: String,
     /// Whether this process holds the Lease.
@@ -160,7 +159,8 @@ impl Desk {
 
     async fn store(&self, before: Option<core::Secret>, identity: &Identity) -> anyhow::Result<()> {
         let metadata = ObjectMeta { name: Some(self.secret.clone()), ..ObjectMeta::default() };
-        let fresh = || core::Secret { metadata, type_: Some(SECRET_TYPE.into()), ..core::Secret::default() };
+        let type_ = Some(self.own.secret_type.into());
+        let fresh = || core::Secret { metadata, type_, ..core::Secret::default() };
         let is_there = before.is_some();
         let mut secret = before.unwrap_or_else(fresh);
         let Identity { authorities, authority_key, chain, key } = identity;

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::candidate::cannot_listen;
 use crate::admission::{Judge, OwnCertificate, Refused, Server, Shown, keep_own_certificate};
+use crate::model::acme_words::STATE_TYPE;
 use crate::sources::config::watch::Watch;
 use crate::sources::kube::admission;
 use crate::sources::kube::issuance::{Issuer, issuance};
@@ -72,6 +73,7 @@ impl Admission {
                 let own = OwnCertificate {
                     client: client.clone(),
                     namespace: reporter.namespace().to_owned(),
+                    secret_type: STATE_TYPE,
                     configuration: configuration.clone(),
                     leads: reporter.leads(),
                 };

@@ -98,12 +98,11 @@ impl Candidate {
         candidate
     }
 
-    /// What a cluster holds. Nothing in it refuses the whole.
+    /// What a cluster holds, but for the endpoints of its Services. Nothing in it refuses the whole.
     pub fn of_cluster(translation: Translation, certificates: &mut RememberedCertificates) -> Self {
-        let Translation { mut model, material, listings, diagnostics, .. } = translation;
+        let Translation { mut model, material, diagnostics, .. } = translation;
         let material = Material::Brought(material.into_contents());
         let mut candidate = Self::empty(Authors::Many, SourceText::new("cluster", ""));
-        candidate.lists = listings.lists();
         let mut found = diagnostics;
         let (certificates, unusable) = certificates.load(&model.certificates, &material, SystemTime::now());
         found.extend(unusable);

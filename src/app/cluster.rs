@@ -144,8 +144,9 @@ impl Follower {
                 events: std::mem::take(&mut translation.events),
             };
             let owners = std::mem::take(&mut translation.stream_owners);
-            let listings = translation.listings.clone();
-            let candidate = Candidate::of_cluster(translation, &mut certificates);
+            let listings = std::mem::take(&mut translation.listings);
+            let mut candidate = Candidate::of_cluster(translation, &mut certificates);
+            candidate.lists = listings.lists();
             (Translated { candidate, report, owners, listings }, certificates)
         };
         // A panic costs what was remembered, and this change until the next one.

@@ -185,19 +185,23 @@ pub struct Facts<'a> {
 impl EditValue {
     /// The value for this request. A template that comes out empty, or not as a value (a path with odd bytes), yields none.
     pub fn render(&self, facts: &Facts<'_>) -> Option<HeaderValue> {
-        let parts = match self {
-            EditValue::Static(value) => return Some(value.clone()),
-            EditValue::Template(parts) => parts,
-        };
-        let mut text = String::new();
-        for part in parts {
-            match part {
-                TemplatePart::Text(literal) => text.push_str(literal),
-                TemplatePart::Variable(variable) => push(&mut text, variable, facts),
-            }
+        match self {
+            EditValue::Static(value) => Some(value.clone()),
+            EditValue::Template(parts) => render(parts, facts),
         }
-        HeaderValue::try_from(text).ok().filter(|value| !value.is_empty())
     }
+}
+
+/// As [`EditValue::render`].
+pub fn render(parts: &[TemplatePart], facts: &Facts<'_>) -> Option<HeaderValue> {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            TemplatePart::Text(literal) => text.push_str(literal),
+            TemplatePart::Variable(variable) => push(&mut text, variable, facts),
+        }
+    }
+    HeaderValue::try_from(text).ok().filter(|value| !value.is_empty())
 }
 
 fn push(text: &mut String, variable: &Variable, facts: &Facts<'_>) {

@@ -20,6 +20,9 @@ use rustls::sign::CertifiedKey;
 
 use super::provider;
 
+/// Where an authority asks for tokens (RFC 8555 §8.3).
+pub const HTTP_CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
+
 /// The application protocol of tls-alpn-01.
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 

@@ -39,7 +39,7 @@ pub(crate) mod testing;
 
 pub use agreement::{Agreement, Disagreement, Shown, TlsFacts};
 pub use certificate::{About, CertificateName, LoadedCertificate, Validity};
-pub use challenges::{ChallengeAnswer, Challenges};
+pub use challenges::{ChallengeAnswer, Challenges, HTTP_CHALLENGE_PATH};
 pub use client_certificate::ClientCertificate;
 pub use client_config::client_config;
 pub use client_hello::{ClientHello, Hello, LARGEST as LARGEST_HELLO};

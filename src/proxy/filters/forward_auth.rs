@@ -13,9 +13,10 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Verdict;
-use crate::model::{AuthRefusal, HeaderTemplate, ReturnTo, SetCookie};
+use super::headers::rendered;
+use crate::model::{AuthRefusal, ReturnTo, SetCookie};
 use crate::proxy::fields;
-use crate::snapshot::chain::{EditValue, Facts};
+use crate::snapshot::chain::Facts;
 use crate::snapshot::forward_auth::{AuthAnswer, ForwardAuth};
 use crate::snapshot::request::RequestView;
 
@@ -175,12 +176,6 @@ fn to_sign_in(auth: &ForwardAuth, original: &OriginalUrl<'_>, facts: &Facts<'_>)
         Some(location) => Verdict::Redirect { status: 302, location },
         None => Verdict::refuse(401, "who you are must be known here"),
     }
-}
-
-/// None where the request has what no URL holds.
-fn rendered(url: &HeaderTemplate, facts: &Facts<'_>) -> Option<String> {
-    let value = EditValue::Template(url.0.clone()).render(facts)?;
-    Some(value.to_str().ok()?.to_owned())
 }
 
 /// For `explain`, which asks nobody.

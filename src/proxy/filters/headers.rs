@@ -4,7 +4,8 @@ use http::header::VARY;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
-use crate::snapshot::chain::{Edit, EditValue, Facts};
+use crate::model::HeaderTemplate;
+use crate::snapshot::chain::{self, Edit, EditValue, Facts};
 
 /// The head of either side: a plain map, or Pingora's with the spelling of names kept.
 pub trait Head {
@@ -103,4 +104,9 @@ fn joined(fields: &HeaderMap, name: &HeaderName, value: HeaderValue) -> HeaderVa
     let values = fields.get_all(name).iter().filter(|value| !value.is_empty()).chain([&value]);
     let list: Vec<&[u8]> = values.map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&list.join(&b", "[..])).unwrap_or(value)
+}
+
+/// None where it comes out empty, or the request has what no header holds.
+pub(super) fn rendered(template: &HeaderTemplate, facts: &Facts<'_>) -> Option<String> {
+    Some(chain::render(&template.0, facts)?.to_str().ok()?.to_owned())
 }

@@ -91,13 +91,12 @@ impl Verdict {
 pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Option<(&'static str, Verdict)> {
     checks.iter().find_map(|check| {
         let (name, verdict) = match check {
-            Check::Deny(networks) => ("deny", access::deny(networks, request)),
-            Check::Allow(networks) => ("allow", access::allow(networks, request)),
+            Check::Deny(_) | Check::Allow(_) => return by_list(check, request),
             // Before any redirect, and still not past who may not come in at all.
-            Check::Cors(cors) => match cors::preflight(cors, request) {
-                Some(answer) => by_list(checks, request).unwrap_or(("cors", Some(answer))),
-                None => ("cors", None),
-            },
+            Check::Cors(cors) => {
+                let answer = cors::preflight(cors, request)?;
+                return checks.iter().find_map(|check| by_list(check, request)).or(Some(("cors", answer)));
+            }
             Check::Redirect(redirecting) => {
                 (redirect::name(redirecting), redirect::run(redirecting, request, raw_target))
             }
@@ -108,16 +107,13 @@ pub fn run(checks: &[Check], request: &RequestView<'_>, raw_target: &str) -> Opt
     })
 }
 
-/// What the lists of addresses say to whom they refuse.
-fn by_list(checks: &[Check], request: &RequestView<'_>) -> Option<(&'static str, Option<Verdict>)> {
-    checks.iter().find_map(|check| {
-        let (name, verdict) = match check {
-            Check::Deny(networks) => ("deny", access::deny(networks, request)),
-            Check::Allow(networks) => ("allow", access::allow(networks, request)),
-            Check::Cors(_) | Check::Redirect(_) | Check::Conditions(_) | Check::Closed(_) => return None,
-        };
-        verdict.map(|verdict| (name, Some(verdict)))
-    })
+/// What a list of addresses says to whom it refuses.
+fn by_list(check: &Check, request: &RequestView<'_>) -> Option<(&'static str, Verdict)> {
+    match check {
+        Check::Deny(networks) => access::deny(networks, request).map(|verdict| ("deny", verdict)),
+        Check::Allow(networks) => access::allow(networks, request).map(|verdict| ("allow", verdict)),
+        Check::Cors(_) | Check::Redirect(_) | Check::Conditions(_) | Check::Closed(_) => None,
+    }
 }
 
 const CLOSED: Verdict = Verdict::refuse(503, "this is closed until its configuration can be used");

@@ -9,9 +9,9 @@ use http::header::{HeaderName, LOCATION, REFRESH, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use pingora::http::ResponseHeader;
 
-use super::headers::Head;
+use super::headers::{Head, rendered};
 use crate::model::{ResponseRewrite, TextRewrite};
-use crate::snapshot::chain::{EditValue, Facts};
+use crate::snapshot::chain::Facts;
 
 /// `host`: as the client wrote it. A redirect to a path alone gets it, once it was rewritten.
 pub fn rewrite(rewrite: &ResponseRewrite, head: &mut ResponseHeader, facts: &Facts<'_>, host: &str) {
@@ -71,7 +71,7 @@ fn domain(rule: &TextRewrite, value: &str, facts: &Facts<'_>) -> Option<String> 
     let (dot, name) = value.strip_prefix('.').map_or(("", value), |name| (".", name));
     match rule {
         TextRewrite::Text { from, to } if from.eq_ignore_ascii_case(name) => {
-            Some(format!("{dot}{}", rendered(to.clone(), facts)))
+            Some(format!("{dot}{}", rendered(to, facts).unwrap_or_default()))
         }
         TextRewrite::Text { .. } => None,
         TextRewrite::Regex { .. } => whole(rule, name).map(|name| format!("{dot}{name}")),
@@ -81,7 +81,7 @@ fn domain(rule: &TextRewrite, value: &str, facts: &Facts<'_>) -> Option<String> 
 fn beginning(rule: &TextRewrite, value: &str, facts: &Facts<'_>) -> Option<String> {
     match rule {
         TextRewrite::Text { from, to } => {
-            value.strip_prefix(&**from).map(|rest| format!("{}{rest}", rendered(to.clone(), facts)))
+            value.strip_prefix(&**from).map(|rest| format!("{}{rest}", rendered(to, facts).unwrap_or_default()))
         }
         TextRewrite::Regex { .. } => whole(rule, value),
     }
@@ -92,9 +92,4 @@ fn whole(rule: &TextRewrite, value: &str) -> Option<String> {
     let mut text = String::new();
     pattern.regex().captures(value)?.expand(to, &mut text);
     Some(text)
-}
-
-fn rendered(template: crate::model::HeaderTemplate, facts: &Facts<'_>) -> String {
-    let value = EditValue::Template(template.0).render(facts);
-    value.and_then(|value| value.to_str().ok().map(str::to_owned)).unwrap_or_default()
 }

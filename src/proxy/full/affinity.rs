@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::model::{HashKey, HashPart, LbPolicy, SameSite, Scheme, SecureCookie, StickyCookie};
 use crate::snapshot::request::RequestView;
-use crate::snapshot::upstream::{Endpoint, PickRequest, Upstream, hash_key};
+use crate::snapshot::upstream::{Endpoint, PickRequest, Upstream, address_key, hash_key};
 
 /// Taken from the request once; every attempt uses it.
 #[derive(Default)]
@@ -50,10 +50,7 @@ impl Affinity {
 
 fn key(by: &HashKey, request: &RequestView<'_>) -> Option<u64> {
     match by {
-        HashKey::ClientIp => Some(match request.client {
-            std::net::IpAddr::V4(address) => hash_key(&address.octets()),
-            std::net::IpAddr::V6(address) => hash_key(&address.octets()),
-        }),
+        HashKey::ClientIp => Some(address_key(request.client)),
         HashKey::Header(name) => request.headers.first(name).map(hash_key),
         HashKey::Cookie(name) => request.cookie(name).map(hash_key),
         HashKey::Path => Some(hash_key(request.path.as_bytes())),

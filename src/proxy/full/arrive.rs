@@ -36,7 +36,7 @@ use crate::snapshot::request::{HeaderFields, RequestView};
 use crate::snapshot::rewrite::{self, BadRewrite};
 use crate::snapshot::table::{Action, Forward, Lookup, Route};
 use crate::telemetry::record::{Ended, RequestRecord};
-use crate::tls::{Agreement, Unmet};
+use crate::tls::{Agreement, HTTP_CHALLENGE_PATH, Unmet};
 
 /// What becomes of a request.
 pub enum Decision {
@@ -83,7 +83,7 @@ fn page(refused: Refused, session: &Session, ctx: &mut Context) -> Answer {
 /// An ACME authority looks whether this name is ours (RFC 8555 §8.3): before hosts, redirects and checks, on any listener.
 /// A token that we were not given is somebody else's, and routed like any other path.
 fn challenge_answer(shared: &Shared, header: &RequestHeader) -> Option<Answer> {
-    let token = header.raw_path().strip_prefix(b"/.well-known/acme-challenge/")?;
+    let token = header.raw_path().strip_prefix(HTTP_CHALLENGE_PATH.as_bytes())?;
     if !matches!(header.method, http::Method::GET | http::Method::HEAD) {
         return None;
     }

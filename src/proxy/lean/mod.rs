@@ -34,6 +34,7 @@ use crate::snapshot::path::{Resource, Target};
 use crate::snapshot::request::{HeaderFields, RequestView};
 use crate::snapshot::table::{Action, Lookup, Route};
 use crate::telemetry::record::{CacheOutcome, Ended, Protocol, RequestRecord, RequestText};
+use crate::tls::HTTP_CHALLENGE_PATH;
 use head::{Head, room};
 
 /// An answer that is ready to be sent.
@@ -55,7 +56,7 @@ pub fn find(bytes: &[u8], connection: &Connection, shared: &Shared) -> Option<Hi
     let started = Instant::now();
     let mut room = room();
     let head = Head::parse(bytes, &mut room)?;
-    if head.target.starts_with("/.well-known/acme-challenge/") {
+    if head.target.starts_with(HTTP_CHALLENGE_PATH) {
         return None;
     }
     let Authority { host, port } = Authority::parse(head.host()).ok()?;

@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::model::{HashKey, LbPolicy, Retry, RetryOn};
 use crate::snapshot::tunnel::Tunnel;
-use crate::snapshot::upstream::{Endpoint, Lease, Outcome, PickError, PickRequest, hash_key};
+use crate::snapshot::upstream::{Endpoint, Lease, Outcome, PickError, PickRequest, address_key};
 use crate::telemetry::record::UpstreamConnection;
 use crate::telemetry::session::{SessionEnd, SessionRecord};
 
@@ -72,14 +72,9 @@ fn may_try_again(retry: &Retry, attempts: usize, since_first: Duration) -> bool 
 
 /// A connection has an address, and nothing else to be told apart by.
 pub fn key(balance: &LbPolicy, client: IpAddr) -> Option<u64> {
-    let by = match balance {
-        LbPolicy::Hash(key) | LbPolicy::HashSubset(key, _) => key,
-        LbPolicy::RoundRobin | LbPolicy::LeastConnections | LbPolicy::PeakEwma | LbPolicy::Random => return None,
-    };
-    match (by, client) {
-        (HashKey::ClientIp, IpAddr::V4(address)) => Some(hash_key(&address.octets())),
-        (HashKey::ClientIp, IpAddr::V6(address)) => Some(hash_key(&address.octets())),
-        (_, _) => None,
+    match balance {
+        LbPolicy::Hash(key) | LbPolicy::HashSubset(key, _) => (*key == HashKey::ClientIp).then(|| address_key(client)),
+        LbPolicy::RoundRobin | LbPolicy::LeastConnections | LbPolicy::PeakEwma | LbPolicy::Random => None,
     }
 }
 

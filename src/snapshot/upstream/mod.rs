@@ -43,7 +43,7 @@ pub use checked::Health;
 pub use endpoint::Endpoint;
 pub use lease::{Lease, Outcome};
 pub use peer::{PeerTemplate, UpstreamTlsError};
-pub use policy::hash_key;
+pub use policy::{address_key, hash_key};
 pub use resolution::{Answers, Question, Records, ResolvedEndpoint, ServiceRecord, questions, resolve};
 pub use set::EndpointSet;
 pub use status::{Candidate, EndpointStatus, Standing, UpstreamStatus};

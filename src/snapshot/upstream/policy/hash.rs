@@ -9,6 +9,7 @@
 //! that leaves, and spreads them over all the others instead of the next one alone. The price: it looks at every
 //! endpoint, at about 2 ns each (`benches/balancers.rs`).
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use crate::snapshot::upstream::admission::Ask;
@@ -22,6 +23,14 @@ pub fn hash_key(text: &[u8]) -> u64 {
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     mix(fnv)
+}
+
+/// The key of a client's address.
+pub fn address_key(client: IpAddr) -> u64 {
+    match client {
+        IpAddr::V4(address) => hash_key(&address.octets()),
+        IpAddr::V6(address) => hash_key(&address.octets()),
+    }
 }
 
 pub(super) fn choose(tier: &Tier, ask: &Ask<'_>, key: u64) -> Option<usize> {

@@ -13,7 +13,7 @@ mod peak_ewma;
 mod random;
 mod round_robin;
 
-pub use hash::hash_key;
+pub use hash::{address_key, hash_key};
 
 use super::admission::Ask;
 use super::set::Tier;
