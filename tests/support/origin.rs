@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::http1::{find, is_timeout, parse_fields};
-use super::ports::free_address;
+use super::ports::{free_address, listen};
 use super::wait::{LIMIT, eventually};
 
 /// A request as it arrived.
@@ -128,7 +128,7 @@ impl Origin {
     }
 
     fn asking(ask: Ask, address: SocketAddr, script: Box<Script>) -> Origin {
-        let listener = TcpListener::bind(address).expect("the origin's port is free");
+        let listener = listen(address);
         let state = Arc::new(State {
             script,
             ask,

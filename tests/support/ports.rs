@@ -6,6 +6,8 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use super::wait::eventually;
+
 const FIRST: u16 = 10_000;
 const COUNT: u16 = 20_000;
 
@@ -25,4 +27,10 @@ pub fn free_port() -> u16 {
 
 pub fn free_address() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, free_port()).into()
+}
+
+/// A port that an origin has just left may be held for a moment still: a process that another test starts right then has the
+/// socket, too, until it becomes its program.
+pub fn listen(address: SocketAddr) -> TcpListener {
+    eventually(&format!("the origin's port {address} is free"), || TcpListener::bind(address).ok())
 }

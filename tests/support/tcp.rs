@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::ports::free_address;
+use super::ports::{free_address, listen};
 use super::wait::LIMIT;
 
 /// Stops listening and cuts its connections when dropped.
@@ -37,7 +37,7 @@ impl TcpOrigin {
         address: SocketAddr,
         script: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
     ) -> TcpOrigin {
-        let listener = TcpListener::bind(address).expect("the origin's port is free");
+        let listener = listen(address);
         let state = Arc::new(State {
             connections: AtomicUsize::new(0),
             open: Mutex::default(),

@@ -18,7 +18,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 
 use super::certificates::TlsClient;
 use super::http2::H2Client;
-use super::ports::free_address;
+use super::ports::{free_address, listen};
 use super::wait::{block_on, runtime};
 
 /// Echoes text and binary messages.
@@ -35,7 +35,12 @@ impl WebSocketOrigin {
     }
 
     pub fn start_at(address: SocketAddr) -> WebSocketOrigin {
-        let listener = block_on(TcpListener::bind(address)).expect("the port is free");
+        let listener = block_on(async move {
+            let listener = listen(address);
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        })
+        .expect("the listener can be waited on");
         let (open, heads) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
         let accepting = runtime().spawn({
             let (open, heads) = (open.clone(), heads.clone());
