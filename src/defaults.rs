@@ -13,9 +13,9 @@ use std::time::Duration;
 use crate::model::{
     AccessLogFormat, AuthRefusal, BackgroundUpdate, Burst, ByteSize, CacheKeyPart, ChallengeType, ClientAuthMode,
     ClientCaching, Credentials, Delay, EditedStatuses, Expires, ForwardCertificate, ForwardCredentials, ForwardedField,
-    HiddenFiles, Http2, Intercept, JwtAlgorithm, KeyType, LbPolicy, LimitKey, LimitMode, LimitScope, LocationForm,
-    MirroredBody, OcspStapling, OnRedisFailure, Percent, QueryRewrite, Rate, RedirectStatus, RequestIds, RetryOn,
-    RoutePrefix, SameSite, SetCookie, StatusFields, StatusRange, TlsVersion, TokenPresence, TsigAlgorithm,
+    HiddenFiles, Http2, Intercept, JwtAlgorithm, KeyType, Lanes, LbPolicy, LimitKey, LimitMode, LimitScope,
+    LocationForm, MirroredBody, OcspStapling, OnRedisFailure, Percent, QueryRewrite, Rate, RedirectStatus, RequestIds,
+    RetryOn, RoutePrefix, SameSite, SetCookie, StatusFields, StatusRange, TlsVersion, TokenPresence, TsigAlgorithm,
     UpstreamCaching, UpstreamLifetimes, UpstreamProtocol, Verify, WhenAllUnhealthy,
 };
 
@@ -197,6 +197,8 @@ pub const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a client calls its request itself may be called so a thousand times.
 pub const REQUEST_IDS: RequestIds = RequestIds::OfTrustedProxies;
+
+pub const LANES: Lanes = Lanes::Auto;
 
 /// Retries add at most a fifth to the load of an upstream that is failing already.
 pub const RETRY_BUDGET: Percent = Percent(20);

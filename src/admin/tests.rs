@@ -85,6 +85,7 @@ fn model() -> Model {
             admin: None,
             trusted_proxies: Vec::new(),
             request_ids: crate::model::RequestIds::OfTrustedProxies,
+            lanes: crate::defaults::LANES,
             forwarded: ForwardedField::Omit,
             shutdown: Shutdown { delay: Duration::ZERO, timeout: Duration::from_secs(30) },
             resolvers: Vec::new(),

@@ -26,7 +26,7 @@ use crate::cache::Stores;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::error_pages::PageFiles;
 use crate::files::Folder;
-use crate::model::{self, ForwardCertificate, HostClientAuth, Model, UpstreamName};
+use crate::model::{self, ForwardCertificate, HostClientAuth, Lanes, Model, UpstreamName, UpstreamProtocol};
 use crate::passwords::UserFiles;
 use crate::shared_counts::{self, Store};
 use crate::snapshot::Snapshot;
@@ -100,7 +100,7 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     }
     let some = |is_so: fn(&Route) -> bool| tables.values().flat_map(Table::routes).any(|route| is_so(route));
     let paces = some(|route| route.chain.bandwidth.is_some());
-    let lean = some(|route| route.needs.lean);
+    let lean = model.process.lanes == Lanes::Auto && some(|route| route.needs.lean);
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
     Ok(Snapshot { generation, model, tables, carriers, upstreams, paces, lean, limits, forward_auths, jwts, redis })
 }
@@ -325,19 +325,28 @@ fn needs(chain: &FilterChain, action: &Action) -> Needs {
     }
 }
 
-/// Whether a kept answer goes out as it is, but for edits of its head: nobody is counted, delayed, asked or sent a copy.
+/// Whether the lean lane does all that the route asks for: to hand out what is kept, or else to send on.
 fn is_lean(chain: &FilterChain, action: &Action) -> bool {
-    matches!(action, Action::Forward(_))
-        && chain.cache.is_some()
-        && chain.concurrency_limits.is_empty()
-        && chain.rate_limits.is_empty()
-        && chain.shared_rate_limits.is_empty()
+    let is_plain = chain.shared_rate_limits.is_empty()
         && chain.mirrors.is_empty()
         && chain.sign_in.is_none()
         && chain.error_pages.is_none()
         && chain.compress.is_none()
         && chain.response_rewrite.is_none()
-        && chain.bandwidth.is_none()
+        && chain.bandwidth.is_none();
+    let counts_nobody = chain.concurrency_limits.is_empty() && chain.rate_limits.is_empty();
+    let leads_to_plain_http1 = |to: &Forward| {
+        let upstream = to.upstream.definition();
+        upstream.protocol == UpstreamProtocol::Http1 && upstream.tls.is_none()
+    };
+    is_plain
+        && match (action, &chain.cache) {
+            // What is not kept is the full lane's, and counted there.
+            (Action::Forward(_), Some(_)) => counts_nobody,
+            (Action::Forward(to), None) => leads_to_plain_http1(to),
+            (Action::Split(split), None) => split.arms().iter().all(leads_to_plain_http1),
+            (Action::Split(_), Some(_)) | (Action::Redirect(_) | Action::Respond(_) | Action::Files(_), _) => false,
+        }
 }
 
 fn action(route: &model::Route, upstreams: &Upstreams, metrics: &Metrics) -> Action {

@@ -21,6 +21,7 @@ pub struct Process {
     /// Peers whose `X-Forwarded-*`, `X-Real-IP`, `X-Request-ID` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     pub request_ids: RequestIds,
+    pub lanes: Lanes,
     /// Whether the RFC 7239 `Forwarded` field is sent upstream beside `X-Forwarded-*`.
     pub forwarded: ForwardedField,
     pub shutdown: Shutdown,
@@ -41,6 +42,16 @@ pub enum RequestIds {
     OfTrustedProxies,
     /// As ingress-nginx: of anybody who sends one.
     OfClients,
+}
+
+/// Which ways requests may go through the process. Answers are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lanes {
+    /// The lean one where it can do what the request and its route need, else the full one.
+    Auto,
+    /// The full one alone.
+    Full,
 }
 
 /// How many processes share the traffic, this one among them.

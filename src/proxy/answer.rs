@@ -25,12 +25,7 @@ pub struct Answer {
 
 impl Answer {
     /// An error page. `detail` is for the client: it says what the client can act on, and nothing of the inside.
-    pub fn error(
-        status: u16,
-        detail: impl Into<Cow<'static, str>>,
-        request_id: &str,
-        accept: Option<&HeaderValue>,
-    ) -> Self {
+    pub fn error(status: u16, detail: impl Into<Cow<'static, str>>, request_id: &str, accept: Option<&[u8]>) -> Self {
         let (title, error) = (title(status), detail.into());
         let detail = &*error;
         let (kind, body) = match preferred(accept) {
@@ -107,6 +102,19 @@ pub async fn refuse(stream: &mut ClientStream, refusal: Refusal) {
     }
 }
 
+/// What a client is told of a request that could not be served.
+pub fn failure_detail(status: u16) -> &'static str {
+    match status {
+        400 => "the request is malformed",
+        408 => "the request body did not arrive in time",
+        413 => "the request body is larger than the limit",
+        502 => "the server behind this proxy could not be reached, or broke off",
+        503 => "no server behind this proxy can take the request now",
+        504 => "the server behind this proxy did not answer in time",
+        _ => "the request could not be served",
+    }
+}
+
 pub fn title(status: u16) -> &'static str {
     StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error")
 }
@@ -118,8 +126,8 @@ enum Kind {
 }
 
 /// The first of the kinds we have that Accept names; q-values are for content that is worth negotiating.
-fn preferred(accept: Option<&HeaderValue>) -> Kind {
-    let Some(accept) = accept.and_then(|value| value.to_str().ok()) else { return Kind::Text };
+fn preferred(accept: Option<&[u8]>) -> Kind {
+    let Some(accept) = accept.and_then(|value| std::str::from_utf8(value).ok()) else { return Kind::Text };
     for range in accept.split(',') {
         match range.split(';').next().unwrap_or_default().trim() {
             "application/json" | "application/problem+json" => return Kind::Json,
@@ -132,8 +140,8 @@ fn preferred(accept: Option<&HeaderValue>) -> Kind {
 }
 
 /// The value of Accept, for [`Answer::error`].
-pub fn accept(session: &Session) -> Option<&HeaderValue> {
-    session.req_header().headers.get(ACCEPT)
+pub fn accept(session: &Session) -> Option<&[u8]> {
+    session.req_header().headers.get(ACCEPT).map(HeaderValue::as_bytes)
 }
 
 fn json(text: &str) -> String {
@@ -149,8 +157,7 @@ mod tests {
     use super::*;
 
     fn body(accept: &'static str) -> String {
-        let accept = HeaderValue::from_static(accept);
-        String::from_utf8(Answer::error(503, "no <endpoint>", "abc", Some(&accept)).body.to_vec()).unwrap()
+        String::from_utf8(Answer::error(503, "no <endpoint>", "abc", Some(accept.as_bytes())).body.to_vec()).unwrap()
     }
 
     #[test]

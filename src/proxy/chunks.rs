@@ -37,26 +37,43 @@ const SPARE_FRAMING: u64 = 64 << 10;
 /// The framing of a chunk of one byte takes five; some clients add an extension.
 const FRAMING_FOR_A_BYTE: u64 = 16;
 
+/// What the next bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    Framing(usize),
+    Content(usize),
+}
+
 impl Chunks {
     /// How many of these bytes belong to the body.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, BadChunks> {
         let mut at = 0;
-        while at < bytes.len() && self.state != State::Done {
-            if let State::Content(left) = self.state {
-                let here = left.min((bytes.len() - at) as u64);
-                self.content += here;
-                at += here as usize;
-                self.state = if here == left { State::ContentCr } else { State::Content(left - here) };
-                continue;
-            }
+        while at < bytes.len() && !self.is_whole() {
+            at += match self.next(&bytes[at..])? {
+                Piece::Framing(length) | Piece::Content(length) => length,
+            };
+        }
+        Ok(at)
+    }
+
+    /// Takes the longest piece that begins these bytes. Empty where the body is whole, or there are none.
+    pub fn next(&mut self, bytes: &[u8]) -> Result<Piece, BadChunks> {
+        if let State::Content(left) = self.state {
+            let here = left.min(bytes.len() as u64);
+            self.content += here;
+            self.state = if here == left { State::ContentCr } else { State::Content(left - here) };
+            return Ok(Piece::Content(here as usize));
+        }
+        let mut at = 0;
+        while at < bytes.len() && !matches!(self.state, State::Content(_) | State::Done) {
             self.state = self.state.after(bytes[at])?;
-            self.framing += 1;
             at += 1;
         }
+        self.framing += at as u64;
         if self.framing > SPARE_FRAMING + self.content.saturating_mul(FRAMING_FOR_A_BYTE) {
             return Err(BadChunks);
         }
-        Ok(at)
+        Ok(Piece::Framing(at))
     }
 
     pub fn content(&self) -> u64 {

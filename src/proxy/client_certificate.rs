@@ -5,8 +5,9 @@
 //! request ──sanitize (RFC 9440 §4)──┘
 //! ```
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
+use super::filters::Head;
 use super::head::imitates_any;
 use crate::model::SslClientCert;
 use crate::tls::Shown;
@@ -101,31 +102,29 @@ impl CertificateValues {
 }
 
 /// Takes away what the client wrote.
-pub fn sanitize(headers: &mut HeaderMap) {
+pub fn sanitize(head: &mut impl Head) {
     for field in &FIELDS {
-        headers.remove(field);
+        head.remove(field);
     }
-    while let Some(name) = headers.keys().find(|name| imitates_any(&NAMES, name.as_str().as_bytes())).cloned() {
-        headers.remove(&name);
-    }
+    head.remove_named(&|name| imitates_any(&NAMES, name));
 }
 
 /// Tells of the certificate, or that there is none. After [`sanitize`].
-pub fn tell(headers: &mut HeaderMap, values: Option<&CertificateValues>) {
+pub fn tell(head: &mut impl Head, values: Option<&CertificateValues>) {
     match values {
-        Some(values) => headers.extend(values.own.iter().cloned()),
-        None => drop(headers.insert(VERIFY, NONE)),
+        Some(values) => values.own.iter().for_each(|(name, value)| head.add(name, value.clone())),
+        None => head.set(&VERIFY, NONE),
     }
 }
 
 /// As [`tell`], in ingress-nginx's fields.
-pub fn tell_as_ssl_client(headers: &mut HeaderMap, values: Option<&CertificateValues>, cert: SslClientCert) {
+pub fn tell_as_ssl_client(head: &mut impl Head, values: Option<&CertificateValues>, cert: SslClientCert) {
     match values {
-        Some(values) => headers.extend(values.ssl_client.iter().cloned()),
-        None => drop(headers.insert(SSL_VERIFY, NONE)),
+        Some(values) => values.ssl_client.iter().for_each(|(name, value)| head.add(name, value.clone())),
+        None => head.set(&SSL_VERIFY, NONE),
     }
     if let (Some(value), SslClientCert::Send) = (values.and_then(|values| values.ssl_client_cert.as_ref()), cert) {
-        headers.insert(SSL_CERT, value.clone());
+        head.set(&SSL_CERT, value.clone());
     }
 }
 
@@ -133,6 +132,8 @@ const NONE: HeaderValue = HeaderValue::from_static("NONE");
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     #[test]

@@ -62,7 +62,12 @@ impl Connection {
 
     /// The connection that a session of ours runs on.
     pub fn of(digest: Option<&Digest>) -> Option<&Connection> {
-        digest?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+        Self::in_digest(digest?.proxy_digest.as_ref()?)
+    }
+
+    /// What [`into_digest`](Self::into_digest) wrapped.
+    pub fn in_digest(digest: &ProxyDigest) -> Option<&Connection> {
+        digest.user_data.as_ref()?.downcast_ref()
     }
 }
 

@@ -19,6 +19,13 @@ pub const HOP_BY_HOP: [HeaderName; 10] = [
     UPGRADE,
 ];
 
+/// Whether a name, as it was sent, is one of those.
+pub fn is_hop_by_hop(name: &str) -> bool {
+    // The shortest is as long as `te`; most names differ in length from all of them.
+    matches!(name.len(), 2 | 7 | 10 | 14 | 16..=19)
+        && HOP_BY_HOP.iter().any(|own| name.eq_ignore_ascii_case(own.as_str()))
+}
+
 /// Those that the message itself says are.
 pub fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));

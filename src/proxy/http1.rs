@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use pingora::apps::HttpServerApp;
+use pingora::protocols::Shutdown;
 use pingora::protocols::http::ServerSession;
 
 use super::answer;
 use super::head::{self, Body, Refusal};
-use super::lean;
+use super::lean::{self, After};
 use super::stream::{ClientStream, Fence};
 use super::worker::Worker;
 use crate::model::ConnectionLimits;
@@ -55,11 +56,16 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
             Body::Upgrade => Fence::Open,
         });
         let last = request >= limits.max_requests || is_ending(&stream, worker);
-        if body == Body::None && !last {
-            match answer_leanly(&mut stream, &head, limits, worker).await {
-                Lean::Answered => continue,
-                Lean::ClientGone => return Ended::Closed,
-                Lean::NotHere => {}
+        if body != Body::Upgrade {
+            let carrier = lean::Carrier { limits, worker, after: if last { After::Close } else { After::KeepAlive } };
+            // Boxed: a connection that is idle should not have the size of one that is busy.
+            match Box::pin(lean::serve(&mut stream, &head, body, &carrier)).await {
+                Some(After::KeepAlive) => continue,
+                Some(After::Close) => {
+                    stream.shutdown().await;
+                    return Ended::Closed;
+                }
+                None => {}
             }
         }
         let mut session = ServerSession::new_http1(stream);
@@ -78,24 +84,6 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
         stream = same;
     }
     Ended::Closed
-}
-
-/// What the lean lane made of a request.
-enum Lean {
-    Answered,
-    ClientGone,
-    /// It is the full lane's.
-    NotHere,
-}
-
-async fn answer_leanly(stream: &mut ClientStream, head: &[u8], limits: &ConnectionLimits, worker: &Worker) -> Lean {
-    let found = stream.connection().and_then(|connection| lean::find(head, connection, worker.shared()));
-    let Some(mut hit) = found else { return Lean::NotHere };
-    let sent = hit.send(stream, limits.body_timeout).await;
-    if let Some(connection) = stream.connection() {
-        hit.finish(&sent, head, connection, worker.shared());
-    }
-    if sent.is_ok() { Lean::Answered } else { Lean::ClientGone }
 }
 
 /// Whether the next request is the last one, because nobody listens there any more.

@@ -9,7 +9,9 @@
 //! Accepting, deadlines, keep-alive and drain are ours; the protocol beyond a request's head is Pingora's. This room
 //! knows nothing of files or clusters: it reads snapshots.
 
+mod affinity;
 mod answer;
+mod attempts;
 mod chunks;
 pub mod client_address;
 mod client_certificate;
@@ -25,11 +27,13 @@ mod head;
 mod hit;
 mod http1;
 mod http2;
+mod introduction;
 mod lean;
 mod listener;
 mod pace;
 mod plane;
 mod proxy_protocol;
+mod refusal;
 mod request_id;
 mod spool;
 mod spooling;
@@ -48,7 +52,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::ServerTls;
 
-pub use full::Affinity;
+pub use affinity::Affinity;
 pub use listener::{Serves, Settings, TlsDoor};
 pub use plane::{DataPlane, Wanted};
 pub use request_id::RequestId;

@@ -102,6 +102,11 @@ impl ClientStream {
         connection(&self.about)
     }
 
+    /// For who needs the connection while the stream is written to.
+    pub fn about(&self) -> Arc<ProxyDigest> {
+        self.about.clone()
+    }
+
     pub fn deadline(&self) -> &Deadline {
         &self.deadline
     }
@@ -121,7 +126,20 @@ impl ClientStream {
         std::future::poll_fn(|cx| self.poll_read_ahead(cx)).await
     }
 
-    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// What is put here leaves with the next flush, or before.
+    pub fn write_buffer(&mut self) -> &mut Vec<u8> {
+        if self.written.capacity() == 0 {
+            self.written = borrow_buffer();
+        }
+        &mut self.written
+    }
+
+    /// Ready when the client has left. What it sends meanwhile is kept, up to a bound.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_fenced(cx).map(|_| ())
+    }
+
+    pub fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buf = ReadBuf::new(scratch);
             ready!(transport(&mut self.transport).poll_read(cx, &mut buf))?;
@@ -262,7 +280,7 @@ impl ClientStream {
 }
 
 fn connection(about: &ProxyDigest) -> Option<&Connection> {
-    about.user_data.as_ref()?.downcast_ref()
+    Connection::in_digest(about)
 }
 
 /// None where nothing is slowed down.

@@ -23,7 +23,7 @@ use super::full::FullLane;
 use super::head::Refusal;
 use super::listener::{self, ListenerState};
 use super::pace::Paces;
-use super::{Shared, deadline, http1};
+use super::{Shared, deadline, http1, lean};
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
 use crate::telemetry::session::SessionRecord;
 use crate::tls::ServerTls;
@@ -221,7 +221,7 @@ async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: m
     let (drain, shutdown) = watch::channel(false);
     let proxy = Arc::new(http_proxy(shared.clone()));
     let worker = Arc::new(Worker { shared, proxy, shutdown, draining: AtomicBool::new(false), connections });
-    let sweeper = tokio::spawn(deadline::sweep());
+    let sweepers = [tokio::spawn(deadline::sweep()), tokio::spawn(lean::pool::sweep())];
     let mut accepting: Vec<Accepting> = Vec::new();
     // Whoever waits for an answer to a command may have gone.
     while let Some(command) = commands.recv().await {
@@ -263,7 +263,7 @@ async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: m
             }
         }
     }
-    sweeper.abort();
+    sweepers.iter().for_each(JoinHandle::abort);
 }
 
 /// Idle upstream connections of one worker in all: more than it has descriptors for. `full::pooled` bounds them by endpoint.

@@ -51,9 +51,9 @@ impl CacheRule {
                 || extension(path).is_some_and(|has| extensions.iter().any(|e| e.eq_ignore_ascii_case(has))))
     }
 
-    pub fn fits_type(&self, content_type: Option<&HeaderValue>) -> bool {
+    pub fn fits_type(&self, content_type: Option<&[u8]>) -> bool {
         let types = &self.definition.types;
-        let content_type = || content_type.and_then(|value| value.to_str().ok());
+        let content_type = || content_type.and_then(|value| std::str::from_utf8(value).ok());
         types.is_empty() || content_type().is_some_and(|has| types.iter().any(|range| range.contains(has)))
     }
 }

@@ -7,7 +7,7 @@ use crate::model::Scheme;
 use crate::tokens::Claims;
 
 /// Header fields, whoever holds them: a header map in the full lane, raw bytes in the lean lane.
-pub trait HeaderFields {
+pub trait HeaderFields: Sync {
     /// The first value of the field; `name` is lowercase.
     fn first(&self, name: &str) -> Option<&[u8]>;
 

@@ -171,7 +171,7 @@ pub struct Needs {
     pub view: bool,
     /// The request body is watched.
     pub body: bool,
-    /// What is kept of its answers may go out by the lean lane.
+    /// The lean lane is enough.
     pub lean: bool,
 }
 

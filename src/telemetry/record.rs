@@ -19,6 +19,7 @@ pub struct RequestRecord {
     /// As decided by the PROXY protocol and the trusted proxies.
     pub client: SocketAddr,
     pub protocol: Protocol,
+    pub lane: Lane,
     pub tls: Option<TlsFacts>,
     /// What the client was sent; 0 where it was sent nothing.
     pub status: u16,
@@ -49,6 +50,7 @@ impl RequestRecord {
             started,
             client,
             protocol,
+            lane: Lane::Full,
             tls,
             status: 0,
             bytes_in: 0,
@@ -104,6 +106,22 @@ impl<'a> RequestText<'a> {
             sni: None,
             user_agent: None,
             referer: None,
+        }
+    }
+}
+
+/// Which way it went through Weir.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Full,
+    Lean,
+}
+
+impl Lane {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lane::Full => "full",
+            Lane::Lean => "lean",
         }
     }
 }

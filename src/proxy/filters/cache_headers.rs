@@ -8,21 +8,20 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES};
-use pingora::http::ResponseHeader;
 
-use super::headers::Head;
+use super::headers::ResponseHead;
 use crate::model::{CacheEffect, Expires, UpstreamCaching};
 use crate::snapshot::cache_headers::{CacheRule, Effect};
 
 /// What may be kept of itself, and what only redirects: an error that is kept would outlive its cause.
 const STATUSES: [u16; 9] = [200, 203, 204, 206, 301, 302, 304, 307, 308];
 
-pub fn keep(rules: &[CacheRule], head: &mut ResponseHeader, path: &str, now: SystemTime) {
-    if !STATUSES.contains(&head.status.as_u16()) {
+pub fn keep(rules: &[CacheRule], head: &mut impl ResponseHead, path: &str, now: SystemTime) {
+    if !STATUSES.contains(&head.status()) {
         return;
     }
-    let content_type = head.headers.get(CONTENT_TYPE);
-    let Some(rule) = rules.iter().find(|rule| rule.fits_path(path) && rule.fits_type(content_type)) else { return };
+    let fits = |rule: &&CacheRule| rule.fits_path(path) && rule.fits_type(head.first(CONTENT_TYPE.as_str()));
+    let Some(rule) = rules.iter().find(fits) else { return };
     let Effect::Set { cache_control, expires, upstream } = &rule.effect else { return };
     let has_own = head.contains(&CACHE_CONTROL) || head.contains(&EXPIRES);
     if has_own && *upstream == UpstreamCaching::Keep {

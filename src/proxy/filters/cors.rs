@@ -12,7 +12,6 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
 };
 use http::{HeaderName, HeaderValue};
-use pingora::http::ResponseHeader;
 
 use super::Verdict;
 use super::headers::{Head, vary_by};
@@ -41,7 +40,7 @@ fn permitted(cors: &Cors) -> Vec<(HeaderName, HeaderValue)> {
 }
 
 /// Says on an answer who may read it.
-pub fn permit(cors: &Cors, head: &mut ResponseHeader, request: &dyn HeaderFields) {
+pub fn permit(cors: &Cors, head: &mut impl Head, request: &dyn HeaderFields) {
     for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_EXPOSE_HEADERS] {
         if head.contains(&name) {
             head.remove(&name);

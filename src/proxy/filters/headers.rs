@@ -1,4 +1,4 @@
-//! Edits on a head of the full lane.
+//! Edits on a head, whichever lane holds it.
 
 use http::header::VARY;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -6,24 +6,27 @@ use pingora::http::ResponseHeader;
 
 use crate::model::HeaderTemplate;
 use crate::snapshot::chain::{self, Edit, EditValue, Facts};
+use crate::snapshot::request::HeaderFields;
 
-/// The head of either side: a plain map, or Pingora's with the spelling of names kept.
-pub trait Head {
-    fn fields(&self) -> &HeaderMap;
+/// The head of either side: a map, Pingora's with the spelling of names kept, or the lean lane's list.
+pub trait Head: HeaderFields {
     fn remove(&mut self, name: &HeaderName);
     fn set(&mut self, name: &HeaderName, value: HeaderValue);
     fn add(&mut self, name: &HeaderName, value: HeaderValue);
+    /// Names are given as they were sent.
+    fn remove_named(&mut self, is_unwanted: &dyn Fn(&[u8]) -> bool);
 
     fn contains(&self, name: &HeaderName) -> bool {
-        self.fields().contains_key(name)
+        self.first(name.as_str()).is_some()
     }
 }
 
-impl Head for HeaderMap {
-    fn fields(&self) -> &HeaderMap {
-        self
-    }
+/// The head of an answer.
+pub trait ResponseHead: Head {
+    fn status(&self) -> u16;
+}
 
+impl Head for HeaderMap {
     fn remove(&mut self, name: &HeaderName) {
         self.remove(name);
     }
@@ -35,13 +38,29 @@ impl Head for HeaderMap {
     fn add(&mut self, name: &HeaderName, value: HeaderValue) {
         self.append(name.clone(), value);
     }
+
+    fn remove_named(&mut self, is_unwanted: &dyn Fn(&[u8]) -> bool) {
+        while let Some(name) = self.keys().find(|name| is_unwanted(name.as_str().as_bytes())).cloned() {
+            self.remove(&name);
+        }
+    }
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        self.contains_key(name)
+    }
+}
+
+impl HeaderFields for ResponseHeader {
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.headers.first(name)
+    }
+
+    fn each(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
+        self.headers.each(name, each);
+    }
 }
 
 impl Head for ResponseHeader {
-    fn fields(&self) -> &HeaderMap {
-        &self.headers
-    }
-
     fn remove(&mut self, name: &HeaderName) {
         self.remove_header(name);
     }
@@ -54,15 +73,32 @@ impl Head for ResponseHeader {
     fn add(&mut self, name: &HeaderName, value: HeaderValue) {
         let _ = self.append_header(name, value);
     }
+
+    fn remove_named(&mut self, is_unwanted: &dyn Fn(&[u8]) -> bool) {
+        while let Some(name) = self.headers.keys().find(|name| is_unwanted(name.as_str().as_bytes())).cloned() {
+            self.remove_header(&name);
+        }
+    }
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        self.headers.contains_key(name)
+    }
+}
+
+impl ResponseHead for ResponseHeader {
+    fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
 }
 
 /// Says in `Vary` that the request's field `name` has its part in the answer, unless it says so already.
-pub fn vary_by(head: &mut ResponseHeader, name: &'static str) {
-    let names_it = |value: &HeaderValue| {
-        let mut names = value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
-        names.any(|known| known == b"*" || known.eq_ignore_ascii_case(name.as_bytes()))
-    };
-    if !head.headers.get_all(VARY).iter().any(names_it) {
+pub fn vary_by(head: &mut impl Head, name: &'static str) {
+    let mut is_named = false;
+    head.each(VARY.as_str(), &mut |value| {
+        let mut names = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+        is_named |= names.any(|known| known == b"*" || known.eq_ignore_ascii_case(name.as_bytes()));
+    });
+    if !is_named {
         head.add(&VARY, HeaderValue::from_static(name));
     }
 }
@@ -83,7 +119,7 @@ pub fn apply(edits: &[Edit], head: &mut impl Head, facts: &Facts<'_>) {
             }
             Edit::Append(name, value) => {
                 if let Some(value) = render(value) {
-                    let value = joined(head.fields(), name, value);
+                    let value = joined(head, name, value);
                     head.set(name, value);
                 }
             }
@@ -100,10 +136,21 @@ pub fn apply(edits: &[Edit], head: &mut impl Head, facts: &Facts<'_>) {
 }
 
 /// One list of all (RFC 9110 §5.3).
-fn joined(fields: &HeaderMap, name: &HeaderName, value: HeaderValue) -> HeaderValue {
-    let values = fields.get_all(name).iter().filter(|value| !value.is_empty()).chain([&value]);
-    let list: Vec<&[u8]> = values.map(HeaderValue::as_bytes).collect();
-    HeaderValue::from_bytes(&list.join(&b", "[..])).unwrap_or(value)
+pub fn joined(head: &impl HeaderFields, name: &HeaderName, value: HeaderValue) -> HeaderValue {
+    let mut list = Vec::new();
+    let mut push = |item: &[u8]| {
+        if !list.is_empty() {
+            list.extend_from_slice(b", ");
+        }
+        list.extend_from_slice(item);
+    };
+    head.each(name.as_str(), &mut |item| {
+        if !item.is_empty() {
+            push(item);
+        }
+    });
+    push(value.as_bytes());
+    HeaderValue::from_bytes(&list).unwrap_or(value)
 }
 
 /// None where it comes out empty, or the request has what no header holds.

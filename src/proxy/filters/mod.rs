@@ -31,7 +31,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora::http::ResponseHeader;
 
 use crate::model::EditedStatuses;
 use crate::passwords::Checks;
@@ -43,7 +42,7 @@ use crate::snapshot::request::RequestView;
 pub use compress::{Compression, EncodingFailed, Framing, negotiate};
 pub use concurrency_limit::Places;
 pub use error_pages::{choose, content_type};
-pub use headers::{apply, vary_by};
+pub use headers::{Head, ResponseHead, apply, joined, vary_by};
 pub use response_rewrite::rewrite;
 pub use shared_rate_limit::Pending;
 pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};
@@ -195,7 +194,7 @@ pub fn edits(chain: &FilterChain) -> bool {
 }
 
 /// Edits a head on its way to the client. `kept`: when it came, where clients may be told to keep it.
-pub fn edit(chain: &FilterChain, head: &mut ResponseHeader, facts: &Facts<'_>, kept: Option<SystemTime>) {
+pub fn edit(chain: &FilterChain, head: &mut impl ResponseHead, facts: &Facts<'_>, kept: Option<SystemTime>) {
     if let Some(cors) = &chain.cors {
         cors::permit(cors, head, facts.request.headers);
     }
@@ -203,7 +202,7 @@ pub fn edit(chain: &FilterChain, head: &mut ResponseHeader, facts: &Facts<'_>, k
         cache_headers::keep(&chain.cache_rules, head, facts.request.path, now);
     }
     apply(&chain.response_edits, head, facts);
-    if EditedStatuses::Success.contain(head.status.as_u16()) {
+    if EditedStatuses::Success.contain(head.status()) {
         apply(&chain.success_edits, head, facts);
     }
 }

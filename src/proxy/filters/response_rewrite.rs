@@ -36,7 +36,7 @@ fn each(head: &mut ResponseHeader, name: HeaderName, change: impl Fn(&str) -> Op
         let text = value.to_str().ok().and_then(&change)?;
         HeaderValue::try_from(text).ok()
     };
-    let values: Vec<_> = values_of(head.fields(), &name).map(|value| (value.clone(), changed(value))).collect();
+    let values: Vec<_> = values_of(&head.headers, &name).map(|value| (value.clone(), changed(value))).collect();
     if values.iter().all(|(_, changed)| changed.is_none()) {
         return;
     }

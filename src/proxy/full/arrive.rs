@@ -7,26 +7,28 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
-use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::affinity::Affinity;
 use super::cache;
-use super::context::{Attempts, Context, Forwarding, KeptView, Purpose};
+use super::context::{Context, Forwarding, KeptView, Pooling, Purpose};
 use super::files::Wanted;
 use super::mirror;
 use super::pace;
 use crate::model::{ClientAuthRefusal, ForwardedField, Redirect};
 use crate::proxy::Shared;
+use crate::proxy::affinity::Affinity;
 use crate::proxy::answer::{self, Answer};
+use crate::proxy::attempts::Attempts;
 use crate::proxy::client_address;
 use crate::proxy::connection::Connection;
 use crate::proxy::fields::content_length;
 use crate::proxy::filters::{self, Verdict};
 use crate::proxy::head;
+use crate::proxy::refusal::{Refused, judged};
 use crate::proxy::request_id::RequestId;
 use crate::snapshot::Snapshot;
 use crate::snapshot::error_pages::ErrorPages;
@@ -74,10 +76,7 @@ pub fn answer_of(filter: &'static str, verdict: Verdict, session: &Session, ctx:
 }
 
 fn page(refused: Refused, session: &Session, ctx: &mut Context) -> Answer {
-    ctx.record.ended = Ended::Refused(refused.by);
-    let mut answer = Answer::error(refused.status, refused.detail, ctx.request_id(), answer::accept(session));
-    answer.headers.extend(refused.fields);
-    answer
+    refused.page(ctx.request_id.as_str(), answer::accept(session), &mut ctx.record)
 }
 
 /// An ACME authority looks whether this name is ours (RFC 8555 §8.3): before hosts, redirects and checks, on any listener.
@@ -90,19 +89,6 @@ fn challenge_answer(shared: &Shared, header: &RequestHeader) -> Option<Answer> {
     let body = shared.tls.challenges().key_authorization(std::str::from_utf8(token).ok()?)?;
     let kind = (http::header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     Some(Answer { headers: vec![kind], body, ..Answer::empty(200) })
-}
-
-/// A request that is answered with an error before it could go anywhere.
-struct Refused {
-    status: u16,
-    /// For the log: `request`, or the filter that refused it.
-    by: &'static str,
-    detail: Cow<'static, str>,
-    fields: Vec<(HeaderName, HeaderValue)>,
-}
-
-fn refused(status: u16, detail: impl Into<Cow<'static, str>>) -> Refused {
-    Refused { status, by: "request", detail: detail.into(), fields: Vec::new() }
 }
 
 /// Who sends it, and what it is called from here on.
@@ -124,22 +110,23 @@ fn admit(
     ctx: &mut Context,
 ) -> Result<Decision, Refused> {
     let header = session.req_header();
-    let client = ctx.client.ok_or_else(|| refused(500, "the request has no client"))?;
+    let client = ctx.client.ok_or_else(|| Refused::new(500, "the request has no client"))?;
     // HTTP/1 heads were inspected before they came here; HTTP/2 ones come straight.
     if matches!(header.method, http::Method::TRACE | http::Method::CONNECT) {
-        return Err(refused(405, "this method is not served"));
+        return Err(Refused::new(405, "this method is not served"));
     }
     let host_value = authority(header);
     let host_bytes = host_value.as_ref().map_or(&b""[..], |value| value.as_bytes());
-    let Authority { host, port } = Authority::parse(host_bytes).map_err(|reason| refused(400, reason.to_string()))?;
-    let target = match Target::parse(header.raw_path()).map_err(|reason| refused(400, reason.to_string()))? {
+    let Authority { host, port } =
+        Authority::parse(host_bytes).map_err(|reason| Refused::new(400, reason.to_string()))?;
+    let target = match Target::parse(header.raw_path()).map_err(|reason| Refused::new(400, reason.to_string()))? {
         Target::Resource(target) => target,
         // A question for the server as a whole (RFC 9110 §9.3.7): that it answers is the answer.
         Target::Server if header.method == http::Method::OPTIONS => return Ok(Decision::Answer(Answer::empty(204))),
-        Target::Server => return Err(refused(400, "only OPTIONS may ask for the server as a whole")),
+        Target::Server => return Err(Refused::new(400, "only OPTIONS may ask for the server as a whole")),
     };
     if misdirected(shared, session, connection, &host) {
-        return Err(refused(421, "this connection's certificate is not that host's"));
+        return Err(Refused::new(421, "this connection's certificate is not that host's"));
     }
     let view = RequestView {
         method: header.method.as_str(),
@@ -173,18 +160,6 @@ fn admit(
     act(ctx, route, &Arrival { header, view: &view, target: &target, host, forwarded })
 }
 
-fn judged(filter: &'static str, verdict: Verdict, record: &mut RequestRecord) -> Result<Answer, Refused> {
-    record.ended = Ended::Refused(filter);
-    match verdict {
-        Verdict::Refuse { status, detail, fields } => {
-            Err(Refused { status, by: filter, detail: detail.into(), fields })
-        }
-        Verdict::Redirect { status, location } => Ok(Answer::redirect(status, location)),
-        Verdict::Passed { status, fields, body } => Ok(Answer { status, headers: fields, body, error: None }),
-        Verdict::Answer { status, fields, .. } => Ok(Answer { headers: fields, ..Answer::empty(status) }),
-    }
-}
-
 fn locate<'s>(
     snapshot: &'s Snapshot,
     connection: &Connection,
@@ -193,19 +168,19 @@ fn locate<'s>(
 ) -> Result<&'s Arc<Route>, Refused> {
     match connection.listener.table(snapshot).map(|table| table.find(view)) {
         Some(Lookup::Route(route)) => Ok(route),
-        Some(Lookup::Elsewhere(_)) => Err(refused(421, "this host is spoken with on a connection of its own")),
+        Some(Lookup::Elsewhere(_)) => Err(Refused::new(421, "this host is spoken with on a connection of its own")),
         Some(Lookup::NoHost(shown)) => {
             *pages = shown.cloned();
-            Err(refused(404, "no such host here"))
+            Err(Refused::new(404, "no such host here"))
         }
         Some(Lookup::NoRoute(terms, shown)) => {
             *pages = shown.cloned();
             // Not even that is for everybody to know.
             terms.judge(agreement(connection)).map_err(unmet)?;
-            Err(refused(404, "nothing is served at this path"))
+            Err(Refused::new(404, "nothing is served at this path"))
         }
         // Only a snapshot that never served this listener has nothing for it.
-        None => Err(refused(503, "this listener has been removed")),
+        None => Err(Refused::new(503, "this listener has been removed")),
     }
 }
 
@@ -248,14 +223,14 @@ fn agreement(connection: &Connection) -> Option<&Agreement> {
 /// 421 where another connection will do (RFC 9110 §15.5.20).
 fn unmet(reason: Unmet) -> Refused {
     match reason {
-        Unmet::Version => refused(421, "this host demands a newer TLS version than this connection has"),
+        Unmet::Version => Refused::new(421, "this host demands a newer TLS version than this connection has"),
         Unmet::Certificate => {
-            refused(421, "this host demands a client certificate that this connection was not asked for")
+            Refused::new(421, "this host demands a client certificate that this connection was not asked for")
         }
-        Unmet::Plain => refused(403, "this host demands a client certificate: speak TLS with it"),
-        Unmet::NoCertificate => refused(400, "No required SSL certificate was sent"),
-        Unmet::BadCertificate => refused(400, "The SSL certificate error"),
-        Unmet::Subject => refused(403, "this host is not for the name in the client's certificate"),
+        Unmet::Plain => Refused::new(403, "this host demands a client certificate: speak TLS with it"),
+        Unmet::NoCertificate => Refused::new(400, "No required SSL certificate was sent"),
+        Unmet::BadCertificate => Refused::new(400, "The SSL certificate error"),
+        Unmet::Subject => Refused::new(403, "this host is not for the name in the client's certificate"),
     }
 }
 
@@ -340,7 +315,7 @@ fn onward(
         && length > max
     {
         let detail = "the request body is larger than the limit";
-        return Err(Refused { by: "max-body-size", ..refused(413, detail) });
+        return Err(Refused { by: "max-body-size", ..Refused::new(413, detail) });
     }
     let forwarding = plan(route, ctx.arm, forward, arrival).map_err(unwritable)?;
     ctx.forwarding = Some(Box::new(forwarding));
@@ -369,17 +344,18 @@ fn plan(route: &Arc<Route>, arm: usize, forward: &Forward, arrival: &Arrival<'_>
         max_body: route.chain.max_body,
         received_body: 0,
         attempt: Attempts::default(),
+        pooling: Pooling::default(),
     })
 }
 
 fn unwritable(reason: BadRewrite) -> Refused {
-    refused(reason.status(), reason.to_string())
+    Refused::new(reason.status(), reason.to_string())
 }
 
 fn redirect_answer(route: &Route, redirect: &Redirect, arrival: &Arrival<'_>) -> Result<Answer, Refused> {
     let location = rewrite::location(redirect, &route.path, arrival.view, &arrival.target.raw).map_err(unwritable)?;
-    let location =
-        HeaderValue::try_from(location).map_err(|_| refused(400, "the request's URL cannot be written as a header"))?;
+    let location = HeaderValue::try_from(location)
+        .map_err(|_| Refused::new(400, "the request's URL cannot be written as a header"))?;
     Ok(Answer::redirect(redirect.status.code(), location))
 }
 

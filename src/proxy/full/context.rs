@@ -8,13 +8,14 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue};
 use pingora::http::RequestHeader;
 
-use super::affinity::Affinity;
 use super::cache::Caching;
 use super::mirror::{Feed, Shadow};
 use super::pooled::{Afterwards, Turn};
 use super::sign_in::Vouched;
 use super::slow_body::Bounds;
 use crate::model::{ForwardedField, Scheme};
+use crate::proxy::affinity::Affinity;
+use crate::proxy::attempts::Attempts;
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
 use crate::proxy::filters::{Admission, Compression};
@@ -23,7 +24,6 @@ use crate::snapshot::chain::Facts;
 use crate::snapshot::error_pages::ErrorPages;
 use crate::snapshot::request::RequestView;
 use crate::snapshot::table::{Forward, Route};
-use crate::snapshot::upstream::Lease;
 use crate::telemetry::record::{Protocol, RequestRecord};
 
 pub struct Context {
@@ -178,6 +178,17 @@ pub struct Forwarding {
     pub max_body: Option<u64>,
     pub received_body: u64,
     pub attempt: Attempts,
+    /// Of the attempt that is under way.
+    pub pooling: Pooling,
+}
+
+/// What becomes of the connection to the endpoint.
+#[derive(Clone, Copy, Default)]
+pub struct Pooling {
+    pub turn: Turn,
+    pub afterwards: Afterwards,
+    /// While there is one.
+    pub socket: RawFd,
 }
 
 impl Forwarding {
@@ -186,35 +197,6 @@ impl Forwarding {
             Some(forward) => forward,
             None => unreachable!("only a forwarding route makes a Forwarding"),
         }
-    }
-}
-
-/// The attempts at one request, and the one that is under way.
-#[derive(Default)]
-pub struct Attempts {
-    pub begun: u32,
-    /// Of those, the ones that found a pooled connection which the upstream had closed: they count for nothing.
-    pub stale: u32,
-    pub first: Option<Instant>,
-    /// When the time for the whole request is over.
-    pub deadline: Option<Instant>,
-    /// When the one under way began.
-    pub current: Option<Instant>,
-    /// When its endpoint had the request's last byte, on its way at least. None: the client is still sending.
-    pub sent: Option<Instant>,
-    pub lease: Option<Lease>,
-    pub turn: Turn,
-    pub afterwards: Afterwards,
-    /// Of the connection to the endpoint, while there is one.
-    pub socket: RawFd,
-    /// Endpoints that have failed this request.
-    pub tried: Vec<SocketAddr>,
-}
-
-impl Attempts {
-    /// Whether the time for the whole request has passed.
-    pub fn is_over_time(&self, now: Instant) -> bool {
-        self.deadline.is_some_and(|deadline| now >= deadline)
     }
 }
 

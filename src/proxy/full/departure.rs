@@ -1,7 +1,6 @@
 //! The request leaves for the upstream: rewritten, with what the upstream needs to know of the client.
 //!
-//! Pingora has removed hop-by-hop fields before this. `X-Forwarded-*` of a client that is no trusted proxy are
-//! replaced, not appended to: an upstream may believe them.
+//! Pingora has removed hop-by-hop fields before this.
 //!
 //! Field names go out in lower case, as from Envoy and HAProxy and as HTTP/2 clients send them: Pingora's map of the
 //! client's spelling makes each field that is set here five times as dear (5 % of a small request, measured).
@@ -9,28 +8,19 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION, FORWARDED, HOST, TE, TRAILER};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONNECTION, HOST, TE, TRAILER};
+use http::{HeaderMap, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::context::{Context, Forwarding};
+use super::context::Context;
 use super::pooled::Turn;
 use super::sign_in;
-use crate::model::{ForwardCredentials, ForwardedField};
-use crate::proxy::client_address::{Client, Through};
-use crate::proxy::client_certificate;
-use crate::proxy::connection::{Connection, address_value};
+use crate::model::ForwardCredentials;
+use crate::proxy::connection::Connection;
 use crate::proxy::filters::{self, Place};
-use crate::snapshot::table::CertificateFields;
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::proxy::introduction::Introduction;
 
 pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let (Some(forwarding), Some(client), Some(connection)) =
@@ -41,16 +31,11 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Context) ->
     let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts: http::request::Parts = std::mem::replace(request, nothing).into();
     let headers = &mut parts.headers;
-    tell_of_client(headers, &client, connection, forwarding.host.as_ref())?;
-    tell_of_certificate(headers, forwarding.route.certificate_fields, client.through, connection);
-    headers.insert(X_REQUEST_ID, ctx.request_id.to_header_value());
-    match (forwarding.forwarded, client.through) {
-        (ForwardedField::Send, _) => append_forwarded(headers, &client, connection, forwarding)?,
-        (ForwardedField::Omit, Through::TrustedProxy) => {}
-        (ForwardedField::Omit, Through::Nobody) => drop(headers.remove(FORWARDED)),
-    }
+    let host = forwarding.host.as_ref();
+    let introduction = Introduction { client: &client, connection, host, request_id: &ctx.request_id };
+    introduction.make(headers, forwarding.route.certificate_fields, forwarding.forwarded);
     // An upgraded connection serves no other request anyway, and its `Connection` is needed.
-    if forwarding.attempt.turn == Turn::Last && !session.is_upgrade_req() {
+    if forwarding.pooling.turn == Turn::Last && !session.is_upgrade_req() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     // HTTP/1 trailers end here, so none may be announced.
@@ -102,115 +87,8 @@ pub fn introduce(
     ctx: &Context,
 ) {
     let (Some(client), Some(connection)) = (ctx.client, Connection::of(session.digest())) else { return };
-    // What a trusted proxy said is gone on with, whether it is among the fields that are passed or not.
-    for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT] {
-        fields.remove(&name);
-        if client.through == Through::TrustedProxy {
-            fields.extend(client_fields.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
-        }
-    }
-    // Fails only where joined values are no header value, which they are.
-    let _ = tell_of_client(fields, &client, connection, host);
-    if let Some(route) = &ctx.route {
-        tell_of_certificate(fields, route.certificate_fields, client.through, connection);
-    }
-    fields.insert(X_REQUEST_ID, ctx.request_id.to_header_value());
-    if client.through == Through::Nobody {
-        fields.remove(FORWARDED);
-    }
-}
-
-fn tell_of_client(
-    headers: &mut HeaderMap,
-    client: &Client,
-    connection: &Connection,
-    host: Option<&HeaderValue>,
-) -> Result<()> {
-    let peer = &connection.peer_value;
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme.as_str()));
-    match client.through {
-        Through::Nobody => {
-            headers.insert(X_FORWARDED_FOR, peer.clone());
-            headers.insert(X_REAL_IP, peer.clone());
-            headers.insert(X_FORWARDED_PORT, connection.port_value.clone());
-            set_or_remove(headers, X_FORWARDED_HOST, host.cloned());
-        }
-        Through::TrustedProxy => {
-            append_list(headers, X_FORWARDED_FOR, peer)?;
-            headers.insert(X_REAL_IP, address_value(client.address));
-            if !headers.contains_key(X_FORWARDED_PORT) {
-                headers.insert(X_FORWARDED_PORT, connection.port_value.clone());
-            }
-            if !headers.contains_key(X_FORWARDED_HOST) {
-                set_or_remove(headers, X_FORWARDED_HOST, host.cloned());
-            }
-        }
-    }
-    Ok(())
-}
-
-fn tell_of_certificate(headers: &mut HeaderMap, fields: CertificateFields, through: Through, connection: &Connection) {
-    let values = || connection.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
-    match (fields, through) {
-        (CertificateFields::Keep, _) | (CertificateFields::KeepOfTrustedProxies, Through::TrustedProxy) => {}
-        (CertificateFields::KeepOfTrustedProxies, Through::Nobody) | (CertificateFields::Remove, _) => {
-            client_certificate::sanitize(headers);
-        }
-        (CertificateFields::Set, _) => {
-            client_certificate::sanitize(headers);
-            client_certificate::tell(headers, values());
-        }
-        (CertificateFields::SetSslClient(cert), _) => {
-            client_certificate::sanitize(headers);
-            client_certificate::tell_as_ssl_client(headers, values(), cert);
-        }
-    }
-}
-
-fn set_or_remove(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    match value {
-        Some(value) => drop(headers.insert(name, value)),
-        None => drop(headers.remove(name)),
-    }
-}
-
-/// One field with the whole list: some upstreams read the first field only.
-fn append_list(headers: &mut HeaderMap, name: HeaderName, item: &HeaderValue) -> Result<()> {
-    let mut list = Vec::new();
-    for value in headers.get_all(&name).iter().chain([item]) {
-        if !list.is_empty() {
-            list.extend_from_slice(b", ");
-        }
-        list.extend_from_slice(value.as_bytes());
-    }
-    let list = HeaderValue::from_bytes(&list)
-        .map_err(|_| Error::explain(ErrorType::InternalError, "joined header values are a header value"))?;
-    headers.insert(name, list);
-    Ok(())
-}
-
-/// RFC 7239. What an untrusted client wrote is dropped.
-fn append_forwarded(
-    headers: &mut HeaderMap,
-    client: &Client,
-    connection: &Connection,
-    forwarding: &Forwarding,
-) -> Result<()> {
-    let peer = connection.peer.ip().to_canonical();
-    let node = if peer.is_ipv6() { format!("\"[{peer}]\"") } else { peer.to_string() };
-    let mut element = format!("for={node};proto={}", client.scheme.as_str());
-    if let Some(host) = forwarding.host.as_ref().and_then(|host| host.to_str().ok()) {
-        element.push_str(&format!(";host=\"{}\"", host.replace(['"', '\\'], "")));
-    }
-    let element = HeaderValue::try_from(element)
-        .map_err(|_| Error::explain(ErrorType::InternalError, "a Forwarded element is a header value"))?;
-    match client.through {
-        Through::TrustedProxy => append_list(headers, FORWARDED, &element),
-        Through::Nobody => {
-            headers.insert(FORWARDED, element);
-            Ok(())
-        }
-    }
+    let introduction = Introduction { client: &client, connection, host, request_id: &ctx.request_id };
+    introduction.make_to_others(fields, client_fields, ctx.route.as_ref().map(|route| route.certificate_fields));
 }
 
 /// Counts the request body on its way, notes when it is whole, and ends a request whose body grows beyond the limit.

@@ -17,7 +17,7 @@ use pingora_proxy::{FailToProxy, Session};
 use super::context::{Context, Replaced};
 use super::page_upstream::Fetcher;
 use super::reply;
-use crate::proxy::answer::{self, Answer};
+use crate::proxy::answer::{self, Answer, failure_detail};
 use crate::telemetry::record::Ended;
 
 /// Sends an error page, where nothing has been sent yet and somebody is there to read it.
@@ -46,7 +46,7 @@ pub async fn tell_client(fetcher: &Fetcher, session: &mut Session, error: &Error
     if session.response_written().is_none() {
         // Pingora ends the connection after a failure: the client is told, or its next request breaks.
         session.set_keepalive(None);
-        let page = Answer::error(status, detail(status), ctx.request_id(), answer::accept(session));
+        let page = Answer::error(status, failure_detail(status), ctx.request_id(), answer::accept(session));
         if let Err(error) = reply::answer(fetcher, session, ctx, page).await {
             tracing::debug!(%error, "the client did not take its error page");
         }
@@ -65,17 +65,5 @@ fn status_for(error: &Error) -> Option<u16> {
         (_, ErrorSource::Downstream) => Some(400),
         (InvalidHTTPHeader, _) => Some(400),
         (_, ErrorSource::Internal | ErrorSource::Unset) => Some(500),
-    }
-}
-
-fn detail(status: u16) -> &'static str {
-    match status {
-        400 => "the request is malformed",
-        408 => "the request body did not arrive in time",
-        413 => "the request body is larger than the limit",
-        502 => "the server behind this proxy could not be reached, or broke off",
-        503 => "no server behind this proxy can take the request now",
-        504 => "the server behind this proxy did not answer in time",
-        _ => "the request could not be served",
     }
 }

@@ -61,11 +61,11 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
     set_timeouts(&mut peer, session, &forward.timeouts, time_left(deadline, begun, &mut ctx.record)?);
     let keepalive = &forward.upstream.definition().keepalive;
     let afterwards = pooled::decide(&mut peer, keepalive, lease.endpoint().pool());
+    forwarding.pooling.afterwards = afterwards;
     let attempt = &mut forwarding.attempt;
     attempt.first.get_or_insert(begun);
     attempt.deadline = deadline;
     attempt.current = Some(begun);
-    attempt.afterwards = afterwards;
     // What has a body is sent when its last piece has come: `departure::watch_body` sees it.
     attempt.sent = session.as_mut().is_body_empty().then_some(begun);
     attempt.begun += 1;
@@ -121,7 +121,7 @@ pub fn connected(origin: Connected, fd: RawFd, digest: Option<&Digest>, ctx: &mu
         pooled::taken(lease.endpoint().pool(), fd, origin);
     }
     let turn = pooled::take_turn(&definition.keepalive, definition.protocol, fd, digest, origin)?;
-    (forwarding.attempt.turn, forwarding.attempt.socket) = (turn, fd);
+    (forwarding.pooling.turn, forwarding.pooling.socket) = (turn, fd);
     if forwarding.attempt.sent.is_none() {
         bound_silence(fd, forwarding.forward().timeouts.write);
     }

@@ -10,7 +10,6 @@
 //!
 //! One short function per phase here; what a phase does stands in the file of its concept.
 
-mod affinity;
 mod arrive;
 mod auth_service;
 mod buffering;
@@ -53,7 +52,6 @@ use super::Shared;
 use super::filters::Place;
 use crate::shared_counts::Links;
 use crate::snapshot::cache::variance;
-pub use affinity::Affinity;
 use arrive::Decision;
 use context::{Context, Replaced};
 use own_connector::OwnConnector;

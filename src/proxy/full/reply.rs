@@ -16,16 +16,16 @@ use super::pace;
 use super::page;
 use super::page_upstream::Fetcher;
 use super::pooled::{self, Afterwards};
-use super::retry::{self, Sent};
+use super::retry;
 use super::sign_in;
 use crate::model::{Logging, RetryOn, Scheme};
 use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
+use crate::proxy::attempts::Sent;
 use crate::proxy::connection::Connection;
 use crate::proxy::fields::content_length;
 use crate::proxy::filters;
 use crate::snapshot::host::Authority;
-use crate::snapshot::upstream::Outcome;
 use crate::telemetry::record::{Ended, RequestText};
 
 /// The upstream has sent a head. One whose status is to be tried elsewhere becomes an error while that is possible.
@@ -50,7 +50,7 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     ctx.record.first_byte = Some(now - ctx.record.started);
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
     if status == 101 || response.version == http::Version::HTTP_2 {
-        forwarding.attempt.afterwards = Afterwards::NotCounted;
+        forwarding.pooling.afterwards = Afterwards::NotCounted;
     }
     if status == 101 {
         // Known from here on: the time for the request ends with the handshake.
@@ -61,14 +61,7 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
 
 /// The endpoint is told how it did. Returns the present.
 pub fn note_answer(status: u16, ctx: &Context) -> Instant {
-    let now = Instant::now();
-    if let Some(forwarding) = ctx.forwarding.as_deref()
-        && let Some(lease) = &forwarding.attempt.lease
-    {
-        let latency = forwarding.attempt.sent.map(|sent| now - sent);
-        lease.report(Outcome::Answered { status, latency }, now);
-    }
-    now
+    ctx.forwarding.as_deref().map_or_else(Instant::now, |forwarding| forwarding.attempt.answered(status))
 }
 
 /// What the client gets of the upstream's head.
@@ -223,7 +216,7 @@ pub fn finish(shared: &Shared, session: &mut Session, error: Option<&Error>, ctx
         if let Some(lease) = forwarding.attempt.lease.take()
             && error.is_none()
         {
-            pooled::left(lease.endpoint().pool(), forwarding.attempt.socket, forwarding.attempt.afterwards);
+            pooled::left(lease.endpoint().pool(), forwarding.pooling.socket, forwarding.pooling.afterwards);
         }
         record.upstream_time = forwarding.attempt.first.map(|first| now - first);
     }

@@ -1,8 +1,4 @@
 //! An attempt has failed: what is to be learned from it, and may there be another?
-//!
-//! Another attempt is made only when it is safe: nothing was sent, or the method is idempotent and the body can be
-//! sent again; and never once a byte of an answer has gone to the client. It is bounded by tries, time and the
-//! upstream's budget.
 
 use std::time::Instant;
 
@@ -17,6 +13,7 @@ use super::cache;
 use super::context::{Context, Forwarding};
 use super::pooled::{Connected, USED_UP};
 use crate::model::RetryOn;
+use crate::proxy::attempts::{Replay, Sent};
 use crate::snapshot::upstream::Outcome;
 use crate::telemetry::record::Ended;
 
@@ -29,7 +26,7 @@ pub fn after_connect_failure(session: &Session, ctx: &mut Context, mut error: Bo
         _ => Ended::UpstreamConnectFailed,
     };
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
-    report(forwarding, if timed_out { Outcome::TimedOut } else { Outcome::ConnectFailed });
+    forwarding.attempt.report(if timed_out { Outcome::TimedOut } else { Outcome::ConnectFailed });
     let again = may_try_again(session, forwarding, RetryOn::Connect, Sent::Nothing);
     error.set_retry(again);
     error
@@ -55,8 +52,7 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
     }
     let (condition, outcome, ended) = match error.etype() {
         used_up if *used_up == USED_UP => {
-            forwarding.attempt.stale += 1;
-            error.set_retry(forwarding.attempt.stale < STALE_ATTEMPTS);
+            error.set_retry(forwarding.attempt.was_stale());
             return error;
         }
         // `reply::received` has reported it, and been told that it may be tried again, or that something is kept.
@@ -73,77 +69,38 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
     };
     // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
     let stale = origin == Connected::FromPool && condition == RetryOn::Reset && ctx.record.first_byte.is_none();
-    if stale && session.response_written().is_none() && is_replayable(session, forwarding) {
-        forwarding.attempt.stale += 1;
+    if stale && session.response_written().is_none() && replay(session, forwarding) == Replay::Possible {
         forwarding.received_body = 0;
-        error.set_retry(forwarding.attempt.stale < STALE_ATTEMPTS);
+        error.set_retry(forwarding.attempt.was_stale());
         return error;
     }
-    report(forwarding, outcome);
+    forwarding.attempt.report(outcome);
     let again = session.response_written().is_none() && may_try_again(session, forwarding, condition, Sent::Something);
     error.set_retry(again);
     ctx.record.ended = ended;
     error
 }
 
-/// Dead connections that one request takes out of the pool before it gives up.
-const STALE_ATTEMPTS: u32 = 64;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
-    Nothing,
-    Something,
-}
-
 /// Asks the policy, the clock and the budget; a yes is spent.
 pub fn may_try_again(session: &Session, forwarding: &mut Forwarding, condition: RetryOn, sent: Sent) -> bool {
-    let now = Instant::now();
-    let forward = forwarding.forward();
-    let allowed = is_in_bounds(forwarding, condition, now)
-        && match sent {
-            // It cost the upstream nothing, so it costs the budget nothing.
-            Sent::Nothing => true,
-            Sent::Something => {
-                is_replayable(session, forwarding) && forward.upstream.may_retry(now, forward.retry.budget)
-            }
-        };
+    let replay = replay(session, forwarding);
+    let Some(forward) = forwarding.route.forward(forwarding.arm) else { return false };
+    let allowed = forwarding.attempt.may_try_again(forward, condition, sent, replay);
     if allowed {
-        leave_endpoint(forwarding);
+        forwarding.received_body = 0;
     }
     allowed
 }
 
 /// Whether there may be another attempt if the budget allows it. Nothing is spent.
 pub fn is_left(session: &Session, forwarding: &Forwarding, condition: RetryOn) -> bool {
-    is_in_bounds(forwarding, condition, Instant::now()) && is_replayable(session, forwarding)
+    forwarding.attempt.is_in_bounds(&forwarding.forward().retry, condition, Instant::now())
+        && replay(session, forwarding) == Replay::Possible
 }
 
-fn is_in_bounds(forwarding: &Forwarding, condition: RetryOn, now: Instant) -> bool {
-    let retry = &forwarding.forward().retry;
-    let begun = forwarding.attempt.first.unwrap_or(now);
-    retry.on.contains(&condition)
-        && forwarding.attempt.begun - forwarding.attempt.stale < retry.attempts.get()
-        && retry.timeout.is_none_or(|limit| now - begun < limit)
-        && !forwarding.attempt.is_over_time(now)
-}
-
-/// RFC 9110 §9.2.2, and a body that was kept whole.
-fn is_replayable(session: &Session, forwarding: &Forwarding) -> bool {
+/// The body must have been kept whole.
+fn replay(session: &Session, forwarding: &Forwarding) -> Replay {
     let kept = !session.as_downstream().retry_buffer_truncated()
         && forwarding.received_body <= forwarding.forward().retry.max_body.0;
-    kept && session.req_header().method.is_idempotent()
-}
-
-fn report(forwarding: &mut Forwarding, outcome: Outcome) {
-    if let Some(lease) = &forwarding.attempt.lease {
-        lease.report(outcome, Instant::now());
-    }
-}
-
-/// The next attempt goes elsewhere, where there is an elsewhere.
-fn leave_endpoint(forwarding: &mut Forwarding) {
-    if let Some(lease) = forwarding.attempt.lease.take() {
-        forwarding.attempt.tried.push(lease.endpoint().address);
-    }
-    forwarding.received_body = 0;
+    if kept && session.req_header().method.is_idempotent() { Replay::Possible } else { Replay::Impossible }
 }

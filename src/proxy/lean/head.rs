@@ -1,10 +1,10 @@
 //! A request head as it stands in the buffer.
 //!
 //! ```text
-//! bytes (inspected) ──► Head { target, host, fields } ──► RequestView, by borrowing
+//! bytes (inspected) ──► Head { method, target, fields, after } ──► RequestView, by borrowing
 //! ```
 //!
-//! Heads that ask for more than an answer to a plain GET are not read: they are the full lane's.
+//! Heads that ask for what the lane does not do are not read: they are the full lane's.
 
 use std::mem::MaybeUninit;
 
@@ -13,7 +13,7 @@ use httparse::{Header, Request, Status};
 use crate::snapshot::request::HeaderFields;
 
 /// A head with more fields is the full lane's.
-const MOST_FIELDS: usize = 48;
+pub const MOST_FIELDS: usize = 48;
 
 pub type Room<'a> = [MaybeUninit<Header<'a>>; MOST_FIELDS];
 
@@ -22,33 +22,39 @@ pub fn room<'a>() -> Room<'a> {
 }
 
 pub struct Head<'a> {
+    pub method: &'a str,
     /// Path and query, as they came.
     pub target: &'a str,
-    fields: &'a [Header<'a>],
+    pub fields: &'a [Header<'a>],
+    pub after: After,
+}
+
+/// What the client wants of its connection when it has the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    KeepAlive,
+    Close,
 }
 
 impl<'a> Head<'a> {
     pub fn parse(bytes: &'a [u8], room: &'a mut Room<'a>) -> Option<Self> {
         let mut request = Request::new(&mut []);
         let Ok(Status::Complete(_)) = request.parse_with_uninit_headers(bytes, room) else { return None };
-        let (Some("GET"), Some(target), Some(1)) = (request.method, request.path, request.version) else { return None };
-        let mut cookies = 0;
-        let is_plain = request.headers.iter().all(|field| match field.name.len() {
-            2 => !field.name.eq_ignore_ascii_case("te"),
-            6 if field.name.eq_ignore_ascii_case("expect") => false,
-            6 if field.name.eq_ignore_ascii_case("cookie") => {
-                cookies += 1;
-                cookies == 1
+        let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
+            return None;
+        };
+        let (mut cookies, mut after) = (0, After::KeepAlive);
+        for field in request.headers.iter() {
+            match field.name.len() {
+                6 if field.name.eq_ignore_ascii_case("expect") => return None,
+                6 if field.name.eq_ignore_ascii_case("cookie") => cookies += 1,
+                10 if field.name.eq_ignore_ascii_case("connection") => after = after.heed(field.value)?,
+                _ => {}
             }
-            6 => !field.name.eq_ignore_ascii_case("pragma"),
-            7 => !field.name.eq_ignore_ascii_case("upgrade"),
-            10 if field.name.eq_ignore_ascii_case("connection") => field.value.eq_ignore_ascii_case(b"keep-alive"),
-            13 => !field.name.eq_ignore_ascii_case("cache-control"),
-            14 => !field.name.eq_ignore_ascii_case("content-length"),
-            17 => !field.name.eq_ignore_ascii_case("transfer-encoding"),
-            _ => true,
-        });
-        (is_plain && target.starts_with('/')).then_some(Self { target, fields: request.headers })
+        }
+        // Pieces of one field have to be joined.
+        let is_plain = cookies <= 1 && target.starts_with('/');
+        is_plain.then_some(Self { method, target, fields: request.headers, after })
     }
 
     pub fn host(&self) -> &'a [u8] {
@@ -57,6 +63,25 @@ impl<'a> Head<'a> {
 
     pub fn find(&self, name: &str) -> Option<&'a [u8]> {
         self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// Whether something that is kept is as good as what the upstream would send.
+    pub fn takes_what_is_kept(&self) -> bool {
+        let fresh =
+            |field: &Header<'_>| ["cache-control", "pragma"].iter().any(|name| field.name.eq_ignore_ascii_case(name));
+        self.method == "GET" && !self.fields.iter().any(fresh)
+    }
+}
+
+impl After {
+    /// None where other fields are named: they have to be taken out.
+    fn heed(self, options: &[u8]) -> Option<Self> {
+        options.split(|b| *b == b',').map(<[u8]>::trim_ascii).try_fold(self, |after, option| {
+            if option.eq_ignore_ascii_case(b"close") {
+                return Some(After::Close);
+            }
+            (option.is_empty() || option.eq_ignore_ascii_case(b"keep-alive")).then_some(after)
+        })
     }
 }
 
@@ -75,44 +100,58 @@ impl HeaderFields for Head<'_> {
 mod tests {
     use super::*;
 
-    fn target(fields: &str) -> Option<String> {
+    fn read(fields: &str) -> Option<(String, After, bool)> {
         let text = format!("GET /a?b HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n");
-        Head::parse(text.as_bytes(), &mut room()).map(|head| head.target.to_owned())
+        let mut room = room();
+        let head = Head::parse(text.as_bytes(), &mut room)?;
+        Some((head.target.to_owned(), head.after, head.takes_what_is_kept()))
     }
 
     #[test]
-    fn a_plain_get_is_read_by_borrowing() {
-        let text = "GET /a HTTP/1.1\r\nhost: a.test\r\nX: 1\r\nx:  2 \r\n\r\n";
+    fn a_plain_head_is_read_by_borrowing() {
+        let text = "PUT /a HTTP/1.1\r\nhost: a.test\r\nX: 1\r\nx:  2 \r\n\r\n";
         let mut room = room();
         let head = Head::parse(text.as_bytes(), &mut room).unwrap();
-        assert_eq!((head.target, head.host(), head.first("x")), ("/a", &b"a.test"[..], Some(&b"1"[..])));
+        assert_eq!((head.method, head.target, head.host()), ("PUT", "/a", &b"a.test"[..]));
+        assert_eq!(head.first("x"), Some(&b"1"[..]));
         let mut all = Vec::new();
         head.each("x", &mut |value| all.push(value.to_vec()));
         assert_eq!(all, [b"1", b"2"]);
     }
 
     #[test]
-    fn what_asks_for_more_is_left_to_the_full_lane() {
-        for plain in ["", "Cookie: a=1\r\n", "Connection: Keep-Alive\r\n", "Accept: */*\r\n"] {
-            assert_eq!(target(plain).as_deref(), Some("/a?b"), "{plain}");
+    fn what_the_client_wants_afterwards_is_heeded() {
+        for (fields, after) in [
+            ("", After::KeepAlive),
+            ("Connection: Keep-Alive\r\n", After::KeepAlive),
+            ("Connection: close\r\n", After::Close),
+            ("Connection: keep-alive, Close\r\n", After::Close),
+            ("Connection: close\r\nConnection: keep-alive\r\n", After::Close),
+        ] {
+            assert_eq!(read(fields).unwrap().1, after, "{fields}");
         }
+    }
+
+    #[test]
+    fn what_asks_for_more_is_left_to_the_full_lane() {
         for more in [
             "Expect: 100-continue\r\n",
-            "Connection: close\r\n",
+            "Connection: close, X-Mine\r\n",
             "Cookie: a=1\r\nCookie: b=2\r\n",
-            "Content-Length: 0\r\n",
-            "Transfer-Encoding: chunked\r\n",
-            "Upgrade: websocket\r\n",
-            "Cache-Control: no-cache\r\n",
-            "Pragma: no-cache\r\n",
-            "TE: trailers\r\n",
             &"X: 1\r\n".repeat(MOST_FIELDS),
         ] {
-            assert_eq!(target(more), None, "{more}");
+            assert_eq!(read(more), None, "{more}");
         }
-        for line in ["HEAD / HTTP/1.1", "GET / HTTP/1.0", "GET http://a.test/ HTTP/1.1", "POST / HTTP/1.1"] {
+        for line in ["GET / HTTP/1.0", "GET http://a.test/ HTTP/1.1", "OPTIONS * HTTP/1.1"] {
             let text = format!("{line}\r\nHost: a.test\r\n\r\n");
             assert!(Head::parse(text.as_bytes(), &mut room()).is_none(), "{line}");
         }
+    }
+
+    #[test]
+    fn who_wants_it_fresh_gets_nothing_that_is_kept() {
+        assert!(read("Cookie: a=1\r\n").unwrap().2);
+        assert!(!read("Cache-Control: no-cache\r\n").unwrap().2);
+        assert!(!read("Pragma: no-cache\r\n").unwrap().2);
     }
 }

@@ -1,58 +1,67 @@
-//! The lean lane: plain HTTP/1.1 requests that are answered from the bytes of their head, without a session of Pingora's.
+//! The lean lane: plain HTTP/1.1 requests, served from the bytes of their heads over connections of the thread's own.
 //!
 //! ```text
-//! head ──parsed in place──► RequestView ──► route ──if its needs allow it──► what the cache has at hand ──► one send
-//!   └──────────────── anything else: the full lane, which gets the head as it came
+//! bytes ──► Head ──► RequestView ──► route ──if it needs no more──► admission ──► what is kept, or
+//!   │                                                                          └► Plan ──attempts──► Conversation ──► client
+//!   └──────────── anything else, before anything is counted or sent: the full lane, which gets the head as it came
 //! ```
 //!
-//! So far it serves what is kept of answers. Both lanes answer alike: whoever can tell them apart has found a defect.
+//! Routing, checks, limits, edits, balancing, metrics and logs are the same objects as in the full lane. Both lanes answer alike: whoever
+//! can tell them apart has found a defect.
 
+mod arrival;
+mod body;
+mod buffer;
+mod conversation;
+mod exchange;
+mod fields;
+mod forward;
 mod head;
+mod kept;
+mod own;
+mod patience;
+pub mod pool;
+mod reply;
+mod upload;
 
-use std::io;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
-use futures::FutureExt;
-use http::header::DATE;
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::date::get_cached_date;
-use pingora_cache::key::hash_key;
-use tokio::io::AsyncWriteExt;
-
-use super::client_address::{self, Client, Through};
+use super::answer::{Answer, failure_detail};
+use super::client_address;
 use super::connection::Connection;
+use super::filters::{self, Admission};
+use super::head::Body;
+use super::refusal::{Refused, judged};
 use super::request_id::RequestId;
 use super::stream::ClientStream;
-use super::{Shared, filters, hit};
-use crate::model::{Logging, RequestIds};
-use crate::snapshot::chain::Facts;
+use super::worker::Worker;
+use crate::model::{ConnectionLimits, Lanes};
 use crate::snapshot::host::Authority;
-use crate::snapshot::path::{Resource, Target};
-use crate::snapshot::request::{HeaderFields, RequestView};
-use crate::snapshot::table::{Action, Lookup, Route};
-use crate::telemetry::record::{CacheOutcome, Ended, Protocol, RequestRecord, RequestText};
+use crate::snapshot::path::Target;
+use crate::snapshot::request::RequestView;
+use crate::snapshot::rewrite;
+use crate::snapshot::table::{Lookup, Route};
+use crate::telemetry::record::{Ended, RequestRecord};
 use crate::tls::HTTP_CHALLENGE_PATH;
+use arrival::Arrival;
+use forward::{Ending, Plan};
+pub use head::After;
 use head::{Head, room};
 
-/// An answer that is ready to be sent.
-pub struct Hit {
-    route: Arc<Route>,
-    head: Vec<u8>,
-    body: Bytes,
-    record: RequestRecord,
-    request_id: RequestId,
+/// What carries a request here.
+pub struct Carrier<'a> {
+    pub limits: &'a ConnectionLimits,
+    pub worker: &'a Worker,
+    /// Whether the connection may serve another request afterwards, as far as the listener has to say.
+    pub after: After,
 }
 
-/// None: the request is the full lane's. Nothing has been counted then.
-pub fn find(bytes: &[u8], connection: &Connection, shared: &Shared) -> Option<Hit> {
-    let snapshot = connection.listener.snapshot(shared);
-    // What slowed the request before down is forgotten by the full lane.
-    if !snapshot.lean || connection.paces.any() {
-        return None;
-    }
+/// Serves a request whose head (inspected) and body these are; returns what becomes of the connection. None: it is the full lane's,
+/// and nothing has been counted, read or sent.
+pub async fn serve(client: &mut ClientStream, bytes: &[u8], body: Body, carrier: &Carrier<'_>) -> Option<After> {
+    let about = client.about();
+    let connection = Connection::in_digest(&about)?;
+    let shared = carrier.worker.shared();
     let started = Instant::now();
     let mut room = room();
     let head = Head::parse(bytes, &mut room)?;
@@ -61,138 +70,168 @@ pub fn find(bytes: &[u8], connection: &Connection, shared: &Shared) -> Option<Hi
     }
     let Authority { host, port } = Authority::parse(head.host()).ok()?;
     let Ok(Target::Resource(target)) = Target::parse(head.target.as_bytes()) else { return None };
-    let trusted = &snapshot.model.process.trusted_proxies;
-    let client = client_address::resolve(connection.peer.ip(), connection.scheme(), &head, trusted);
     let view = RequestView {
-        method: "GET",
+        method: head.method,
         path: &target.path,
         query: target.query,
         host: &host,
         port,
         headers: &head,
-        client: client.address,
-        scheme: client.scheme,
+        client: connection.peer.ip(),
+        scheme: connection.scheme(),
     };
-    let Lookup::Route(route) = connection.listener.table(&snapshot)?.find(&view) else { return None };
+    // The snapshot is let go of before anything is waited for.
+    let (client_of, view, route, ids, forwarded) = {
+        let snapshot = connection.listener.snapshot(shared);
+        let process = &snapshot.model.process;
+        if process.lanes == Lanes::Full || !snapshot.lean {
+            return None;
+        }
+        let peer = connection.peer.ip();
+        let who = client_address::resolve(peer, connection.scheme(), &head, &process.trusted_proxies);
+        let view = RequestView { client: who.address, scheme: who.scheme, ..view };
+        let Lookup::Route(route) = connection.listener.table(&snapshot)?.find(&view) else { return None };
+        if !is_here(route, connection, body, carrier.limits) {
+            return None;
+        }
+        (who, view, route.clone(), process.request_ids, process.forwarded)
+    };
+    let arrival = Arrival {
+        connection,
+        client: client_of,
+        head: &head,
+        view: &view,
+        target: &target,
+        arm: route.arm(&view),
+        route,
+        request_id: RequestId::of(ids, client_of.through, head.find("x-request-id")),
+        forwarded,
+        started,
+    };
+    let after = if head.after == After::Close { After::Close } else { carrier.after };
+    if let Some(policy) = &arrival.route.chain.cache {
+        let kept = kept::find(&arrival, policy).filter(|_| body == Body::None)?;
+        return kept.answer(&arrival, after, client, carrier.limits.body_timeout, shared).await;
+    }
+    Some(pass(client, body, carrier, &arrival, after).await)
+}
+
+/// Whether the lane does all that the request needs.
+fn is_here(route: &Route, connection: &Connection, body: Body, limits: &ConnectionLimits) -> bool {
     let agreement = connection.tls.as_ref().map(|tls| &tls.agreement);
-    if !route.needs.lean
-        || route.terms.judge(agreement).is_err()
-        || filters::run(&route.chain.checks, &view, &target.raw).is_some()
-    {
-        return None;
-    }
-    let ids = snapshot.model.process.request_ids;
-    answer(&Arrival { connection, client, ids, view: &view, target: &target, started }, route, &head)
-}
-
-/// What is known of a request that a route has taken.
-struct Arrival<'a> {
-    connection: &'a Connection,
-    client: Client,
-    ids: RequestIds,
-    view: &'a RequestView<'a>,
-    target: &'a Resource<'a>,
-    started: Instant,
-}
-
-fn answer(arrival: &Arrival<'_>, route: &Arc<Route>, request: &Head<'_>) -> Option<Hit> {
-    let Arrival { connection, client, ids, view, target, started } = arrival;
-    let (policy, Action::Forward(forward)) = (route.chain.cache.as_ref()?, &route.action) else { return None };
-    if policy.bypasses(view) {
-        return None;
-    }
-    let (key, now) = (policy.key(forward.upstream.definition().name.as_str(), view, &target.raw), SystemTime::now());
-    let object = hit::find(policy, hash_key(&key), request, now)?;
-    let port = if client.through == Through::Nobody { connection.peer.port() } else { 0 };
-    let tls = connection.tls.as_ref().map(|tls| tls.agreement.facts);
-    let mut record = RequestRecord::new(*started, (client.address, port).into(), Protocol::Http11, tls);
-    record.cache = Some(CacheOutcome::Hit);
-    let request_id = RequestId::of(*ids, client.through, request.first("x-request-id"));
-    let mut head = hit::head(&object, policy, now).ok()?;
-    let facts = Facts {
-        request: view,
-        request_id: request_id.as_str(),
-        target: request.target,
-        client_port: port,
-        route: route.name.as_str(),
-        upstream: "",
-        endpoint: None,
-        tls,
-        user: None,
+    let is_simple = match body {
+        Body::None => true,
+        Body::Length(length) => {
+            limits.min_body_rate.is_none()
+                && route.chain.body_buffer.is_none()
+                && route.chain.max_body.is_none_or(|max| length <= max)
+        }
+        Body::Chunked => limits.min_body_rate.is_none() && route.chain.body_buffer.is_none(),
+        Body::Upgrade => false,
     };
-    filters::edit(&route.chain, &mut head, &facts, Some(now));
-    record.status = head.status.as_u16();
-    head.insert_header(DATE, get_cached_date()).ok()?;
-    route.metrics(0).begin();
-    Some(Hit { route: route.clone(), head: written(&head), body: object.body.clone(), record, request_id })
+    // What slowed the request before down is forgotten by the full lane.
+    route.needs.lean && is_simple && route.terms.judge(agreement).is_ok() && !connection.paces.any()
 }
 
-/// What most heads fit in.
-const HEAD_SIZE: usize = 512;
-
-/// As Pingora writes it.
-fn written(head: &ResponseHeader) -> Vec<u8> {
-    let mut out = Vec::with_capacity(HEAD_SIZE);
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(head.status.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(head.get_reason_phrase().unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
-    head.header_to_h1_wire(&mut out);
-    out.extend_from_slice(b"Connection: keep-alive\r\n\r\n");
-    out
+/// Admits it, and sends it on.
+async fn pass(
+    client: &mut ClientStream,
+    body: Body,
+    carrier: &Carrier<'_>,
+    arrival: &Arrival<'_>,
+    after: After,
+) -> After {
+    let (route, shared) = (&arrival.route, carrier.worker.shared());
+    route.metrics(arrival.arm).begin();
+    let mut record = arrival.record();
+    let refused = match filters::admit(&route.chain, arrival.view, &arrival.target.raw, arrival.started) {
+        Ok(admission) => match planned(arrival, body, carrier.limits) {
+            Ok(plan) => return send(client, plan, admission, carrier, after).await,
+            Err(refused) => Err(refused),
+        },
+        Err((filter, verdict)) => judged(filter, verdict, &mut record),
+    };
+    let answer = refused.unwrap_or_else(|refused| page(refused, arrival, &mut record));
+    let words = own::Words { arrival, upstream: None, patience: carrier.limits.body_timeout };
+    let after = words.tell(client, answer, &mut record, after, body).await;
+    arrival.finish(&mut record, None, shared);
+    after
 }
 
-/// A timer is set where it does not succeed at once, and nowhere else: it costs as much as the rest.
-async fn within<T>(patience: Duration, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let mut step = pin!(step);
-    if let Some(done) = step.as_mut().now_or_never() {
-        return done;
+fn planned<'a>(arrival: &'a Arrival<'a>, body: Body, limits: &'a ConnectionLimits) -> Result<Plan<'a>, Refused> {
+    let Some(forward) = arrival.forward() else { return Err(Refused::new(500, failure_detail(500))) };
+    let (view, raw) = (arrival.view, &*arrival.target.raw);
+    let target = rewrite::upstream_target(forward.rewrite.as_ref(), forward.query, &arrival.route.path, view, raw)
+        .map_err(|reason| Refused::new(reason.status(), reason.to_string()))?;
+    Ok(Plan::new(arrival, forward, target, body, limits))
+}
+
+fn page(refused: Refused, arrival: &Arrival<'_>, record: &mut RequestRecord) -> Answer {
+    refused.page(arrival.request_id.as_str(), arrival.head.find("accept"), record)
+}
+
+/// To an upstream, and its answer back.
+async fn send(
+    client: &mut ClientStream,
+    plan: Plan<'_>,
+    admission: Admission,
+    carrier: &Carrier<'_>,
+    after: After,
+) -> After {
+    let (arrival, shared) = (plan.arrival, carrier.worker.shared());
+    let mut progress = plan.begin();
+    let ending = match is_delayed(client, admission.delay).await {
+        Delayed::ClientGone => {
+            progress.record.ended = Ended::ClientClosed;
+            Ending::Over(After::Close)
+        }
+        delayed => {
+            let now = if delayed == Delayed::Not { arrival.started } else { Instant::now() };
+            let after = || if carrier.is_ending(arrival.connection) { After::Close } else { after };
+            plan.run(&mut progress, client, now, &after).await
+        }
+    };
+    let after = match ending {
+        Ending::Over(after) => after,
+        Ending::Failed(status) => {
+            let (id, accept) = (arrival.request_id.as_str(), arrival.head.find("accept"));
+            let answer = Answer::error(status, failure_detail(status), id, accept);
+            let words = own::Words { arrival, upstream: Some(plan.upstream()), patience: carrier.limits.body_timeout };
+            // As in the full lane, whose sessions end with a failure.
+            words.tell(client, answer, &mut progress.record, After::Close, Body::None).await
+        }
+    };
+    // Given back before anything is counted: who reads a metric sees the place free.
+    drop(admission);
+    progress.close();
+    let mut record = progress.record;
+    record.finish(Instant::now());
+    plan.forward.metrics.end(&record);
+    arrival.finish(&mut record, Some(plan.upstream()), shared);
+    after
+}
+
+#[derive(PartialEq, Eq)]
+enum Delayed {
+    Not,
+    Over,
+    ClientGone,
+}
+
+/// A request that came sooner than its rate allows waits here, for as long as its client does.
+async fn is_delayed(client: &mut ClientStream, delay: Duration) -> Delayed {
+    if delay.is_zero() {
+        return Delayed::Not;
     }
-    tokio::time::timeout(patience, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::select! {
+        () = tokio::time::sleep(delay) => Delayed::Over,
+        () = std::future::poll_fn(|cx| client.poll_gone(cx)) => Delayed::ClientGone,
+    }
 }
 
-impl Hit {
-    /// Each piece may take as long as `patience` to be taken.
-    pub async fn send(&mut self, stream: &mut ClientStream, patience: Duration) -> io::Result<()> {
-        self.record.bytes_out = self.body.len() as u64;
-        within(patience, stream.write_all(&self.head)).await?;
-        while !self.body.is_empty() {
-            let taken = within(patience, stream.write(&self.body)).await?;
-            self.body.advance(taken);
-        }
-        within(patience, stream.flush()).await
-    }
-
-    /// Counted, and written to the log. `bytes`: the request's head.
-    pub fn finish(mut self, sent: &io::Result<()>, bytes: &[u8], connection: &Connection, shared: &Shared) {
-        if let Err(error) = sent {
-            let is_late = error.kind() == io::ErrorKind::TimedOut;
-            self.record.ended = if is_late { Ended::ClientTimeout } else { Ended::ClientClosed };
-            self.record.bytes_out -= self.body.len() as u64;
-        }
-        self.record.finish(Instant::now());
-        self.route.metrics(0).end("GET", &self.record);
-        if self.route.chain.logging == Logging::Off {
-            return;
-        }
-        let Some(log) = &*shared.access_log.load() else { return };
-        let mut room = room();
-        let Some(head) = Head::parse(bytes, &mut room) else { return };
-        let host = Authority::parse(head.host()).map(|authority| authority.host).unwrap_or_default();
-        let text = RequestText {
-            request_id: self.request_id.as_str(),
-            user: None,
-            listener: connection.listener.name.as_str(),
-            method: "GET",
-            target: head.target.as_bytes(),
-            host: &host,
-            route: Some(self.route.name.as_str()),
-            upstream: None,
-            sni: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),
-            user_agent: head.find("user-agent"),
-            referer: head.find("referer"),
-        };
-        log.write(&self.record, &text);
+impl Carrier<'_> {
+    /// Nobody listens there any more: the answer is the connection's last.
+    fn is_ending(&self, connection: &Connection) -> bool {
+        self.worker.draining() || connection.listener.is_removed()
     }
 }

@@ -19,6 +19,7 @@ pub fn process(admin: SocketAddr, delay: Duration) -> Process {
         admin: Some(Admin { origin: Origin::builtin(), address: admin }),
         trusted_proxies: Vec::new(),
         request_ids: RequestIds::OfClients,
+        lanes: defaults::LANES,
         forwarded: defaults::FORWARDED_FIELD,
         shutdown: Shutdown { delay, timeout: defaults::INGRESS_SHUTDOWN_TIMEOUT },
         resolvers: Vec::new(),

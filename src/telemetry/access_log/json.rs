@@ -5,6 +5,7 @@
 //! | `time` | when the answer ended, RFC 3339, UTC |
 //! | `request_id`, `client`, `listener` | texts |
 //! | `protocol` | `HTTP/1.0`, `HTTP/1.1`, `HTTP/2.0` |
+//! | `lane` | which way it went: `lean`, or `full` (Pingora's) |
 //! | `user` | who it is: whose password was right (`basic-auth`), or the token's `sub` (`jwt`) |
 //! | `method`, `host`, `target` | as the client sent them; `target` is path and query |
 //! | `status` | a number; 0 where no answer was sent |
@@ -58,6 +59,7 @@ fn append_request(line: &mut Line<'_>, record: &RequestRecord, text: &RequestTex
     line.optional("user", text.user.map(str::as_bytes));
     line.text("listener", text.listener.as_bytes());
     line.text("protocol", record.protocol.as_str().as_bytes());
+    line.text("lane", record.lane.as_str().as_bytes());
     line.text("method", text.method.as_bytes());
     line.text("host", text.host.as_bytes());
     line.text("target", text.target);
@@ -211,7 +213,7 @@ mod tests {
     fn a_line_holds_every_documented_field_in_order() {
         let expected = concat!(
             r#"{"time":"2026-03-01T12:00:00.250Z","request_id":"r-1","client":"203.0.113.9","user":"ann","listener":"https","#,
-            r#""protocol":"HTTP/1.1","method":"GET","host":"a.test","target":"/a?b=1","status":200,"bytes_in":5,"#,
+            r#""protocol":"HTTP/1.1","lane":"full","method":"GET","host":"a.test","target":"/a?b=1","status":200,"bytes_in":5,"#,
             r#""bytes_out":1024,"duration_ms":12.345,"route":"api","upstream":"backend","endpoint":"10.0.0.1:8500","#,
             r#""connection":"new","connect_ms":0.250,"first_byte_ms":9.000,"upstream_ms":11.001,"retries":1,"#,
             r#""tls_version":"TLSv1.3","tls_cipher":"TLS_AES_128_GCM_SHA256","sni":"a.test","user_agent":"curl/8","#,

@@ -31,6 +31,7 @@ fn model(routes: Vec<Route>) -> Model {
             admin: None,
             trusted_proxies: Vec::new(),
             request_ids: crate::model::RequestIds::OfTrustedProxies,
+            lanes: crate::defaults::LANES,
             forwarded: ForwardedField::Omit,
             shutdown: Shutdown { delay: Duration::ZERO, timeout: Duration::ZERO },
             resolvers: Vec::new(),

@@ -15,10 +15,10 @@ use http::header::HOST;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 
-use super::super::affinity::Affinity;
 use super::super::own_connector::OwnConnector;
 use super::super::own_exchange::{self, Broken, Exchange, Pool, STALE_ATTEMPTS};
 use super::feed::Body;
+use crate::proxy::affinity::Affinity;
 use crate::snapshot::mirror::Mirror;
 use crate::snapshot::outage::Asked;
 use crate::snapshot::upstream::{Lease, Outcome, PickError, PickRequest};

@@ -20,11 +20,11 @@ use http::header::{CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
-use super::affinity::Affinity;
 use super::context::{Context, Purpose};
 use super::own_connector::OwnConnector;
 use super::{arrive, departure};
 use crate::model::MirroredBody;
+use crate::proxy::affinity::Affinity;
 use crate::proxy::fields;
 use crate::proxy::filters::Place;
 use crate::snapshot::mirror::Mirror;

@@ -7,7 +7,7 @@ use super::Lowering;
 use crate::defaults;
 use crate::diagnostics::Origin;
 use crate::model::{
-    AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, OcspStapling, Process, Redis, RedisTransport,
+    AccessLog, AccessLogFormat, Admin, ForwardedField, Lanes, LogTarget, OcspStapling, Process, Redis, RedisTransport,
     RedisUrl, Replicas, RequestIds, SessionTickets, Shutdown, Threads, format_duration,
 };
 use crate::sources::config::decode::{Either, Field, List, Scalar};
@@ -26,6 +26,11 @@ pub fn process(cx: &Lowering, file: &mut shapes::File) -> Process {
             Some(shapes::RequestIds::OfTrustedProxies) => RequestIds::OfTrustedProxies,
             Some(shapes::RequestIds::OfClients) => RequestIds::OfClients,
             None => defaults::REQUEST_IDS,
+        },
+        lanes: match take(&mut file.lanes).value() {
+            Some(shapes::Lanes::Auto) => Lanes::Auto,
+            Some(shapes::Lanes::Full) => Lanes::Full,
+            None => defaults::LANES,
         },
         forwarded: match take(&mut file.forwarded).value() {
             Some(true) => ForwardedField::Send,

@@ -76,6 +76,10 @@ pub struct File {
     /// Whose `X-Request-ID` a request keeps: that `of-trusted-proxies`, or `of-clients`, whoever they are.
     #[schemars(extend("default" = "of-trusted-proxies"))]
     pub request_ids: Field<RequestIds>,
+    /// Which ways requests go: `auto` takes the lean lane where it can do what is needed, and `full` never. Clients cannot tell which;
+    /// the log says it.
+    #[schemars(extend("default" = "auto"))]
+    pub lanes: Field<Lanes>,
     /// Whether `Forwarded` (RFC 7239) is sent upstream beside `X-Forwarded-*`.
     #[schemars(extend("default" = false))]
     pub forwarded: Field<bool>,

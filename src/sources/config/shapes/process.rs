@@ -59,6 +59,14 @@ pub enum RequestIds {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename = "word for lanes", rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Lanes {
+    Auto,
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename = "state", rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum Switch {

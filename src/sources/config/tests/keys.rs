@@ -80,6 +80,7 @@ fn keys_of_the_process_arrive() {
     assert_eq!(process.admin.as_ref().unwrap().address, address("[::1]:9999"));
     assert_eq!(process.trusted_proxies, ["10.0.0.0/8", "2001:db8::1/128"].map(|net| net.parse().unwrap()));
     assert_eq!(process.request_ids, RequestIds::OfClients);
+    assert_eq!(process.lanes, Lanes::Full);
     assert_eq!(process.forwarded, ForwardedField::Send);
     assert_eq!(process.shutdown, Shutdown { delay: seconds(7), timeout: seconds(90) });
     assert_eq!(process.resolvers, [address("10.0.0.53:53"), address("10.0.0.54:5353")]);

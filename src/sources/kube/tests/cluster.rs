@@ -45,6 +45,7 @@ pub fn settings() -> Settings {
             admin: None,
             trusted_proxies: Vec::new(),
             request_ids: RequestIds::OfClients,
+            lanes: crate::defaults::LANES,
             forwarded: ForwardedField::Omit,
             shutdown: Shutdown { delay: Default::default(), timeout: Default::default() },
             resolvers: Vec::new(),

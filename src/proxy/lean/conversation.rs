@@ -1,0 +1,242 @@
+//! What is said on one connection to an upstream: the request, its answer, and what of both goes to the client.
+//!
+//! ```text
+//! Head ──Fields, edits──► request head ──► upstream ──► Reply ──Fields, edits──► answer's head ──► client
+//! ```
+
+use std::cell::Cell;
+use std::time::SystemTime;
+
+use http::HeaderValue;
+use http::header::{CONNECTION, HOST, SET_COOKIE, TRANSFER_ENCODING};
+
+use super::body::{Framing, Incoming, Outgoing};
+use super::buffer::Buffer;
+use super::exchange::{Broken, Exchange, Timeouts};
+use super::fields::{Fields, ResponseFields, Spelling};
+use super::forward::{Plan, Progress};
+use super::head::After;
+use super::pool::UpstreamStream;
+use super::reply::{LARGEST, Reply, Unread};
+use super::upload::Upload;
+use crate::model::RetryOn;
+use crate::proxy::attempts::{Attempts, Sent};
+use crate::proxy::fields::is_hop_by_hop;
+use crate::proxy::filters::{self, Head};
+use crate::proxy::introduction::Introduction;
+use crate::proxy::stream::ClientStream;
+use crate::telemetry::record::RequestRecord;
+
+pub struct Conversation<'a> {
+    pub plan: &'a Plan<'a>,
+    pub progress: &'a mut Progress,
+    pub client: &'a mut ClientStream,
+    pub upstream: &'a mut UpstreamStream,
+}
+
+/// How it ended.
+pub enum End {
+    /// The client has the whole answer. What becomes of the connections.
+    Over { client: After, upstream: After },
+    /// The client has a part of it.
+    Cut(Broken),
+    /// The client has nothing of it.
+    Nothing(Broken),
+    /// Nor has it here, and another attempt was allowed.
+    Elsewhere,
+}
+
+/// What is known of an answer when its head has gone to the client.
+struct Begun {
+    framing: Framing,
+    client: After,
+    upstream: After,
+}
+
+thread_local! {
+    static REQUEST: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Conversation<'_> {
+    /// `after`: what becomes of the client's connection, asked when the answer begins.
+    pub async fn hold(self, after: &(dyn Fn() -> After + Sync)) -> End {
+        let Conversation { plan, progress, client, upstream } = self;
+        let turn = plan.turn(upstream);
+        let mut request = REQUEST.take();
+        request.clear();
+        plan.write_request(&progress.record, turn, &mut request);
+        if let Some(upload) = &mut progress.upload
+            && let Err(failure) = upload.begin(client, &mut request)
+        {
+            return End::Nothing(failure.into());
+        }
+        let timeouts = Timeouts {
+            read: plan.forward.timeouts.read,
+            write: plan.forward.timeouts.write,
+            client: plan.limits.body_timeout,
+            deadline: progress.attempts.deadline,
+        };
+        let Progress { record, attempts, upload, has_spoken } = progress;
+        let mut exchange = Exchange { client, upstream, upload, buffer: Buffer::default(), timeouts };
+        let sent = exchange.send(&request).await;
+        REQUEST.set(request);
+        if let Err(broken) = sent {
+            return End::Nothing(broken);
+        }
+        let begun = match plan.answer_begins(&mut exchange, attempts, record, has_spoken, after).await {
+            Ok(Answer::Begun(begun)) => begun,
+            Ok(Answer::Elsewhere) => return End::Elsewhere,
+            Err(broken) => return End::Nothing(broken),
+        };
+        let (mut incoming, outgoing) = (Incoming::new(begun.framing), Outgoing::of(begun.framing));
+        if let Err(broken) = exchange.relay(&mut incoming, outgoing, &mut record.bytes_out).await {
+            return End::Cut(broken);
+        }
+        // It has its answer, whatever becomes of the rest.
+        let is_sent = exchange.finish_upload().await.is_ok() && exchange.upload.as_ref().is_none_or(Upload::is_whole);
+        let is_clean = is_sent && exchange.buffer.is_empty() && turn == Turn::Any;
+        End::Over { client: begun.client, upstream: if is_clean { begun.upstream } else { After::Close } }
+    }
+}
+
+/// Whether the connection is used again, as far as Weir has to say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Any,
+    Last,
+}
+
+impl Plan<'_> {
+    fn turn(&self, upstream: &UpstreamStream) -> Turn {
+        let keepalive = &self.forward.upstream.definition().keepalive;
+        let is_last =
+            keepalive.connections == 0 || keepalive.max_requests.is_some_and(|max| upstream.served >= max.get());
+        if is_last { Turn::Last } else { Turn::Any }
+    }
+
+    fn write_request(&self, record: &RequestRecord, turn: Turn, out: &mut Vec<u8>) {
+        let (arrival, chain) = (self.arrival, &self.arrival.route.chain);
+        let mut fields = Fields::default();
+        for field in arrival.head.fields.iter().filter(|field| !is_hop_by_hop(field.name)) {
+            fields.push(field.name, field.value);
+        }
+        let host = HeaderValue::from_bytes(arrival.head.host()).ok();
+        Introduction {
+            client: &arrival.client,
+            connection: arrival.connection,
+            host: host.as_ref(),
+            request_id: &arrival.request_id,
+        }
+        .make(&mut fields, arrival.route.certificate_fields, arrival.forwarded);
+        if turn == Turn::Last {
+            fields.set(&CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.body == Framing::Chunked {
+            fields.set(&TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        if let Some(host) = &self.forward.host {
+            fields.set(&HOST, host.clone());
+        }
+        if !chain.request_edits.is_empty() {
+            filters::apply(&chain.request_edits, &mut fields, &arrival.facts(record, self.upstream()));
+        }
+        // HTTP/1.1 cannot be without (RFC 9112 §3.2).
+        if let (false, Some(host)) = (fields.contains(&HOST), host) {
+            fields.set(&HOST, host);
+        }
+        for part in [arrival.head.method, " ", &self.target, " HTTP/1.1\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        fields.write(out, Spelling::Lowercase);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Waits for the answer's head, and passes it on.
+    async fn answer_begins(
+        &self,
+        exchange: &mut Exchange<'_>,
+        attempts: &mut Attempts,
+        record: &mut RequestRecord,
+        has_spoken: &mut bool,
+        after: &(dyn Fn() -> After + Sync),
+    ) -> Result<Answer, Broken> {
+        loop {
+            if exchange.receive().await? == 0 {
+                return Err(Broken::Reset);
+            }
+            while !exchange.buffer.is_empty() {
+                let reply = match Reply::parse(exchange.buffer.filled(), self.arrival.head.method) {
+                    Ok(reply) => reply,
+                    Err(Unread::Partial) if exchange.buffer.filled().len() <= LARGEST => break,
+                    Err(Unread::Partial | Unread::Wrong) => return Err(Broken::Protocol),
+                };
+                let (status, length) = (reply.status, reply.length);
+                if (100..200).contains(&status) {
+                    // Nobody has asked for another protocol.
+                    if status == 101 {
+                        return Err(Broken::Protocol);
+                    }
+                    reply.write_informational(exchange.client.write_buffer());
+                    drop(reply);
+                    exchange.buffer.consume(length);
+                    *has_spoken = true;
+                    exchange.flush().await?;
+                    continue;
+                }
+                if let Some(upload) = &exchange.upload {
+                    attempts.sent = upload.sent_at();
+                }
+                let now = attempts.answered(status);
+                if self.is_to_be_tried_elsewhere(status, attempts, exchange.upload.as_ref(), *has_spoken) {
+                    return Ok(Answer::Elsewhere);
+                }
+                record.first_byte = Some(now - record.started);
+                record.status = status;
+                let client = if exchange.is_uploading() { After::Close } else { after() };
+                let begun = Begun { framing: reply.framing, client, upstream: reply.after };
+                reply.write(exchange.client.write_buffer(), client, |head| self.edit(head, attempts, record));
+                exchange.buffer.consume(length);
+                return Ok(Answer::Begun(begun));
+            }
+        }
+    }
+
+    /// A yes is spent.
+    fn is_to_be_tried_elsewhere(
+        &self,
+        status: u16,
+        attempts: &mut Attempts,
+        upload: Option<&Upload>,
+        has_spoken: bool,
+    ) -> bool {
+        let condition = RetryOn::Status(status);
+        !has_spoken
+            && self.forward.retry.on.contains(&condition)
+            && attempts.may_try_again(self.forward, condition, Sent::Something, self.may_replay(upload))
+    }
+
+    fn edit(&self, head: &mut ResponseFields<'_>, attempts: &Attempts, record: &RequestRecord) {
+        let chain = &self.arrival.route.chain;
+        if let Some(lease) = &attempts.lease
+            && let Some(cookie) = self.affinity.cookie(
+                &self.forward.upstream,
+                lease.endpoint(),
+                &attempts.tried,
+                self.arrival.client.scheme,
+            )
+            && let Ok(cookie) = HeaderValue::try_from(cookie)
+        {
+            head.add(&SET_COOKIE, cookie);
+        }
+        if filters::edits(chain) {
+            let facts = self.arrival.facts(record, self.upstream());
+            filters::edit(chain, head, &facts, Some(SystemTime::now()));
+        }
+    }
+}
+
+enum Answer {
+    Begun(Begun),
+    /// What came is not shown: another endpoint may know better.
+    Elsewhere,
+}

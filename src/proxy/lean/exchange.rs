@@ -1,0 +1,237 @@
+//! One request and its answer, both under way at once on two connections.
+//!
+//! ```text
+//! client ──Upload──► upstream          (as long as there is something to send)
+//! client ◄──relay── Buffer ◄── upstream
+//! client left? ──► nothing more is wanted of the upstream
+//! ```
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::body::{Incoming, Outgoing};
+use super::buffer::Buffer;
+use super::patience::in_time;
+use super::pool::UpstreamStream;
+use super::upload::{Upload, UploadFailure};
+use crate::proxy::chunks::Piece;
+use crate::proxy::stream::ClientStream;
+
+pub struct Exchange<'a> {
+    pub client: &'a mut ClientStream,
+    pub upstream: &'a mut UpstreamStream,
+    /// The request's body, where there is one.
+    pub upload: &'a mut Option<Upload>,
+    pub buffer: Buffer,
+    pub timeouts: Timeouts,
+}
+
+/// How long each step may take.
+#[derive(Clone, Copy)]
+pub struct Timeouts {
+    /// For the upstream to send something.
+    pub read: Duration,
+    /// For the upstream to take something.
+    pub write: Duration,
+    /// For the client to take something.
+    pub client: Duration,
+    /// When the time for the whole request is over.
+    pub deadline: Option<Instant>,
+}
+
+/// Why an exchange did not come to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Broken {
+    ClientGone,
+    /// It stopped sending its body, or reading its answer.
+    ClientLate,
+    BodyTooLarge,
+    BodyMalformed,
+    /// The upstream closed its connection, or the network did.
+    Reset,
+    UpstreamLate,
+    /// The time for the whole request is over.
+    OverTime,
+    /// What the upstream sent is not HTTP.
+    Protocol,
+}
+
+impl From<UploadFailure> for Broken {
+    fn from(failure: UploadFailure) -> Self {
+        match failure {
+            UploadFailure::ClientGone => Broken::ClientGone,
+            UploadFailure::ClientLate => Broken::ClientLate,
+            UploadFailure::TooLarge => Broken::BodyTooLarge,
+            UploadFailure::Malformed => Broken::BodyMalformed,
+            UploadFailure::UpstreamGone => Broken::Reset,
+            UploadFailure::UpstreamLate => Broken::UpstreamLate,
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// Sends what begins the request.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let limit = self.left(self.timeouts.write)?;
+        match in_time(limit, self.upstream.io.write_all(bytes)).await {
+            Some(sent) => sent.map_err(|_| Broken::Reset),
+            None => Err(self.late()),
+        }
+    }
+
+    /// Waits for more from the upstream; 0 at the end of its connection.
+    pub async fn receive(&mut self) -> Result<usize, Broken> {
+        if !self.is_uploading() {
+            self.upstream.patience.begin(self.left(self.timeouts.read)?, Instant::now());
+        }
+        std::future::poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+        if let Poll::Ready(Err(broken)) = self.poll_upload(cx) {
+            return Poll::Ready(Err(broken));
+        }
+        if !self.is_uploading() && self.client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Broken::ClientGone));
+        }
+        loop {
+            match self.upstream.io.poll_read_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Reset)),
+                Poll::Pending => break,
+            }
+            match self.upstream.io.try_read(self.buffer.spare()) {
+                Ok(length) => {
+                    self.buffer.came(length);
+                    return Poll::Ready(Ok(length));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(Err(Broken::Reset)),
+            }
+        }
+        if self.buffer.is_empty() {
+            self.buffer.clear();
+        }
+        // While the client is still sending, the upstream has nothing to be late with.
+        if self.is_uploading() {
+            return Poll::Pending;
+        }
+        self.upstream.patience.poll_end(cx).map(|()| Err(self.late()))
+    }
+
+    /// Drives the body on; ready where there is nothing left to drive, or nobody to drive it for.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let Some(upload) = self.upload.as_mut().filter(|upload| !upload.is_over()) else {
+            return Poll::Ready(Ok(()));
+        };
+        let ended = match ready!(upload.poll(cx, self.client, self.upstream)) {
+            // An upstream that takes no more of it may have answered all the same.
+            Ok(()) | Err(UploadFailure::UpstreamGone) => self.left(self.timeouts.read),
+            Err(UploadFailure::UpstreamLate) => Err(self.late()),
+            Err(failure) => Err(failure.into()),
+        };
+        let read = ended?;
+        self.upstream.patience.begin(read, Instant::now());
+        Poll::Ready(Ok(()))
+    }
+
+    pub fn is_uploading(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| !upload.is_over())
+    }
+
+    /// Passes the answer's body on, whose beginning may be in the buffer. Returns when the client has all of it.
+    /// `content`: how much of it went to the client, whatever happens.
+    pub async fn relay(
+        &mut self,
+        incoming: &mut Incoming,
+        outgoing: Outgoing,
+        content: &mut u64,
+    ) -> Result<(), Broken> {
+        loop {
+            while !self.buffer.is_empty() && !incoming.is_whole() {
+                let piece = incoming.next(self.buffer.filled()).map_err(|_| Broken::Protocol)?;
+                match piece {
+                    Piece::Framing(length) => self.buffer.consume(length),
+                    Piece::Content(length) => {
+                        outgoing.open(self.client.write_buffer(), length);
+                        self.pass(length, content).await?;
+                        outgoing.close(self.client.write_buffer());
+                    }
+                }
+            }
+            if incoming.is_whole() {
+                outgoing.end(self.client.write_buffer());
+                return self.flush().await;
+            }
+            self.flush().await?;
+            match self.receive().await? {
+                0 if incoming.ends_with_the_connection() => {
+                    outgoing.end(self.client.write_buffer());
+                    return self.flush().await;
+                }
+                0 => return Err(Broken::Reset),
+                _ => {}
+            }
+        }
+    }
+
+    /// So much content from the buffer to the client.
+    async fn pass(&mut self, length: usize, content: &mut u64) -> Result<(), Broken> {
+        let mut left = length;
+        while left > 0 {
+            let limit = self.left(self.timeouts.client)?;
+            let step = std::future::poll_fn(|cx| self.poll_pass(cx, left));
+            let taken = in_time(limit, step).await.unwrap_or(Err(Broken::ClientLate))?;
+            self.buffer.consume(taken);
+            *content += taken as u64;
+            left -= taken;
+        }
+        Ok(())
+    }
+
+    /// The request's body goes on meanwhile.
+    fn poll_pass(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<Result<usize, Broken>> {
+        if let Poll::Ready(Err(broken)) = self.poll_upload(cx) {
+            return Poll::Ready(Err(broken));
+        }
+        match Pin::new(&mut *self.client).poll_write(cx, &self.buffer.filled()[..left]) {
+            Poll::Ready(Ok(taken @ 1..)) => Poll::Ready(Ok(taken)),
+            Poll::Ready(Ok(_) | Err(_)) => Poll::Ready(Err(Broken::ClientGone)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What waits for the client goes out.
+    pub async fn flush(&mut self) -> Result<(), Broken> {
+        let limit = self.left(self.timeouts.client)?;
+        let step = std::future::poll_fn(|cx| {
+            if let Poll::Ready(Err(broken)) = self.poll_upload(cx) {
+                return Poll::Ready(Err(broken));
+            }
+            Pin::new(&mut *self.client).poll_flush(cx).map_err(|_| Broken::ClientGone)
+        });
+        in_time(limit, step).await.unwrap_or(Err(Broken::ClientLate))
+    }
+
+    /// The client has its answer, and is still sending.
+    pub async fn finish_upload(&mut self) -> Result<(), Broken> {
+        std::future::poll_fn(|cx| self.poll_upload(cx)).await
+    }
+
+    fn left(&self, limit: Duration) -> Result<Duration, Broken> {
+        let Some(deadline) = self.timeouts.deadline else { return Ok(limit) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(Broken::OverTime) } else { Ok(limit.min(left)) }
+    }
+
+    fn late(&self) -> Broken {
+        match self.timeouts.deadline {
+            Some(deadline) if Instant::now() >= deadline => Broken::OverTime,
+            Some(_) | None => Broken::UpstreamLate,
+        }
+    }
+}

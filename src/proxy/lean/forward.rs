@@ -1,0 +1,321 @@
+//! A request on its way to an upstream, attempt by attempt.
+//!
+//! ```text
+//! endpoint ──► connection (pooled, or new) ──► conversation ──► the client has its answer ──► pooled again
+//!    ▲                                            │ failed, and nothing went to the client
+//!    └────────── may it be tried again? ◄─────────┘
+//! ```
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use super::arrival::Arrival;
+use super::body::Framing;
+use super::conversation::{self, Conversation};
+use super::exchange::Broken;
+use super::head::After;
+use super::patience::in_time;
+use super::pool::{self, UpstreamStream};
+use super::upload::{Bounds, Upload};
+use crate::model::{ConnectionLimits, RetryOn};
+use crate::proxy::affinity::Affinity;
+use crate::proxy::attempts::{Attempts, Replay, Sent};
+use crate::proxy::head::Body;
+use crate::proxy::stream::ClientStream;
+use crate::snapshot::table::Forward;
+use crate::snapshot::upstream::{Outcome, PickError, PickRequest};
+use crate::telemetry::record::{Ended, RequestRecord, UpstreamConnection};
+
+/// Where a request is sent, and how.
+pub struct Plan<'a> {
+    pub arrival: &'a Arrival<'a>,
+    pub forward: &'a Forward,
+    /// Path and query, as the upstream gets them.
+    pub target: Cow<'a, str>,
+    pub affinity: Affinity,
+    pub body: Framing,
+    pub limits: &'a ConnectionLimits,
+}
+
+/// How far it has come.
+pub struct Progress {
+    pub record: RequestRecord,
+    pub attempts: Attempts,
+    /// None: there is no body.
+    pub upload: Option<Upload>,
+    /// An answer before the answer has gone to the client: what another attempt says could contradict it.
+    pub has_spoken: bool,
+}
+
+/// How it ended.
+pub enum Ending {
+    /// The client has its answer, or is gone.
+    Over(After),
+    /// The client is to be told, by this status.
+    Failed(u16),
+}
+
+enum Step {
+    Again,
+    Ended(Ending),
+}
+
+impl<'a> Plan<'a> {
+    pub fn new(
+        arrival: &'a Arrival<'a>,
+        forward: &'a Forward,
+        target: Cow<'a, str>,
+        body: Body,
+        limits: &'a ConnectionLimits,
+    ) -> Self {
+        let body = match body {
+            Body::Length(length) => Framing::Length(length),
+            Body::Chunked => Framing::Chunked,
+            Body::None | Body::Upgrade => Framing::None,
+        };
+        let affinity = Affinity::of(&forward.upstream, arrival.view);
+        Self { arrival, forward, target, affinity, body, limits }
+    }
+
+    pub fn begin(&self) -> Progress {
+        let bounds = Bounds {
+            max: self.arrival.route.chain.max_body,
+            kept: self.forward.retry.max_body.0,
+            client_timeout: self.limits.body_timeout,
+            write_timeout: self.forward.timeouts.write,
+        };
+        let upload = (self.body != Framing::None).then(|| Upload::new(self.body, self.replay(), bounds));
+        let deadline = self.forward.timeouts.request.map(|limit| self.arrival.started + limit);
+        Progress { record: self.arrival.record(), attempts: Attempts::until(deadline), upload, has_spoken: false }
+    }
+
+    pub fn upstream(&self) -> &str {
+        self.forward.upstream.definition().name.as_str()
+    }
+
+    /// `now`: when it sets out. `after`: what becomes of the client's connection, asked when the answer begins.
+    pub async fn run(
+        &self,
+        progress: &mut Progress,
+        client: &mut ClientStream,
+        mut now: Instant,
+        after: &(dyn Fn() -> After + Sync),
+    ) -> Ending {
+        if self.forward.retry.attempts.get() > 1 {
+            self.forward.upstream.note_request(now);
+        }
+        loop {
+            match self.attempt(progress, client, now, after).await {
+                Step::Again => now = Instant::now(),
+                Step::Ended(ending) => return ending,
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        progress: &mut Progress,
+        client: &mut ClientStream,
+        now: Instant,
+        after: &(dyn Fn() -> After + Sync),
+    ) -> Step {
+        if let Err(status) = self.choose(progress, now).await {
+            return Step::Ended(Ending::Failed(status));
+        }
+        let mut upstream = match self.connect(progress).await {
+            Ok(upstream) => upstream,
+            Err(late) => return self.not_connected(progress, late),
+        };
+        let conversation = Conversation { plan: self, progress, client, upstream: &mut upstream };
+        match conversation.hold(after).await {
+            conversation::End::Over { client, upstream: After::KeepAlive } => {
+                self.leave(progress, upstream);
+                Step::Ended(Ending::Over(client))
+            }
+            conversation::End::Over { client, upstream: After::Close } => Step::Ended(Ending::Over(client)),
+            conversation::End::Cut(broken) => {
+                progress.record.ended = ended(&broken);
+                Step::Ended(Ending::Over(After::Close))
+            }
+            conversation::End::Nothing(broken) => self.broken(progress, &broken),
+            conversation::End::Elsewhere if rewind(progress) => Step::Again,
+            conversation::End::Elsewhere => Step::Ended(Ending::Failed(502)),
+        }
+    }
+
+    /// Takes a place at an endpoint, or says with which status there is none.
+    async fn choose(&self, progress: &mut Progress, now: Instant) -> Result<(), u16> {
+        let Progress { record, attempts, .. } = progress;
+        if attempts.begun > 0 {
+            attempts.lease = None;
+            self.forward.metrics.retried();
+            // What became of the attempt before is not what becomes of the request.
+            (record.ended, record.first_byte, record.connection) = (Ended::Completed, None, None);
+        }
+        let upstream = &self.forward.upstream;
+        let pick = PickRequest {
+            now,
+            key: self.affinity.key,
+            sticky: self.affinity.sticky.as_deref(),
+            exclude: &attempts.tried,
+        };
+        let lease = match upstream.acquire(&pick, attempts.deadline).await {
+            Ok(lease) => lease,
+            Err(unavailable) => {
+                in_bounds(attempts, Instant::now(), record)?;
+                record.ended = match unavailable {
+                    PickError::NoEndpoints | PickError::AllUnhealthy => Ended::NoEndpoint,
+                    PickError::Saturated(_) => Ended::QueueOverflow,
+                };
+                return Err(503);
+            }
+        };
+        // Waiting for a place is not the endpoint's latency.
+        let may_have_waited = upstream.definition().limits.max_connections.is_some();
+        let begun = if may_have_waited { Instant::now() } else { now };
+        in_bounds(attempts, begun, record)?;
+        attempts.first.get_or_insert(begun);
+        attempts.current = Some(begun);
+        attempts.sent = Some(begun);
+        attempts.begun += 1;
+        record.endpoint = Some(lease.endpoint().address);
+        record.retries = attempts.begun - 1;
+        attempts.lease = Some(lease);
+        Ok(())
+    }
+
+    /// A connection to the endpoint that was chosen; the error says whether it took too long.
+    async fn connect(&self, progress: &mut Progress) -> Result<UpstreamStream, Late> {
+        let Progress { record, attempts, .. } = progress;
+        let Some(lease) = &attempts.lease else { return Err(Late(false)) };
+        let endpoint = lease.endpoint();
+        let keepalive = &self.forward.upstream.definition().keepalive;
+        let max = keepalive.max_requests.map_or(u32::MAX, std::num::NonZeroU32::get);
+        let pooled = if keepalive.connections == 0 { None } else { pool::take(endpoint.pool(), max) };
+        let (upstream, connection) = match (pooled, attempts.current) {
+            (Some(upstream), _) => (upstream, UpstreamConnection::Reused),
+            (None, begun) => {
+                let begun = begun.unwrap_or_else(Instant::now);
+                let left =
+                    attempts.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(begun));
+                let opening = UpstreamStream::connect(endpoint.address);
+                let opened = in_time(self.forward.timeouts.connect.min(left), opening).await.ok_or(Late(true))?;
+                let upstream = opened.map_err(|_| Late(false))?;
+                let now = Instant::now();
+                // Nothing was sent before there was a connection.
+                attempts.sent = Some(now);
+                (upstream, UpstreamConnection::New { took: now - begun })
+            }
+        };
+        self.forward.metrics.connected(connection);
+        record.connection = Some(connection);
+        Ok(upstream)
+    }
+
+    fn not_connected(&self, progress: &mut Progress, Late(is_late): Late) -> Step {
+        let (outcome, ended, status) = match is_late {
+            true => (Outcome::TimedOut, Ended::UpstreamConnectTimeout, 504),
+            false => (Outcome::ConnectFailed, Ended::UpstreamConnectFailed, 502),
+        };
+        progress.record.ended = ended;
+        progress.attempts.report(outcome);
+        self.again(progress, RetryOn::Connect, Sent::Nothing).unwrap_or(Step::Ended(Ending::Failed(status)))
+    }
+
+    /// Nothing has gone to the client.
+    fn broken(&self, progress: &mut Progress, broken: &Broken) -> Step {
+        let failed = |status| Step::Ended(Ending::Failed(status));
+        let (condition, outcome, status) = match broken {
+            Broken::ClientGone | Broken::ClientLate | Broken::BodyTooLarge | Broken::BodyMalformed => {
+                progress.record.ended = ended(broken);
+                return match broken {
+                    Broken::ClientLate => failed(408),
+                    Broken::BodyTooLarge => failed(413),
+                    Broken::BodyMalformed => failed(400),
+                    _ => Step::Ended(Ending::Over(After::Close)),
+                };
+            }
+            Broken::Reset | Broken::Protocol => (RetryOn::Reset, Outcome::Reset, 502),
+            Broken::UpstreamLate | Broken::OverTime => (RetryOn::Timeout, Outcome::TimedOut, 504),
+        };
+        // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
+        let is_stale = progress.record.connection == Some(UpstreamConnection::Reused)
+            && condition == RetryOn::Reset
+            && progress.record.first_byte.is_none();
+        if is_stale && !progress.has_spoken && self.may_replay(progress.upload.as_ref()) == Replay::Possible {
+            return if progress.attempts.was_stale() && rewind(progress) { Step::Again } else { failed(status) };
+        }
+        progress.attempts.report(outcome);
+        self.again(progress, condition, Sent::Something).unwrap_or_else(|| {
+            progress.record.ended = ended(broken);
+            failed(status)
+        })
+    }
+
+    /// None where there may be no other attempt.
+    fn again(&self, progress: &mut Progress, condition: RetryOn, sent: Sent) -> Option<Step> {
+        let replay = self.may_replay(progress.upload.as_ref());
+        let allowed = !progress.has_spoken
+            && progress.attempts.may_try_again(self.forward, condition, sent, replay)
+            && rewind(progress);
+        allowed.then_some(Step::Again)
+    }
+
+    pub fn may_replay(&self, upload: Option<&Upload>) -> Replay {
+        upload.map_or(self.replay(), Upload::replay)
+    }
+
+    /// Whether the method allows it (RFC 9110 §9.2.2).
+    fn replay(&self) -> Replay {
+        match self.arrival.head.method {
+            "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE" => Replay::Possible,
+            _ => Replay::Impossible,
+        }
+    }
+
+    fn leave(&self, progress: &mut Progress, upstream: UpstreamStream) {
+        if let Some(lease) = progress.attempts.lease.take() {
+            let keepalive = &self.forward.upstream.definition().keepalive;
+            pool::put(lease.endpoint().pool(), upstream, keepalive, Instant::now());
+        }
+    }
+}
+
+/// Whether a connection took too long; else it could not be made.
+struct Late(bool);
+
+impl Progress {
+    /// What is known at the end.
+    pub fn close(&mut self) {
+        self.attempts.lease = None;
+        self.record.upstream_time = self.attempts.first.map(|first| first.elapsed());
+        if let Some(upload) = &self.upload {
+            self.record.bytes_in = upload.received();
+        }
+    }
+}
+
+fn rewind(progress: &mut Progress) -> bool {
+    progress.upload.as_mut().is_none_or(|upload| upload.rewind() == Replay::Possible)
+}
+
+fn in_bounds(attempts: &Attempts, now: Instant, record: &mut RequestRecord) -> Result<(), u16> {
+    if attempts.is_over_time(now) {
+        record.ended = Ended::RequestTimeout;
+        return Err(504);
+    }
+    Ok(())
+}
+
+fn ended(broken: &Broken) -> Ended {
+    match broken {
+        Broken::ClientGone => Ended::ClientClosed,
+        Broken::ClientLate => Ended::ClientTimeout,
+        Broken::BodyTooLarge => Ended::Refused("max-body-size"),
+        Broken::BodyMalformed => Ended::Refused("request"),
+        Broken::Reset => Ended::UpstreamReset,
+        Broken::UpstreamLate => Ended::UpstreamTimeout,
+        Broken::OverTime => Ended::RequestTimeout,
+        Broken::Protocol => Ended::UpstreamProtocol,
+    }
+}

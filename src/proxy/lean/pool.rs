@@ -1,0 +1,161 @@
+//! Connections to upstreams: made, lent to one request at a time, and kept idle on the thread that made them.
+//!
+//! ```text
+//! take ──one that is alive──► request ──done, clean──► put ──► idle ──too long, or closed by the upstream──► swept
+//!   └──none──► connect
+//! ```
+//!
+//! A pool belongs to a thread: nothing in it is locked. Connections are told apart by endpoint and by what they trust
+//! (`Endpoint::pool`).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use super::patience::Patience;
+use crate::model::Keepalive;
+
+/// A connection to an endpoint, and its request.
+pub struct UpstreamStream {
+    pub io: TcpStream,
+    pub patience: Patience,
+    /// Requests, the one that is under way included.
+    pub served: u32,
+}
+
+struct Idle {
+    stream: UpstreamStream,
+    until: Instant,
+}
+
+thread_local! {
+    static POOL: RefCell<HashMap<u64, Vec<Idle>, BuildHasherDefault<Known>>> = RefCell::default();
+}
+
+impl UpstreamStream {
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let io = TcpStream::connect(address).await?;
+        // A request should leave at once.
+        io.set_nodelay(true)?;
+        Ok(Self { io, patience: Patience::new(), served: 1 })
+    }
+
+    /// Whether nothing has come from the other side: an end, or what nobody has asked for. No system call where nothing has.
+    fn is_quiet(&self) -> bool {
+        matches!(self.io.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// The one that was used last: the others can go.
+pub fn take(key: u64, max_requests: u32) -> Option<UpstreamStream> {
+    POOL.with_borrow_mut(|pool| {
+        let idle = pool.get_mut(&key)?;
+        loop {
+            let Idle { mut stream, .. } = idle.pop()?;
+            if stream.served < max_requests && stream.is_quiet() {
+                stream.served += 1;
+                return Some(stream);
+            }
+        }
+    })
+}
+
+/// Keeps it for another request, where there is room.
+pub fn put(key: u64, mut stream: UpstreamStream, keepalive: &Keepalive, now: Instant) {
+    stream.patience.end();
+    POOL.with_borrow_mut(|pool| {
+        let idle = pool.entry(key).or_default();
+        if idle.len() < keepalive.connections {
+            idle.push(Idle { stream, until: now + keepalive.idle_timeout });
+        }
+    });
+}
+
+/// Lets go of what was idle too long, or whose other side is gone, for as long as it is polled.
+pub async fn sweep() {
+    let mut tick = tokio::time::interval(SWEEP);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        sweep_once(Instant::now());
+    }
+}
+
+const SWEEP: Duration = Duration::from_millis(250);
+
+fn sweep_once(now: Instant) {
+    POOL.with_borrow_mut(|pool| {
+        pool.retain(|_, idle| {
+            idle.retain(|idle| idle.until > now && idle.stream.is_quiet());
+            !idle.is_empty()
+        });
+    });
+}
+
+/// For keys that are hashes already.
+#[derive(Default)]
+struct Known(u64);
+
+impl Hasher for Known {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEPALIVE: Keepalive =
+        Keepalive { connections: 2, idle_timeout: Duration::from_secs(60), max_requests: None };
+
+    async fn pair(listener: &tokio::net::TcpListener) -> (UpstreamStream, TcpStream) {
+        let (ours, theirs) = tokio::join!(UpstreamStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (ours.unwrap(), theirs.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn connections_are_kept_up_to_the_bound_and_lent_while_they_are_alive() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut others = Vec::new();
+        for _ in 0..3 {
+            let (ours, theirs) = pair(&listener).await;
+            put(1, ours, &KEEPALIVE, Instant::now());
+            others.push(theirs);
+        }
+        assert!(take(2, u32::MAX).is_none());
+        assert_eq!(take(1, u32::MAX).unwrap().served, 2);
+        drop(others);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(take(1, u32::MAX).is_none(), "its other side is gone, and the third was not kept");
+    }
+
+    #[tokio::test]
+    async fn what_is_idle_too_long_or_used_up_is_let_go() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (ours, _theirs) = pair(&listener).await;
+        let now = Instant::now();
+        put(3, ours, &KEEPALIVE, now);
+        sweep_once(now + Duration::from_secs(59));
+        let ours = take(3, 2).unwrap();
+        put(3, ours, &KEEPALIVE, now);
+        assert!(take(3, 2).is_none(), "it has served its requests");
+        let (ours, _theirs) = pair(&listener).await;
+        put(3, ours, &KEEPALIVE, now);
+        sweep_once(now + Duration::from_secs(61));
+        assert!(take(3, u32::MAX).is_none());
+    }
+}

@@ -1,0 +1,226 @@
+//! A request's body on its way to the upstream, in step with the answer.
+//!
+//! ```text
+//! client ──read-ahead──► Incoming ──content──► ready (framed anew) ──► upstream
+//!                                               └─► kept, while it is small enough to be sent once more
+//! ```
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Buf;
+use tokio::io::AsyncWrite;
+
+use super::body::{Framing, Incoming, Outgoing};
+use super::pool::UpstreamStream;
+use crate::proxy::attempts::Replay;
+use crate::proxy::chunks::Piece;
+use crate::proxy::stream::{ClientStream, Fence};
+
+/// What is framed ahead of what the upstream takes.
+const READY: usize = 32 << 10;
+
+pub struct Upload {
+    incoming: Incoming,
+    outgoing: Outgoing,
+    bounds: Bounds,
+    ready: Vec<u8>,
+    sent: usize,
+    /// All that was framed; none where it may not, or cannot, be sent once more.
+    kept: Option<Vec<u8>>,
+    /// Since when the upstream takes nothing.
+    waits_for_upstream: bool,
+    end: Option<End>,
+}
+
+/// Nothing more of it will be sent.
+#[derive(Clone, Copy)]
+enum End {
+    Sent(Instant),
+    /// The upstream took no more.
+    BrokenOff,
+}
+
+/// What a body may come to.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    /// Content, in bytes.
+    pub max: Option<u64>,
+    /// Kept for another attempt, in bytes.
+    pub kept: u64,
+    /// Between two pieces from the client.
+    pub client_timeout: Duration,
+    /// Between two pieces to the upstream.
+    pub write_timeout: Duration,
+}
+
+/// Why no more of it comes through.
+#[derive(Debug)]
+pub enum UploadFailure {
+    ClientGone,
+    ClientLate,
+    TooLarge,
+    Malformed,
+    UpstreamGone,
+    UpstreamLate,
+}
+
+impl Upload {
+    /// `replay`: whether the method allows it.
+    pub fn new(framing: Framing, replay: Replay, bounds: Bounds) -> Self {
+        Self {
+            incoming: Incoming::new(framing),
+            outgoing: Outgoing::of(framing),
+            bounds,
+            ready: Vec::new(),
+            sent: 0,
+            kept: (replay == Replay::Possible).then(Vec::new),
+            waits_for_upstream: false,
+            end: None,
+        }
+    }
+
+    /// Bytes of content that have come.
+    pub fn received(&self) -> u64 {
+        self.incoming.content
+    }
+
+    pub fn replay(&self) -> Replay {
+        if self.kept.is_some() { Replay::Possible } else { Replay::Impossible }
+    }
+
+    /// Another attempt begins: all of it is sent once more. `Impossible` where that is so, and something was sent.
+    pub fn rewind(&mut self) -> Replay {
+        match &self.kept {
+            Some(kept) => self.ready.clone_from(kept),
+            None if self.incoming.content == 0 && self.ready.is_empty() => {}
+            None => return Replay::Impossible,
+        }
+        (self.sent, self.end) = (0, None);
+        Replay::Possible
+    }
+
+    /// What has come already goes with the head, in one send.
+    pub fn begin(&mut self, client: &mut ClientStream, out: &mut Vec<u8>) -> Result<(), UploadFailure> {
+        if self.ready.is_empty() {
+            self.frame(client)?;
+        }
+        out.extend_from_slice(&self.ready[self.sent..]);
+        self.sent = self.ready.len();
+        if self.incoming.is_whole() {
+            self.end = Some(End::Sent(Instant::now()));
+        } else {
+            client.deadline().wait_busy(self.bounds.client_timeout);
+        }
+        Ok(())
+    }
+
+    /// All of it is sent.
+    pub fn is_whole(&self) -> bool {
+        self.sent_at().is_some()
+    }
+
+    /// It is whole, or will never be.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// When the last of it was.
+    pub fn sent_at(&self) -> Option<Instant> {
+        match self.end? {
+            End::Sent(at) => Some(at),
+            End::BrokenOff => None,
+        }
+    }
+
+    /// Ready when all of it is sent.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut ClientStream,
+        upstream: &mut UpstreamStream,
+    ) -> Poll<Result<(), UploadFailure>> {
+        loop {
+            if self.sent < self.ready.len() {
+                if let Err(failure) = ready!(self.poll_send(cx, upstream)) {
+                    self.end = Some(End::BrokenOff);
+                    return Poll::Ready(Err(failure));
+                }
+                continue;
+            }
+            if self.incoming.is_whole() {
+                client.deadline().clear();
+                self.end = Some(End::Sent(Instant::now()));
+                return Poll::Ready(Ok(()));
+            }
+            if client.read_ahead().is_empty() {
+                match ready!(client.poll_read_ahead(cx)) {
+                    Ok(1..) => client.deadline().wait_busy(self.bounds.client_timeout),
+                    _ if client.deadline().expired() => return Poll::Ready(Err(UploadFailure::ClientLate)),
+                    Ok(_) | Err(_) => return Poll::Ready(Err(UploadFailure::ClientGone)),
+                }
+            }
+            if let Err(failure) = self.frame(client) {
+                return Poll::Ready(Err(failure));
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, upstream: &mut UpstreamStream) -> Poll<Result<(), UploadFailure>> {
+        let polled = Pin::new(&mut upstream.io).poll_write(cx, &self.ready[self.sent..]);
+        match polled {
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Err(UploadFailure::UpstreamGone)),
+            Poll::Pending => {
+                if !std::mem::replace(&mut self.waits_for_upstream, true) {
+                    upstream.patience.begin(self.bounds.write_timeout, Instant::now());
+                }
+                return upstream.patience.poll_end(cx).map(|()| Err(UploadFailure::UpstreamLate));
+            }
+        }
+        if std::mem::replace(&mut self.waits_for_upstream, false) {
+            upstream.patience.end();
+        }
+        if let Poll::Ready(Ok(length)) = polled {
+            self.sent += length;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes what the client has sent, as far as it is the body's.
+    fn frame(&mut self, client: &mut ClientStream) -> Result<(), UploadFailure> {
+        self.ready.clear();
+        self.sent = 0;
+        while !self.incoming.is_whole() && !client.read_ahead().is_empty() && self.ready.len() < READY {
+            let bytes = client.read_ahead();
+            let piece = self.incoming.next(bytes).map_err(|_| UploadFailure::Malformed)?;
+            let length = match piece {
+                Piece::Framing(length) => length,
+                Piece::Content(length) => {
+                    self.outgoing.put(&mut self.ready, &bytes[..length]);
+                    length
+                }
+            };
+            bytes.advance(length);
+            if self.bounds.max.is_some_and(|max| self.incoming.content > max) {
+                return Err(UploadFailure::TooLarge);
+            }
+        }
+        if self.incoming.is_whole() {
+            self.outgoing.end(&mut self.ready);
+            // What comes behind it is the next request's.
+            client.set_fence(Fence::At(0));
+        }
+        self.keep();
+        Ok(())
+    }
+
+    fn keep(&mut self) {
+        let is_small = |kept: &Vec<u8>| (kept.len() + self.ready.len()) as u64 <= self.bounds.kept;
+        self.kept = self.kept.take().filter(is_small);
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(&self.ready);
+        }
+    }
+}
