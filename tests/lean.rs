@@ -107,10 +107,11 @@ fn hits_are_counted_and_logged_as_in_the_full_lane() {
     assert_eq!((lean["user_agent"].as_str(), lean["referer"].as_str()), (Some("someone"), Some("https://c.test/")));
     for (key, value) in full.as_object().unwrap() {
         let differs =
-            ["timestamp", "time", "request_id", "duration_ms", "user_agent", "referer"].contains(&key.as_str());
+            ["timestamp", "time", "request_id", "duration_ms", "user_agent", "referer", "lane"].contains(&key.as_str());
         assert!(differs || lean[key] == *value, "{key}: {} and {value}", lean[key]);
     }
     assert_ne!(lean["request_id"], full["request_id"]);
+    assert_eq!((full["lane"].as_str(), lean["lane"].as_str()), (Some("full"), Some("lean")));
 }
 
 #[test]

@@ -78,14 +78,16 @@ impl<'a> Plan<'a> {
     }
 
     pub fn begin(&self) -> Progress {
+        let deadline = self.forward.timeouts.request.map(|limit| self.arrival.started + limit);
         let bounds = Bounds {
             max: self.arrival.route.chain.max_body,
             kept: self.forward.retry.max_body.0,
-            client_timeout: self.limits.body_timeout,
+            // As in the full lane, where an upstream's silence cannot be told from that of the client it waits for.
+            client_timeout: self.limits.body_timeout.min(self.forward.timeouts.read),
             write_timeout: self.forward.timeouts.write,
+            deadline,
         };
         let upload = (self.body != Framing::None).then(|| Upload::new(self.body, self.replay(), bounds));
-        let deadline = self.forward.timeouts.request.map(|limit| self.arrival.started + limit);
         Progress { record: self.arrival.record(), attempts: Attempts::until(deadline), upload, has_spoken: false }
     }
 

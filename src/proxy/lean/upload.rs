@@ -29,9 +29,15 @@ pub struct Upload {
     sent: usize,
     /// All that was framed; none where it may not, or cannot, be sent once more.
     kept: Option<Vec<u8>>,
-    /// Since when the upstream takes nothing.
-    waits_for_upstream: bool,
+    /// Whom it waits for since it last got on.
+    waits: Option<Waits>,
     end: Option<End>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    ForClient,
+    ForUpstream,
 }
 
 /// Nothing more of it will be sent.
@@ -53,6 +59,8 @@ pub struct Bounds {
     pub client_timeout: Duration,
     /// Between two pieces to the upstream.
     pub write_timeout: Duration,
+    /// When the time for the whole request is over.
+    pub deadline: Option<Instant>,
 }
 
 /// Why no more of it comes through.
@@ -76,7 +84,7 @@ impl Upload {
             ready: Vec::new(),
             sent: 0,
             kept: (replay == Replay::Possible).then(Vec::new),
-            waits_for_upstream: false,
+            waits: None,
             end: None,
         }
     }
@@ -110,8 +118,6 @@ impl Upload {
         self.sent = self.ready.len();
         if self.incoming.is_whole() {
             self.end = Some(End::Sent(Instant::now()));
-        } else {
-            client.deadline().wait_busy(self.bounds.client_timeout);
         }
         Ok(())
     }
@@ -150,15 +156,17 @@ impl Upload {
                 continue;
             }
             if self.incoming.is_whole() {
-                client.deadline().clear();
                 self.end = Some(End::Sent(Instant::now()));
                 return Poll::Ready(Ok(()));
             }
             if client.read_ahead().is_empty() {
-                match ready!(client.poll_read_ahead(cx)) {
-                    Ok(1..) => client.deadline().wait_busy(self.bounds.client_timeout),
-                    _ if client.deadline().expired() => return Poll::Ready(Err(UploadFailure::ClientLate)),
-                    Ok(_) | Err(_) => return Poll::Ready(Err(UploadFailure::ClientGone)),
+                match client.poll_read_ahead(cx) {
+                    Poll::Ready(Ok(1..)) => self.waits = None,
+                    Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Err(UploadFailure::ClientGone)),
+                    Poll::Pending => {
+                        let late = self.poll_patience(cx, Waits::ForClient, upstream);
+                        return late.map(|()| Err(UploadFailure::ClientLate));
+                    }
                 }
             }
             if let Err(failure) = self.frame(client) {
@@ -168,24 +176,32 @@ impl Upload {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, upstream: &mut UpstreamStream) -> Poll<Result<(), UploadFailure>> {
-        let polled = Pin::new(&mut upstream.io).poll_write(cx, &self.ready[self.sent..]);
-        match polled {
-            Poll::Ready(Ok(1..)) => {}
-            Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Err(UploadFailure::UpstreamGone)),
+        match Pin::new(&mut upstream.io).poll_write(cx, &self.ready[self.sent..]) {
+            Poll::Ready(Ok(length @ 1..)) => {
+                self.sent += length;
+                self.waits = None;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(_) | Err(_)) => Poll::Ready(Err(UploadFailure::UpstreamGone)),
             Poll::Pending => {
-                if !std::mem::replace(&mut self.waits_for_upstream, true) {
-                    upstream.patience.begin(self.bounds.write_timeout, Instant::now());
-                }
-                return upstream.patience.poll_end(cx).map(|()| Err(UploadFailure::UpstreamLate));
+                let late = self.poll_patience(cx, Waits::ForUpstream, upstream);
+                late.map(|()| Err(UploadFailure::UpstreamLate))
             }
         }
-        if std::mem::replace(&mut self.waits_for_upstream, false) {
-            upstream.patience.end();
+    }
+
+    /// Ready when it was waited for too long. The upstream's own patience is not needed before all of the body is sent.
+    fn poll_patience(&mut self, cx: &mut Context<'_>, whom: Waits, upstream: &mut UpstreamStream) -> Poll<()> {
+        if self.waits.replace(whom) != Some(whom) {
+            let now = Instant::now();
+            let limit = match whom {
+                Waits::ForClient => self.bounds.client_timeout,
+                Waits::ForUpstream => self.bounds.write_timeout,
+            };
+            let left = self.bounds.deadline.map_or(limit, |deadline| deadline.saturating_duration_since(now));
+            upstream.patience.begin(limit.min(left), now);
         }
-        if let Poll::Ready(Ok(length)) = polled {
-            self.sent += length;
-        }
-        Poll::Ready(Ok(()))
+        upstream.patience.poll_end(cx)
     }
 
     /// Takes what the client has sent, as far as it is the body's.
