@@ -147,3 +147,86 @@ fn a_client_that_does_not_read_is_given_up() {
     eventually("it is given up", || log().lines().any(|line| line.contains("client-timeout")).then_some(()));
     assert_eq!(ask(&mut Connection::open(http), "/", LEAN).body.len(), 16 << 20, "others are served");
 }
+
+/// Which lanes the requests took, by target.
+fn lanes(weir: &Weir, count: usize) -> Vec<String> {
+    let lines = || std::fs::read_to_string(weir.folder().join("access.log")).unwrap_or_default();
+    let lines = eventually("all are logged", || Some(lines()).filter(|lines| lines.lines().count() == count));
+    let line = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| line[key].as_str().unwrap().to_owned();
+        (text("target"), text("lane"))
+    };
+    // Connections are served side by side: what ends first may be written last.
+    let mut lanes: Vec<_> = lines.lines().map(line).collect();
+    lanes.sort();
+    lanes.into_iter().map(|(_, lane)| lane).collect()
+}
+
+#[test]
+fn what_is_plain_takes_the_lean_lane_and_the_rest_the_full_one() {
+    let origin = Origin::named("passed");
+    let weir = weir(origin.address, "{ rate-limit: { rate: 100/s, burst: 100 } }, security-headers", "");
+    let cases = [
+        ("GET", "", "lean"),
+        ("HEAD", "Cookie: a=1\r\n", "lean"),
+        ("BREW", "Connection: close\r\n", "lean"),
+        ("POST", "Content-Length: 4\r\n\r\nbody", "lean"),
+        ("PUT", "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n", "lean"),
+        ("GET", "Cookie: a=1\r\nCookie: b=2\r\n", "full"),
+        ("GET", "Connection: X-Mine\r\n", "full"),
+        ("POST", "Expect: 100-continue\r\nContent-Length: 0\r\n", "full"),
+    ];
+    for (nth, (method, rest, _)) in cases.into_iter().enumerate() {
+        let mut connection = weir.connect();
+        connection.write(format!("{method} /{nth} HTTP/1.1\r\nHost: a.test\r\n{rest}\r\n"));
+        assert_eq!(connection.read_response_to(method).status, 200, "{method} {rest}");
+    }
+    assert_eq!(lanes(&weir, cases.len()), cases.map(|(_, _, lane)| lane));
+    let count = |lane: &str| weir.metric("weir_lane_requests_total", &[lane, "route=\"*/\""]);
+    assert_eq!((count("lane=\"lean\""), count("lane=\"full\"")), (Some(5.0), Some(3.0)));
+    assert_eq!(weir.metric("weir_requests_in_flight", &["route=\"*/\""]), Some(0.0));
+}
+
+#[test]
+fn the_lean_lane_can_be_closed() {
+    let origin = Origin::named("passed");
+    for (keys, lane) in [("lanes: full\n", "full"), ("lanes: auto\n", "lean")] {
+        let weir = weir(origin.address, "", keys);
+        assert_eq!(ask(&mut weir.connect(), "/", LEAN).text(), "passed");
+        assert_eq!(lanes(&weir, 1), [lane]);
+    }
+}
+
+#[test]
+fn requests_in_one_packet_are_sent_on_in_their_order() {
+    let origin = Origin::start(|request: &Received| {
+        Answer::ok(&format!("{} {} {}", request.method, request.target, String::from_utf8_lossy(&request.body)))
+    });
+    let weir = weir(origin.address, "", "");
+    let mut connection = weir.connect();
+    let text = [
+        "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: 1\r\n\r\n",
+        "GET /3 HTTP/1.1\r\nHost: a\r\nConnection: X\r\n\r\n",
+        "PUT /4 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
+        "GET /5 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ];
+    connection.write(text.concat());
+    for expected in ["GET /1 ", "POST /2 abc", "GET /3 ", "PUT /4 hi", "GET /5 "] {
+        assert_eq!(connection.read_response().text(), expected);
+    }
+    assert_eq!(lanes(&weir, 5), ["lean", "lean", "full", "lean", "lean"]);
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_ends_the_connection_after_it() {
+    let origin = Origin::start_at_head(|_: &Received| Answer::ok("early"));
+    let weir = weir(origin.address, "", "");
+    let mut connection = weir.connect();
+    connection.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nbeginning");
+    let answer = connection.read_response();
+    assert_eq!((answer.text().as_str(), answer.header("connection")), ("early", Some("close")));
+    drop(connection);
+    assert_eq!(lanes(&weir, 1), ["lean"]);
+}

@@ -40,7 +40,7 @@ pub fn tunnel(
     let upstream = to.upstream.definition();
     let without = UpstreamTlsMaterial::default();
     let material = surroundings.upstream_tls.get(&upstream.name).unwrap_or(&without);
-    let tls = upstream.tls.as_ref().map(|tls| client_config(tls, material)).transpose();
+    let tls = upstream.tls.as_ref().map(|tls| client_config(tls, material, &[])).transpose();
     let tls = tls.map_err(|error| {
         Diagnostic::error(upstream.origin.clone(), format!("upstreams.{}.tls", upstream.name), error.to_string())
     })?;

@@ -335,16 +335,13 @@ fn is_lean(chain: &FilterChain, action: &Action) -> bool {
         && chain.response_rewrite.is_none()
         && chain.bandwidth.is_none();
     let counts_nobody = chain.concurrency_limits.is_empty() && chain.rate_limits.is_empty();
-    let leads_to_plain_http1 = |to: &Forward| {
-        let upstream = to.upstream.definition();
-        upstream.protocol == UpstreamProtocol::Http1 && upstream.tls.is_none()
-    };
+    let leads_to_http1 = |to: &Forward| to.upstream.definition().protocol == UpstreamProtocol::Http1;
     is_plain
         && match (action, &chain.cache) {
             // What is not kept is the full lane's, and counted there.
             (Action::Forward(_), Some(_)) => counts_nobody,
-            (Action::Forward(to), None) => leads_to_plain_http1(to),
-            (Action::Split(split), None) => split.arms().iter().all(leads_to_plain_http1),
+            (Action::Forward(to), None) => leads_to_http1(to),
+            (Action::Split(split), None) => split.arms().iter().all(leads_to_http1),
             (Action::Split(_), Some(_)) | (Action::Redirect(_) | Action::Respond(_) | Action::Files(_), _) => false,
         }
 }

@@ -39,6 +39,7 @@ mod spool;
 mod spooling;
 mod stream;
 mod tunnel;
+mod upstream_stream;
 mod worker;
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! How Weir holds a handshake with an upstream that bytes are carried to. Requests go by Pingora's own connectors, which offer
-//! protocols of HTTP; here nothing is offered, since nobody knows what is spoken.
+//! How Weir holds a handshake with an upstream: for the lean lane, and for bytes that are carried. The full lane goes by Pingora's own
+//! connectors.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,17 +12,22 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use super::{UpstreamTlsMaterial, provider};
 use crate::model::{UpstreamTls, Verify};
 
-/// By what the model asks for, and what was read of it.
-pub fn client_config(tls: &UpstreamTls, material: &UpstreamTlsMaterial) -> Result<Arc<ClientConfig>, Error> {
+/// By what the model asks for, and what was read of it. `protocols` are offered; none where nobody knows what is spoken.
+pub fn client_config(
+    tls: &UpstreamTls,
+    material: &UpstreamTlsMaterial,
+    protocols: &[&[u8]],
+) -> Result<Arc<ClientConfig>, Error> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = builder.dangerous().with_custom_certificate_verifier(match tls.verify {
         Verify::Full => verifier(material)?,
         Verify::Skip => Arc::new(Anyone(provider())),
     });
-    let config = match &material.client {
+    let mut config = match &material.client {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
     };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
 

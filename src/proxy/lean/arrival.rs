@@ -58,9 +58,8 @@ impl<'a> Arrival<'a> {
         }
     }
 
-    /// It is over: counted, and written to the log.
-    pub fn finish(&self, record: &mut RequestRecord, upstream: Option<&str>, shared: &Shared) {
-        record.finish(Instant::now());
+    /// It is over, and the record is finished: counted, and written to the log.
+    pub fn finish(&self, record: &RequestRecord, upstream: Option<&str>, shared: &Shared) {
         self.route.metrics(self.arm).end(self.head.method, record);
         if self.route.chain.logging == Logging::Off {
             return;

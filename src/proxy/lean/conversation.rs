@@ -16,7 +16,7 @@ use super::exchange::{Broken, Exchange, Timeouts};
 use super::fields::{Fields, ResponseFields, Spelling};
 use super::forward::{Plan, Progress};
 use super::head::After;
-use super::pool::UpstreamStream;
+use super::pool::Link;
 use super::reply::{LARGEST, Reply, Unread};
 use super::upload::Upload;
 use crate::model::RetryOn;
@@ -31,7 +31,7 @@ pub struct Conversation<'a> {
     pub plan: &'a Plan<'a>,
     pub progress: &'a mut Progress,
     pub client: &'a mut ClientStream,
-    pub upstream: &'a mut UpstreamStream,
+    pub upstream: &'a mut Link,
 }
 
 /// How it ended.
@@ -107,7 +107,7 @@ enum Turn {
 }
 
 impl Plan<'_> {
-    fn turn(&self, upstream: &UpstreamStream) -> Turn {
+    fn turn(&self, upstream: &Link) -> Turn {
         let keepalive = &self.forward.upstream.definition().keepalive;
         let is_last =
             keepalive.connections == 0 || keepalive.max_requests.is_some_and(|max| upstream.served >= max.get());

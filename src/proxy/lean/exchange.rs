@@ -6,24 +6,23 @@
 //! client left? ──► nothing more is wanted of the upstream
 //! ```
 
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::body::{Incoming, Outgoing};
 use super::buffer::Buffer;
 use super::patience::in_time;
-use super::pool::UpstreamStream;
+use super::pool::Link;
 use super::upload::{Upload, UploadFailure};
 use crate::proxy::chunks::Piece;
 use crate::proxy::stream::ClientStream;
 
 pub struct Exchange<'a> {
     pub client: &'a mut ClientStream,
-    pub upstream: &'a mut UpstreamStream,
+    pub upstream: &'a mut Link,
     /// The request's body, where there is one.
     pub upload: &'a mut Option<Upload>,
     pub buffer: Buffer,
@@ -77,7 +76,12 @@ impl Exchange<'_> {
     /// Sends what begins the request.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let limit = self.left(self.timeouts.write)?;
-        match in_time(limit, self.upstream.io.write_all(bytes)).await {
+        let io = &mut self.upstream.io;
+        let sending = async {
+            io.write_all(bytes).await?;
+            io.flush().await
+        };
+        match in_time(limit, sending).await {
             Some(sent) => sent.map_err(|_| Broken::Reset),
             None => Err(self.late()),
         }
@@ -98,22 +102,18 @@ impl Exchange<'_> {
         if !self.is_uploading() && self.client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Broken::ClientGone));
         }
-        loop {
-            match self.upstream.io.poll_read_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Reset)),
-                Poll::Pending => break,
+        let mut room = ReadBuf::new(self.buffer.spare());
+        match Pin::new(&mut self.upstream.io).poll_read(cx, &mut room) {
+            Poll::Ready(Ok(())) => {
+                let length = room.filled().len();
+                self.buffer.came(length);
+                return Poll::Ready(Ok(length));
             }
-            match self.upstream.io.try_read(self.buffer.spare()) {
-                Ok(length) => {
-                    self.buffer.came(length);
-                    return Poll::Ready(Ok(length));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Poll::Ready(Err(Broken::Reset)),
-            }
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Reset)),
+            Poll::Pending => {}
         }
         if self.buffer.is_empty() {
+            // Who waits holds no buffer.
             self.buffer.clear();
         }
         // While the client is still sending, the upstream has nothing to be late with.

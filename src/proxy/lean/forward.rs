@@ -7,6 +7,7 @@
 //! ```
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use super::arrival::Arrival;
@@ -15,15 +16,17 @@ use super::conversation::{self, Conversation};
 use super::exchange::Broken;
 use super::head::After;
 use super::patience::in_time;
-use super::pool::{self, UpstreamStream};
+use super::pool::{self, Link};
 use super::upload::{Bounds, Upload};
 use crate::model::{ConnectionLimits, RetryOn};
 use crate::proxy::affinity::Affinity;
 use crate::proxy::attempts::{Attempts, Replay, Sent};
+use crate::proxy::fields::without_port;
 use crate::proxy::head::Body;
 use crate::proxy::stream::ClientStream;
+use crate::proxy::upstream_stream::{OpenFailed, UpstreamStream};
 use crate::snapshot::table::Forward;
-use crate::snapshot::upstream::{Outcome, PickError, PickRequest};
+use crate::snapshot::upstream::{Endpoint, Outcome, PickError, PickRequest, hash_key};
 use crate::telemetry::record::{Ended, RequestRecord, UpstreamConnection};
 
 /// Where a request is sent, and how.
@@ -126,7 +129,7 @@ impl<'a> Plan<'a> {
         }
         let mut upstream = match self.connect(progress).await {
             Ok(upstream) => upstream,
-            Err(late) => return self.not_connected(progress, late),
+            Err(reason) => return self.not_connected(progress, reason),
         };
         let conversation = Conversation { plan: self, progress, client, upstream: &mut upstream };
         match conversation.hold(after).await {
@@ -186,38 +189,61 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// A connection to the endpoint that was chosen; the error says whether it took too long.
-    async fn connect(&self, progress: &mut Progress) -> Result<UpstreamStream, Late> {
+    /// A connection to the endpoint that was chosen.
+    async fn connect(&self, progress: &mut Progress) -> Result<Link, NoLink> {
         let Progress { record, attempts, .. } = progress;
-        let Some(lease) = &attempts.lease else { return Err(Late(false)) };
-        let endpoint = lease.endpoint();
+        let (Some(lease), Some(begun)) = (&attempts.lease, attempts.current) else { return Err(NoLink::Refused) };
         let keepalive = &self.forward.upstream.definition().keepalive;
-        let max = keepalive.max_requests.map_or(u32::MAX, std::num::NonZeroU32::get);
-        let pooled = if keepalive.connections == 0 { None } else { pool::take(endpoint.pool(), max) };
-        let (upstream, connection) = match (pooled, attempts.current) {
-            (Some(upstream), _) => (upstream, UpstreamConnection::Reused),
-            (None, begun) => {
-                let begun = begun.unwrap_or_else(Instant::now);
+        let max = keepalive.max_requests.map_or(u32::MAX, NonZeroU32::get);
+        let pooled = if keepalive.connections == 0 { None } else { pool::take(self.pool(lease.endpoint()), max) };
+        let (link, connection) = match pooled {
+            Some(link) => (link, UpstreamConnection::Reused),
+            None => {
                 let left =
                     attempts.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(begun));
-                let opening = UpstreamStream::connect(endpoint.address);
-                let opened = in_time(self.forward.timeouts.connect.min(left), opening).await.ok_or(Late(true))?;
-                let upstream = opened.map_err(|_| Late(false))?;
+                let limit = self.forward.timeouts.connect.min(left);
+                let opened = in_time(limit, self.open(lease.endpoint())).await.ok_or(NoLink::Late)?;
+                let stream = opened.map_err(|failed| {
+                    tracing::debug!(endpoint = %lease.endpoint().address, error = %failed, "no connection");
+                    match failed {
+                        OpenFailed::Connect(_) => NoLink::Refused,
+                        OpenFailed::Tls(_) => NoLink::TlsFailed,
+                    }
+                })?;
                 let now = Instant::now();
                 // Nothing was sent before there was a connection.
                 attempts.sent = Some(now);
-                (upstream, UpstreamConnection::New { took: now - begun })
+                (Link::new(stream), UpstreamConnection::New { took: now - begun })
             }
         };
         self.forward.metrics.connected(connection);
         record.connection = Some(connection);
-        Ok(upstream)
+        Ok(link)
     }
 
-    fn not_connected(&self, progress: &mut Progress, Late(is_late): Late) -> Step {
-        let (outcome, ended, status) = match is_late {
-            true => (Outcome::TimedOut, Ended::UpstreamConnectTimeout, 504),
-            false => (Outcome::ConnectFailed, Ended::UpstreamConnectFailed, 502),
+    async fn open(&self, endpoint: &Endpoint) -> Result<UpstreamStream, OpenFailed> {
+        let upstream = &self.forward.upstream;
+        let tls = upstream.tls().map(|config| (config, upstream.server_name(endpoint).unwrap_or(self.host_name())));
+        UpstreamStream::open(endpoint.address, tls).await
+    }
+
+    /// The host that is asked for: the name for TLS where nothing else gives one.
+    fn host_name(&self) -> &str {
+        let own = self.forward.host.as_ref().and_then(|host| host.to_str().ok());
+        own.map_or(self.arrival.view.host, without_port)
+    }
+
+    /// Where connections like this one are kept: those to the endpoint, and under the request's own name where TLS knows no other.
+    fn pool(&self, endpoint: &Endpoint) -> u64 {
+        let is_named = self.forward.upstream.tls().is_none() || self.forward.upstream.server_name(endpoint).is_some();
+        if is_named { endpoint.pool() } else { endpoint.pool() ^ hash_key(self.host_name().as_bytes()) }
+    }
+
+    fn not_connected(&self, progress: &mut Progress, reason: NoLink) -> Step {
+        let (outcome, ended, status) = match reason {
+            NoLink::Late => (Outcome::TimedOut, Ended::UpstreamConnectTimeout, 504),
+            NoLink::Refused => (Outcome::ConnectFailed, Ended::UpstreamConnectFailed, 502),
+            NoLink::TlsFailed => (Outcome::ConnectFailed, Ended::UpstreamTlsFailed, 502),
         };
         progress.record.ended = ended;
         progress.attempts.report(outcome);
@@ -275,22 +301,26 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn leave(&self, progress: &mut Progress, upstream: UpstreamStream) {
+    fn leave(&self, progress: &mut Progress, upstream: Link) {
         if let Some(lease) = progress.attempts.lease.take() {
             let keepalive = &self.forward.upstream.definition().keepalive;
-            pool::put(lease.endpoint().pool(), upstream, keepalive, Instant::now());
+            pool::put(self.pool(lease.endpoint()), upstream, keepalive, Instant::now());
         }
     }
 }
 
-/// Whether a connection took too long; else it could not be made.
-struct Late(bool);
+/// Why there is no connection.
+enum NoLink {
+    Late,
+    Refused,
+    TlsFailed,
+}
 
 impl Progress {
     /// What is known at the end.
-    pub fn close(&mut self) {
+    pub fn close(&mut self, now: Instant) {
         self.attempts.lease = None;
-        self.record.upstream_time = self.attempts.first.map(|first| first.elapsed());
+        self.record.upstream_time = self.attempts.first.map(|first| now - first);
         if let Some(upload) = &self.upload {
             self.record.bytes_in = upload.received();
         }

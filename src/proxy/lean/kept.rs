@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::DATE;
 use pingora::protocols::http::date::get_cached_date;
@@ -61,7 +61,8 @@ impl Kept<'_> {
             record.ended = if is_late { Ended::ClientTimeout } else { Ended::ClientClosed };
             record.bytes_out -= body.len() as u64;
         }
-        arrival.finish(&mut record, None, shared);
+        record.finish(Instant::now());
+        arrival.finish(&record, None, shared);
         Some(if sent.is_ok() { after } else { After::Close })
     }
 }

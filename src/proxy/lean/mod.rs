@@ -154,7 +154,8 @@ async fn pass(
     let answer = refused.unwrap_or_else(|refused| page(refused, arrival, &mut record));
     let words = own::Words { arrival, upstream: None, patience: carrier.limits.body_timeout };
     let after = words.tell(client, answer, &mut record, after, body).await;
-    arrival.finish(&mut record, None, shared);
+    record.finish(Instant::now());
+    arrival.finish(&record, None, shared);
     after
 }
 
@@ -203,11 +204,12 @@ async fn send(
     };
     // Given back before anything is counted: who reads a metric sees the place free.
     drop(admission);
-    progress.close();
+    let now = Instant::now();
+    progress.close(now);
     let mut record = progress.record;
-    record.finish(Instant::now());
+    record.finish(now);
     plan.forward.metrics.end(&record);
-    arrival.finish(&mut record, Some(plan.upstream()), shared);
+    arrival.finish(&record, Some(plan.upstream()), shared);
     after
 }
 

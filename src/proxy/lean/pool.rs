@@ -11,25 +11,26 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::io;
-use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::patience::Patience;
 use crate::model::Keepalive;
+use crate::proxy::upstream_stream::UpstreamStream;
 
-/// A connection to an endpoint, and its request.
-pub struct UpstreamStream {
-    pub io: TcpStream,
+/// A connection to an endpoint, and what is known of it.
+pub struct Link {
+    pub io: UpstreamStream,
     pub patience: Patience,
     /// Requests, the one that is under way included.
     pub served: u32,
 }
 
 struct Idle {
-    stream: UpstreamStream,
+    link: Link,
     until: Instant,
 }
 
@@ -37,41 +38,39 @@ thread_local! {
     static POOL: RefCell<HashMap<u64, Vec<Idle>, BuildHasherDefault<Known>>> = RefCell::default();
 }
 
-impl UpstreamStream {
-    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let io = TcpStream::connect(address).await?;
-        // A request should leave at once.
-        io.set_nodelay(true)?;
-        Ok(Self { io, patience: Patience::new(), served: 1 })
+impl Link {
+    pub fn new(io: UpstreamStream) -> Self {
+        Self { io, patience: Patience::new(), served: 1 }
     }
 
     /// Whether nothing has come from the other side: an end, or what nobody has asked for. No system call where nothing has.
-    fn is_quiet(&self) -> bool {
-        matches!(self.io.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    fn is_quiet(&mut self) -> bool {
+        let (mut byte, mut nobody) = ([0], Context::from_waker(Waker::noop()));
+        Pin::new(&mut self.io).poll_read(&mut nobody, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 }
 
 /// The one that was used last: the others can go.
-pub fn take(key: u64, max_requests: u32) -> Option<UpstreamStream> {
+pub fn take(key: u64, max_requests: u32) -> Option<Link> {
     POOL.with_borrow_mut(|pool| {
         let idle = pool.get_mut(&key)?;
         loop {
-            let Idle { mut stream, .. } = idle.pop()?;
-            if stream.served < max_requests && stream.is_quiet() {
-                stream.served += 1;
-                return Some(stream);
+            let Idle { mut link, .. } = idle.pop()?;
+            if link.served < max_requests && link.is_quiet() {
+                link.served += 1;
+                return Some(link);
             }
         }
     })
 }
 
 /// Keeps it for another request, where there is room.
-pub fn put(key: u64, mut stream: UpstreamStream, keepalive: &Keepalive, now: Instant) {
-    stream.patience.end();
+pub fn put(key: u64, mut link: Link, keepalive: &Keepalive, now: Instant) {
+    link.patience.end();
     POOL.with_borrow_mut(|pool| {
         let idle = pool.entry(key).or_default();
         if idle.len() < keepalive.connections {
-            idle.push(Idle { stream, until: now + keepalive.idle_timeout });
+            idle.push(Idle { link, until: now + keepalive.idle_timeout });
         }
     });
 }
@@ -91,7 +90,7 @@ const SWEEP: Duration = Duration::from_millis(250);
 fn sweep_once(now: Instant) {
     POOL.with_borrow_mut(|pool| {
         pool.retain(|_, idle| {
-            idle.retain(|idle| idle.until > now && idle.stream.is_quiet());
+            idle.retain_mut(|idle| idle.until > now && idle.link.is_quiet());
             !idle.is_empty()
         });
     });
@@ -117,19 +116,22 @@ impl Hasher for Known {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
 
     const KEEPALIVE: Keepalive =
         Keepalive { connections: 2, idle_timeout: Duration::from_secs(60), max_requests: None };
 
-    async fn pair(listener: &tokio::net::TcpListener) -> (UpstreamStream, TcpStream) {
-        let (ours, theirs) = tokio::join!(UpstreamStream::connect(listener.local_addr().unwrap()), listener.accept());
-        (ours.unwrap(), theirs.unwrap().0)
+    async fn pair(listener: &TcpListener) -> (Link, TcpStream) {
+        let opening = UpstreamStream::open(listener.local_addr().unwrap(), None);
+        let (ours, theirs) = tokio::join!(opening, listener.accept());
+        (Link::new(ours.unwrap()), theirs.unwrap().0)
     }
 
     #[tokio::test]
     async fn connections_are_kept_up_to_the_bound_and_lent_while_they_are_alive() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut others = Vec::new();
         for _ in 0..3 {
             let (ours, theirs) = pair(&listener).await;
@@ -145,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_idle_too_long_or_used_up_is_let_go() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (ours, _theirs) = pair(&listener).await;
         let now = Instant::now();
         put(3, ours, &KEEPALIVE, now);

@@ -13,7 +13,7 @@ use bytes::Buf;
 use tokio::io::AsyncWrite;
 
 use super::body::{Framing, Incoming, Outgoing};
-use super::pool::UpstreamStream;
+use super::pool::Link;
 use crate::proxy::attempts::Replay;
 use crate::proxy::chunks::Piece;
 use crate::proxy::stream::{ClientStream, Fence};
@@ -145,7 +145,7 @@ impl Upload {
         &mut self,
         cx: &mut Context<'_>,
         client: &mut ClientStream,
-        upstream: &mut UpstreamStream,
+        upstream: &mut Link,
     ) -> Poll<Result<(), UploadFailure>> {
         loop {
             if self.sent < self.ready.len() {
@@ -154,6 +154,11 @@ impl Upload {
                     return Poll::Ready(Err(failure));
                 }
                 continue;
+            }
+            // What TLS has gathered.
+            if let Err(failure) = ready!(self.poll_flush(cx, upstream)) {
+                self.end = Some(End::BrokenOff);
+                return Poll::Ready(Err(failure));
             }
             if self.incoming.is_whole() {
                 self.end = Some(End::Sent(Instant::now()));
@@ -175,7 +180,7 @@ impl Upload {
         }
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, upstream: &mut UpstreamStream) -> Poll<Result<(), UploadFailure>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, upstream: &mut Link) -> Poll<Result<(), UploadFailure>> {
         match Pin::new(&mut upstream.io).poll_write(cx, &self.ready[self.sent..]) {
             Poll::Ready(Ok(length @ 1..)) => {
                 self.sent += length;
@@ -190,8 +195,19 @@ impl Upload {
         }
     }
 
+    fn poll_flush(&mut self, cx: &mut Context<'_>, upstream: &mut Link) -> Poll<Result<(), UploadFailure>> {
+        match Pin::new(&mut upstream.io).poll_flush(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(UploadFailure::UpstreamGone)),
+            Poll::Pending => {
+                let late = self.poll_patience(cx, Waits::ForUpstream, upstream);
+                late.map(|()| Err(UploadFailure::UpstreamLate))
+            }
+        }
+    }
+
     /// Ready when it was waited for too long. The upstream's own patience is not needed before all of the body is sent.
-    fn poll_patience(&mut self, cx: &mut Context<'_>, whom: Waits, upstream: &mut UpstreamStream) -> Poll<()> {
+    fn poll_patience(&mut self, cx: &mut Context<'_>, whom: Waits, upstream: &mut Link) -> Poll<()> {
         if self.waits.replace(whom) != Some(whom) {
             let now = Instant::now();
             let limit = match whom {

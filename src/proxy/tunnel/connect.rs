@@ -1,29 +1,14 @@
 //! A connection to one of an upstream's endpoints: others are tried while none could be made.
 
-use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-
 use crate::model::{HashKey, LbPolicy, Retry, RetryOn};
+use crate::proxy::upstream_stream::{OpenFailed, UpstreamStream};
 use crate::snapshot::tunnel::Tunnel;
 use crate::snapshot::upstream::{Endpoint, Lease, Outcome, PickError, PickRequest, address_key};
 use crate::telemetry::record::UpstreamConnection;
 use crate::telemetry::session::{SessionEnd, SessionRecord};
-
-pub enum UpstreamStream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
 
 /// The place at the endpoint is held for as long as the lease lives.
 pub async fn connect(tunnel: &Tunnel, record: &mut SessionRecord<'_>) -> Result<(UpstreamStream, Lease), SessionEnd> {
@@ -79,76 +64,13 @@ pub fn key(balance: &LbPolicy, client: IpAddr) -> Option<u64> {
 }
 
 async fn open(tunnel: &Tunnel, endpoint: &Endpoint) -> Result<UpstreamStream, SessionEnd> {
-    let stream = TcpStream::connect(endpoint.address).await.map_err(|_| SessionEnd::ConnectFailed)?;
-    // What a client sends at once should arrive at once.
-    let _ = stream.set_nodelay(true);
-    match &tunnel.tls {
-        None => Ok(UpstreamStream::Plain(stream)),
-        Some(config) => handshake(tunnel, config, endpoint, stream).await.map_err(|error| {
-            tracing::debug!(upstream = tunnel.to.name(), endpoint = %endpoint.address, %error, "no TLS");
-            SessionEnd::TlsFailed
-        }),
-    }
-}
-
-async fn handshake(
-    tunnel: &Tunnel,
-    config: &Arc<ClientConfig>,
-    endpoint: &Endpoint,
-    stream: TcpStream,
-) -> io::Result<UpstreamStream> {
-    let own = tunnel.to.upstream.definition().tls.as_ref().and_then(|tls| tls.server_name.as_deref());
-    let name = match own.or(endpoint.name.as_deref()) {
-        Some(name) => ServerName::try_from(name.trim_end_matches('.').to_owned()).map_err(io::Error::other)?,
-        None => ServerName::from(endpoint.address.ip()),
-    };
-    let stream = TlsConnector::from(config.clone()).connect(name, stream).await?;
-    Ok(UpstreamStream::Tls(Box::new(stream)))
-}
-
-impl UpstreamStream {
-    pub fn break_off(&self) {
-        match self {
-            UpstreamStream::Plain(stream) => break_off(stream),
-            UpstreamStream::Tls(stream) => break_off(stream.get_ref().0),
+    let upstream = &tunnel.to.upstream;
+    let tls = tunnel.tls.as_ref().map(|config| (config, upstream.server_name(endpoint).unwrap_or_default()));
+    UpstreamStream::open(endpoint.address, tls).await.map_err(|failed| {
+        tracing::debug!(upstream = tunnel.to.name(), endpoint = %endpoint.address, error = %failed, "no connection");
+        match failed {
+            OpenFailed::Connect(_) => SessionEnd::ConnectFailed,
+            OpenFailed::Tls(_) => SessionEnd::TlsFailed,
         }
-    }
-}
-
-/// Its end is to be seen as no end that was meant.
-pub fn break_off(stream: &TcpStream) {
-    // A socket that is closed already is fine.
-    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
-}
-
-impl AsyncRead for UpstreamStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            UpstreamStream::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            UpstreamStream::Tls(io) => Pin::new(io).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for UpstreamStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            UpstreamStream::Plain(io) => Pin::new(io).poll_write(cx, data),
-            UpstreamStream::Tls(io) => Pin::new(io).poll_write(cx, data),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            UpstreamStream::Plain(_) => Poll::Ready(Ok(())),
-            UpstreamStream::Tls(io) => Pin::new(io).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            UpstreamStream::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            UpstreamStream::Tls(io) => Pin::new(io).poll_shutdown(cx),
-        }
-    }
+    })
 }

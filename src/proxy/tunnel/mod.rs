@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use super::establish::LookedAt;
 use super::proxy_protocol::{self, Proxied};
+use super::upstream_stream;
 use super::worker::Worker;
 use crate::snapshot::tunnel::Tunnel;
 use crate::telemetry::session::{SessionEnd, SessionProtocol, SessionRecord};
@@ -67,7 +68,7 @@ pub async fn serve(arrival: Box<Arrival>, worker: &Worker) {
             (record.bytes_in, record.bytes_out) = (carried.bytes_in, carried.bytes_out);
             match carried.broken {
                 Some(Side::Client) => upstream.break_off(),
-                Some(Side::Upstream) => connect::break_off(&stream),
+                Some(Side::Upstream) => upstream_stream::break_off(&stream),
                 None => {}
             }
             drop(lease);

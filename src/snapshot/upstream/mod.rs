@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use rustls::ClientConfig;
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -53,7 +54,7 @@ use moment::Moment;
 use set::{Seat, Shared};
 
 use crate::model::{self, EndpointAddress, EndpointSpec, ListName, Percent, WhenAllUnhealthy};
-use crate::tls::UpstreamTlsMaterial;
+use crate::tls::{UpstreamTlsMaterial, client_config};
 
 /// Tries at a tier whose chosen endpoint was filled by others in the meantime.
 const RACES: usize = 3;
@@ -62,6 +63,8 @@ const RACES: usize = 3;
 pub struct Upstream {
     definition: Arc<model::Upstream>,
     peers: PeerTemplate,
+    /// How the lean lane speaks with it; none in clear.
+    tls: Option<Arc<ClientConfig>>,
     shared: Arc<Shared>,
     set: ArcSwap<EndpointSet>,
     answers: ArcSwap<Answers>,
@@ -127,6 +130,7 @@ impl Upstream {
     ) -> Result<Self, UpstreamTlsError> {
         let definition = Arc::new(definition.clone());
         let peers = PeerTemplate::new(&definition, tls)?;
+        let tls = definition.tls.as_ref().map(|policy| client_config(policy, tls, &[b"http/1.1"])).transpose()?;
         let shared = previous.map(|previous| Arc::clone(&previous.shared)).unwrap_or_default();
         let answers = previous.map(|previous| previous.answers.load_full()).unwrap_or_default();
         let listed = previous.map(|previous| previous.listed.load_full()).unwrap_or_default();
@@ -143,6 +147,7 @@ impl Upstream {
         Ok(Self {
             definition,
             peers,
+            tls,
             shared,
             set: ArcSwap::from_pointee(set),
             answers: ArcSwap::new(answers),
@@ -153,6 +158,16 @@ impl Upstream {
 
     pub fn definition(&self) -> &model::Upstream {
         &self.definition
+    }
+
+    pub fn tls(&self) -> Option<&Arc<ClientConfig>> {
+        self.tls.as_ref()
+    }
+
+    /// The name that TLS asks for; none where the request has to say it.
+    pub fn server_name<'a>(&'a self, endpoint: &'a Endpoint) -> Option<&'a str> {
+        let own = self.definition.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        own.or(endpoint.name.as_deref())
     }
 
     /// The endpoints as they are now.

@@ -28,7 +28,7 @@ use crate::tls::UpstreamTlsMaterial;
 /// for at least 100).
 const MAX_H2_STREAMS: usize = 100;
 
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Error, PartialEq)]
 pub enum UpstreamTlsError {
     #[error("the CA file holds no certificate")]
     NoCa,
@@ -40,6 +40,8 @@ pub enum UpstreamTlsError {
     BadClientCertificate(String),
     #[error("the client certificate's key can't be read")]
     BadClientKey,
+    #[error("{0}")]
+    Unusable(#[from] rustls::Error),
 }
 
 #[derive(Debug)]

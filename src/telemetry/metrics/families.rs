@@ -86,6 +86,8 @@ fn requests(out: &mut Exposition, routes: &[LabelledRoute<'_>]) {
         "From when a request's head was whole to the last byte of its answer.",
         routes.iter().map(|(labels, metrics)| (*labels, &metrics.duration)).collect(),
     );
+    let lanes = "Requests that have ended, by the lane they took.";
+    out.counter("weir_lane_requests_total", lanes, routes.iter().flat_map(by_lane).collect());
     let each = |value: fn(&RouteMetrics) -> u64| {
         routes.iter().map(|(labels, metrics)| (*labels, value(metrics) as f64)).collect()
     };
@@ -93,6 +95,11 @@ fn requests(out: &mut Exposition, routes: &[LabelledRoute<'_>]) {
     out.gauge("weir_requests_in_flight", in_flight, each(RouteMetrics::in_flight));
     out.counter("weir_request_body_bytes_total", "Body bytes from clients.", each(|route| route.bytes().0));
     out.counter("weir_response_body_bytes_total", "Body bytes to clients.", each(|route| route.bytes().1));
+}
+
+fn by_lane<'a>((labels, metrics): &LabelledRoute<'a>) -> [([Label<'a>; 4], f64); 2] {
+    let [route, upstream, listener] = *labels;
+    metrics.lanes().map(|(lane, count)| ([route, upstream, listener, ("lane", lane.as_str())], count as f64))
 }
 
 type Answer<'a> = ([Label<'a>; 4], String, f64);

@@ -9,7 +9,7 @@
 use std::sync::OnceLock;
 
 use super::cells::{Counter, Histogram};
-use crate::telemetry::record::{CacheOutcome, RequestRecord};
+use crate::telemetry::record::{CacheOutcome, Lane, RequestRecord};
 
 /// Aligned to two cache lines, so that threads that serve different routes do not slow each other down.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct RouteMetrics {
     started: Counter,
     bytes_in: Counter,
     bytes_out: Counter,
+    /// Of those that ended, the ones that took the lean lane.
+    lean: Counter,
     pub(super) duration: Histogram,
     cache: [Counter; CacheOutcome::ALL.len()],
     /// Allocated by the first request of a method and status class: ten thousand routes would else cost 360 MB.
@@ -45,6 +47,9 @@ impl RouteMetrics {
             self.bytes_in.add(record.bytes_in);
         }
         self.duration.observe(record.duration);
+        if record.lane == Lane::Lean {
+            self.lean.increment();
+        }
         if let Some(outcome) = record.cache {
             self.cache[outcome as usize].increment();
         }
@@ -70,6 +75,13 @@ impl RouteMetrics {
         // The ended ones are read first: none of them can be missing from the started ones.
         let ended = self.duration.count();
         self.started.value().saturating_sub(ended)
+    }
+
+    /// How many took which lane.
+    pub(super) fn lanes(&self) -> [(Lane, u64); 2] {
+        // Read first, of two numbers that grow.
+        let lean = self.lean.value();
+        [(Lane::Lean, lean), (Lane::Full, self.duration.count().saturating_sub(lean))]
     }
 
     pub(super) fn bytes(&self) -> (u64, u64) {
@@ -124,6 +136,8 @@ mod tests {
         }
         assert_eq!(route.answers(), [("GET", 200, 2), ("POST", 0, 2), ("OTHER", 418, 1)]);
         assert_eq!(route.bytes(), (25, 5 * 1024));
+        route.end("GET", &RequestRecord { lane: Lane::Lean, ..record() });
+        assert_eq!(route.lanes(), [(Lane::Lean, 1), (Lane::Full, 5)]);
     }
 
     #[test]
