@@ -10,7 +10,8 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use pingora::apps::HttpServerApp;
+use futures::future::BoxFuture;
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::protocols::Shutdown;
 use pingora::protocols::http::ServerSession;
 
@@ -58,8 +59,7 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
         let last = request >= limits.max_requests || is_ending(&stream, worker);
         if body != Body::Upgrade {
             let carrier = lean::Carrier { limits, worker, after: if last { After::Close } else { After::KeepAlive } };
-            // Boxed: a connection that is idle should not have the size of one that is busy.
-            match Box::pin(lean::serve(&mut stream, &head, body, &carrier)).await {
+            match lean::serve(&mut stream, &head, body, &carrier).await {
                 Some(After::KeepAlive) => continue,
                 Some(After::Close) => {
                     stream.shutdown().await;
@@ -68,22 +68,32 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
                 None => {}
             }
         }
-        let mut session = ServerSession::new_http1(stream);
-        session.set_read_timeout(Some(limits.body_timeout));
-        session.set_write_timeout(Some(limits.body_timeout));
-        if last {
-            session.set_keepalive_reuses_remaining(Some(0));
-        }
-        session.set_pipelined_prefix(head);
-        let Some(reused) = worker.proxy().process_new_http(session, worker.shutdown()).await else {
-            return Ended::Closed;
-        };
+        let Some(reused) = hand_over(stream, head, last, limits, worker).await else { return Ended::Closed };
         let Ok(same) = reused.consume().0.into_any().downcast::<ClientStream>() else {
             return Ended::Closed;
         };
         stream = same;
     }
     Ended::Closed
+}
+
+/// To the full lane. No `async fn`: what is moved into the future that is returned must not stay in the connection's own.
+fn hand_over<'a>(
+    stream: Box<ClientStream>,
+    head: BytesMut,
+    last: bool,
+    limits: &ConnectionLimits,
+    worker: &'a Worker,
+) -> BoxFuture<'a, Option<ReusedHttpStream>> {
+    let mut session = ServerSession::new_http1(stream);
+    session.set_read_timeout(Some(limits.body_timeout));
+    session.set_write_timeout(Some(limits.body_timeout));
+    if last {
+        session.set_keepalive_reuses_remaining(Some(0));
+    }
+    session.set_pipelined_prefix(head);
+    let proxy = worker.proxy();
+    Box::pin(async move { proxy.process_new_http(session, worker.shutdown()).await })
 }
 
 /// Whether the next request is the last one, because nobody listens there any more.

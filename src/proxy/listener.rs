@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use futures::future::BoxFuture;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -213,8 +214,19 @@ impl Drop for Place {
     }
 }
 
+/// No `async fn`: what only a beginning needs must not stay with the connection.
+fn begin<'a>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: &'a Arc<ListenerState>,
+    settings: &'a Settings,
+    worker: &'a Worker,
+) -> BoxFuture<'a, Option<Established>> {
+    Box::pin(establish(stream, peer, listener, settings, worker))
+}
+
 async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, settings: Arc<Settings>, worker: Arc<Worker>) {
-    let Some(established) = establish(stream, peer, &place.listener, &settings, &worker).await else { return };
+    let Some(established) = begin(stream, peer, &place.listener, &settings, &worker).await else { return };
     // Boxed: few connections take these ways, and all would pay for their size.
     match (established, &settings.serves) {
         (Established::Http1(stream), Serves::Requests { limits, .. }) => {
@@ -231,4 +243,22 @@ async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, settings: Arc<
         (Established::Http1(_) | Established::Http2(_), Serves::Tunnel(_)) => {}
     }
     drop(place);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::connection::Connection;
+    use crate::proxy::stream::ClientStream;
+
+    fn size_of_result<A, B, C, D, E, F>(_: fn(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each byte is there for every client that only waits.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let (task, stream, connection) = (size_of_result(serve), size_of::<ClientStream>(), size_of::<Connection>());
+        assert!(task + stream + connection <= 1500, "{task} + {stream} + {connection}");
+    }
 }

@@ -26,6 +26,8 @@ mod upload;
 
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
+
 use super::answer::{Answer, failure_detail};
 use super::client_address;
 use super::connection::Connection;
@@ -58,7 +60,18 @@ pub struct Carrier<'a> {
 
 /// Serves a request whose head (inspected) and body these are; returns what becomes of the connection. None: it is the full lane's,
 /// and nothing has been counted, read or sent.
-pub async fn serve(client: &mut ClientStream, bytes: &[u8], body: Body, carrier: &Carrier<'_>) -> Option<After> {
+///
+/// Boxed here: a connection that is idle should not have the size of one that is busy.
+pub fn serve<'a>(
+    client: &'a mut ClientStream,
+    bytes: &'a [u8],
+    body: Body,
+    carrier: &'a Carrier<'a>,
+) -> BoxFuture<'a, Option<After>> {
+    Box::pin(serve_here(client, bytes, body, carrier))
+}
+
+async fn serve_here(client: &mut ClientStream, bytes: &[u8], body: Body, carrier: &Carrier<'_>) -> Option<After> {
     let about = client.about();
     let connection = Connection::in_digest(&about)?;
     let shared = carrier.worker.shared();
