@@ -27,7 +27,7 @@ pub struct Connection {
     pub peer_value: HeaderValue,
     /// The port the client connected to, as the PROXY header or the listener says; a header value, too.
     pub port_value: HeaderValue,
-    pub tls: Option<TlsSession>,
+    pub tls: Option<Box<TlsSession>>,
     /// Of the message that is under way on HTTP/1; streams of HTTP/2 have their own.
     pub paces: Paces,
     /// The same for a body that is waited for.

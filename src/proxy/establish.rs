@@ -73,7 +73,7 @@ pub async fn establish(
             // The other half is for the handshake itself.
             let patience = settings.header_timeout / 2;
             match Box::pin(handshake(stream, door, patience, worker.tls())).await {
-                Ok(Handshaken::Here(stream, session)) => (Transport::Tls(stream), Some(*session)),
+                Ok(Handshaken::Here(stream, session)) => (Transport::Tls(stream), Some(session)),
                 Ok(Handshaken::Elsewhere(stream, tunnel, hello)) => {
                     return Some(arrived.carried(stream, deadline, tunnel, Some(hello)));
                 }
@@ -111,7 +111,7 @@ struct Arrived<'a> {
 }
 
 impl Arrived<'_> {
-    fn of_requests(self, transport: Transport, tls: Option<TlsSession>, deadline: Deadline) -> Established {
+    fn of_requests(self, transport: Transport, tls: Option<Box<TlsSession>>, deadline: Deadline) -> Established {
         let http2 = matches!(&transport, Transport::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"));
         let peer = self.told.map_or(self.peer, |told| told.source);
         let local_port = self.told.map_or(self.settings.address.port(), |told| told.destination.port());

@@ -103,13 +103,13 @@ pub enum Direction {
 pub struct Paces {
     /// Whether there is one.
     any: AtomicBool,
-    request: Mutex<Option<Pace>>,
-    response: Mutex<Option<Pace>>,
+    request: Mutex<Option<Box<Pace>>>,
+    response: Mutex<Option<Box<Pace>>>,
 }
 
 impl Paces {
     pub fn set(&self, direction: Direction, pace: Pace) {
-        *self.of(direction) = Some(pace);
+        *self.of(direction) = Some(Box::new(pace));
         self.any.store(true, Ordering::Relaxed);
     }
 
@@ -142,7 +142,7 @@ impl Paces {
         }
     }
 
-    fn of(&self, direction: Direction) -> MutexGuard<'_, Option<Pace>> {
+    fn of(&self, direction: Direction) -> MutexGuard<'_, Option<Box<Pace>>> {
         let pace = match direction {
             Direction::Request => &self.request,
             Direction::Response => &self.response,
