@@ -1,0 +1,168 @@
+//! What differs between two outcomes, once what must differ is taken out.
+//!
+//! | Taken out | Why |
+//! |---|---|
+//! | order of fields of different names, case of names | no reader may depend on it (RFC 9110 §5.1, §5.3); the order within a name is kept |
+//! | request ids that Weir makes: 32 hexadecimal digits, in fields and pages | random |
+//! | `Date` and `Expires` near the present | the two lanes answer a moment apart |
+//! | the listener's port in `X-Forwarded-Port`, the origin's address in any value | each lane has its own |
+//! | the sticky cookie's value | it names the endpoint |
+//! | the length of a body that was cut off: one is the beginning of the other | how much was on its way is chance |
+//! | sizes of reads and of chunks | framing, not content; the reader has put them together |
+
+use std::time::{Duration, SystemTime};
+
+use super::message::{End, Message};
+use super::show::escaped;
+use super::stage::{Connection, Outcome, Side};
+
+/// Something that the two lanes do not agree on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// What it is about, without its values: the same for all cases in which it shows.
+    pub about: String,
+    pub full: String,
+    pub lean: String,
+}
+
+/// Takes out what must differ.
+pub fn normalize(outcome: &mut Outcome, side: &Side) {
+    let origin = side.origin.address.to_string();
+    let port = side.weir.port().to_string();
+    for message in outcome.requests.iter_mut().chain(&mut outcome.answers) {
+        for (name, value) in &mut message.fields {
+            name.make_ascii_lowercase();
+            normalize_value(name, value, &origin, &port);
+        }
+        message.fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if message.body.len() < LONGEST_PAGE {
+            hide_ids(&mut message.body);
+        }
+    }
+}
+
+/// No page of Weir's own is longer.
+const LONGEST_PAGE: usize = 700;
+
+fn normalize_value(name: &[u8], value: &mut Vec<u8>, origin: &str, port: &str) {
+    match name {
+        b"x-forwarded-port" if value == port.as_bytes() => *value = b"<port>".to_vec(),
+        b"date" | b"expires" => hide_present(value),
+        b"set-cookie" if value.starts_with(b"node=") => {
+            let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
+            if end > b"node=".len() + 7 {
+                value.splice(5..end, *b"<endpoint>");
+            }
+        }
+        _ => {}
+    }
+    if value.len() >= origin.len()
+        && let Some(at) = value.windows(origin.len()).position(|window| window == origin.as_bytes())
+    {
+        value.splice(at..at + origin.len(), *b"<origin>");
+    }
+    hide_ids(value);
+}
+
+fn hide_ids(text: &mut Vec<u8>) {
+    const DIGITS: usize = 32;
+    if text.len() < DIGITS {
+        return;
+    }
+    let mut run = 0;
+    for at in 0..=text.len() {
+        if text.get(at).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            run += 1;
+            continue;
+        }
+        if run == DIGITS {
+            text.splice(at - DIGITS..at, *b"<id>");
+            return hide_ids(text);
+        }
+        run = 0;
+    }
+}
+
+/// Fifteen seconds around now, and around what the file adds to it.
+fn hide_present(value: &mut Vec<u8>) {
+    let Some(at) = std::str::from_utf8(value).ok().and_then(|text| httpdate::parse_http_date(text).ok()) else {
+        return;
+    };
+    let now = SystemTime::now();
+    for (offset, word) in [(0, &b"<now>"[..]), (3600, b"<in an hour>")] {
+        let meant = now + Duration::from_secs(offset);
+        let apart = at.duration_since(meant).unwrap_or_else(|error| error.duration());
+        if apart < Duration::from_secs(15) {
+            *value = word.to_vec();
+        }
+    }
+}
+
+/// None: they are the same. Both are normalized.
+pub fn compare(full: &Outcome, lean: &Outcome) -> Vec<Difference> {
+    if full == lean {
+        return Vec::new();
+    }
+    let mut found = Found::default();
+    let counts = |outcome: &Outcome| (outcome.requests.len().to_string(), outcome.answers.len().to_string());
+    let (full_counts, lean_counts) = (counts(full), counts(lean));
+    found.note("number of requests", full_counts.0, lean_counts.0);
+    found.note("number of answers", full_counts.1, lean_counts.1);
+    for (one, other) in full.requests.iter().zip(&lean.requests) {
+        found.messages("request", one, other);
+    }
+    for (one, other) in full.answers.iter().zip(&lean.answers) {
+        found.messages("answer", one, other);
+    }
+    let word = |connection: Connection| format!("{connection:?}");
+    found.note("connection", word(full.connection), word(lean.connection));
+    found.note("silences", full.pushes.to_string(), lean.pushes.to_string());
+    found.note("stale connection", full.was_stale.to_string(), lean.was_stale.to_string());
+    found.0
+}
+
+#[derive(Default)]
+struct Found(Vec<Difference>);
+
+impl Found {
+    fn note(&mut self, about: impl Into<String>, full: String, lean: String) {
+        if full != lean {
+            self.0.push(Difference { about: about.into(), full, lean });
+        }
+    }
+
+    fn messages(&mut self, what: &str, full: &Message, lean: &Message) {
+        if full == lean {
+            return;
+        }
+        match full.status() == lean.status() {
+            true => self.note(format!("{what}: first line"), escaped(&full.first), escaped(&lean.first)),
+            false => {
+                let statuses = format!("{what}: status {} and {}", full.status(), lean.status());
+                self.note(statuses, escaped(&full.first), escaped(&lean.first));
+            }
+        }
+        let mut names: Vec<&[u8]> = full.fields.iter().chain(&lean.fields).map(|(name, _)| name.as_slice()).collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let of = |message: &Message| {
+                let named = message.fields.iter().filter(|(known, _)| known == name);
+                named.map(|(_, value)| escaped(value)).collect::<Vec<_>>().join(" | ")
+            };
+            self.note(format!("{what}: field {}", name.escape_ascii()), of(full), of(lean));
+        }
+        self.note(format!("{what}: whole"), format!("{:?}", full.end), format!("{:?}", lean.end));
+        self.bodies(what, full, lean);
+        let trailers = |message: &Message| format!("{:?}", message.trailers);
+        self.note(format!("{what}: trailers"), trailers(full), trailers(lean));
+    }
+
+    fn bodies(&mut self, what: &str, full: &Message, lean: &Message) {
+        let is_cut = full.end != End::Whole || lean.end != End::Whole;
+        let is_beginning = full.body.starts_with(&lean.body) || lean.body.starts_with(&full.body);
+        if !(is_cut && is_beginning) {
+            self.note(format!("{what}: body"), escaped(&full.body), escaped(&lean.body));
+        }
+    }
+}
