@@ -5,7 +5,7 @@
 //! WEIR_LANES_CASES=10000000 cargo test --profile quick --test lanes -- --nocapture   # the whole of it
 //! ```
 //!
-//! `WEIR_LANES_SEED` begins elsewhere, `WEIR_LANES_SECONDS` ends it, `WEIR_LANES_WORKERS` says in how many threads, and
+//! `WEIR_LANES_SHOW` plays one seed and shows what came of it, `WEIR_LANES_SEED` begins elsewhere, `WEIR_LANES_SECONDS` ends it, `WEIR_LANES_WORKERS` says in how many threads, and
 //! `WEIR_LANES_PAIR=full,full` compares a lane with itself: what then differs is the harness's own.
 
 #[path = "lanes/mod.rs"]
@@ -15,7 +15,7 @@ mod support;
 use std::time::Duration;
 
 use lanes::arena::Arena;
-use lanes::campaign::{Campaign, difference_of};
+use lanes::campaign::{Campaign, difference_of, show_outcomes};
 use lanes::known;
 
 /// Fewer would not find in every run what one in a thousand cases shows.
@@ -42,6 +42,9 @@ fn nobody_can_tell_the_lanes_apart() {
         most: Duration::from_secs(setting("WEIR_LANES_SECONDS", if cases > CASES { 86_400 } else { SECONDS })),
         patience: Duration::from_millis(setting("WEIR_LANES_PATIENCE", 30)),
     };
+    if let Ok(seed) = std::env::var("WEIR_LANES_SHOW") {
+        return println!("{}", show_outcomes(&mut arena(1).workers[0], seed.parse().expect("a seed")));
+    }
     let report = campaign.run(&mut arena(setting("WEIR_LANES_WORKERS", WORKERS)));
     println!("{}\n{}", report.summary(), report.profile());
     report.unsteady.iter().take(20).for_each(|line| println!("unsteady: {line}"));

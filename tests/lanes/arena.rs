@@ -42,9 +42,12 @@ impl Place {
 
 fn file(lane: &str, places: &[Place]) -> String {
     let mut text = format!(
-        "threads: 1\naccess-log: off\ntrusted-proxies: [ 127.0.0.9 ]\n{}listeners:\n",
-        // The default is left unsaid, as in most files.
-        if lane == "auto" { String::new() } else { format!("lanes: {lane}\n") },
+        "threads: 1
+access-log: off
+lanes: {lane}
+trusted-proxies: [ 127.0.0.9 ]
+listeners:
+"
     );
     for (number, place) in places.iter().enumerate() {
         text += &format!(

@@ -14,6 +14,7 @@ use super::arena::Arena;
 use super::case::{Afterwards, Case};
 use super::compare::{Difference, compare, normalize};
 use super::generate;
+use super::laws;
 use super::message::Message;
 use super::minimize::minimize;
 use super::show;
@@ -119,7 +120,7 @@ impl Campaign {
             sides.iter_mut().for_each(Side::forget_connections);
             return;
         }
-        let about = about(&steady);
+        let about = steady[0].about.clone();
         let is_new = {
             let mut report = lock(report);
             let finding = report.findings.entry(about.clone()).or_insert(Finding { times: 0, example: String::new() });
@@ -127,7 +128,7 @@ impl Campaign {
             finding.times <= EXAMPLES as u64
         };
         if is_new {
-            let example = self.example(sides, seed, &alone, &history, patience);
+            let example = self.example(sides, seed, &alone, &history, &about, patience);
             if let Some(finding) = lock(report).findings.get_mut(&about) {
                 finding.example = example;
             }
@@ -135,10 +136,22 @@ impl Campaign {
         sides.iter_mut().for_each(Side::forget_connections);
     }
 
-    fn example(&self, sides: &mut [Side], seed: u64, alone: &Case, history: &[Case], patience: Patience) -> String {
+    /// The case, or the cases, at their least, in words.
+    fn example(
+        &self,
+        sides: &mut [Side],
+        seed: u64,
+        alone: &Case,
+        history: &[Case],
+        about: &str,
+        patience: Patience,
+    ) -> String {
         let mut text = format!("seed {seed}\n");
+        let mut differs = |sides: &mut [Side], cases: &[Case]| {
+            steadily(sides, cases, patience).iter().any(|difference| difference.about == about)
+        };
         if history.is_empty() {
-            let least = minimize(alone, |case| !steadily(sides, std::slice::from_ref(case), patience).is_empty());
+            let least = minimize(alone, |case| differs(sides, std::slice::from_ref(case)));
             text += &show::case(&least);
             text += &told(&steadily(sides, &[least], patience));
             return text;
@@ -149,9 +162,9 @@ impl Campaign {
         while at + 1 < kept.len() {
             let mut fewer = kept.clone();
             fewer.remove(at);
-            match steadily(sides, &fewer, patience).is_empty() {
-                true => at += 1,
-                false => kept = fewer,
+            match differs(sides, &fewer) {
+                true => kept = fewer,
+                false => at += 1,
             }
         }
         kept.iter().for_each(|case| text += &show::case(case));
@@ -175,7 +188,9 @@ fn differ(sides: &mut [Side], case: &Case, patience: Patience) -> (Vec<Differenc
         normalize(outcome, side);
     }
     let [full, lean] = &outcomes[..] else { return (Vec::new(), outcomes) };
-    (compare(full, lean), outcomes)
+    let mut found = compare(full, lean);
+    found.extend(laws::broken(case, full, lean));
+    (found, outcomes)
 }
 
 /// What differs every time, on fresh connections, in the last of these cases. Where a lane does not do the same every time, nothing
@@ -203,12 +218,6 @@ fn alike(some: &[Outcome], others: &[Outcome]) -> bool {
 
 const TIMES: usize = 3;
 
-fn about(differences: &[Difference]) -> String {
-    let mut words: Vec<_> = differences.iter().map(|one| one.about.as_str()).collect();
-    words.truncate(3);
-    words.join("; ")
-}
-
 fn told(differences: &[Difference]) -> String {
     let lines =
         differences.iter().map(|one| format!("  {}:\n    full {}\n    lean {}\n", one.about, one.full, one.lean));
@@ -219,6 +228,14 @@ fn told(differences: &[Difference]) -> String {
 pub fn difference_of(sides: &mut [Side], case: &Case, patience: Duration) -> Option<String> {
     let found = steadily(sides, std::slice::from_ref(case), Patience(patience));
     (!found.is_empty()).then(|| format!("{}{}", show::case(case), told(&found)))
+}
+
+/// One seed, and what came of it on each lane.
+pub fn show_outcomes(sides: &mut [Side], seed: u64) -> String {
+    let case = Case { afterwards: Afterwards::Asked, ..generate::case(seed) };
+    let outcomes = play(sides, &case, Patience(Duration::from_millis(200)));
+    let told = outcomes.iter().map(|outcome| format!("{outcome:#?}\n"));
+    show::case(&case) + &told.collect::<String>()
 }
 
 fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {

@@ -5,10 +5,12 @@
 //! bytes ──► head ──► framing ──► content, trailers ──► Message { first, fields, body, trailers, end }
 //! ```
 
+use std::fmt;
+
 /// Name and value, as they came but for the space around the value.
 pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Message {
     /// Request line or status line.
     pub first: Vec<u8>,
@@ -27,6 +29,18 @@ pub enum End {
     Whole,
     /// It is no message, or its chunks are none.
     Broken,
+}
+
+/// As it is read, not as numbers.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first.escape_ascii())?;
+        for (name, value) in self.fields.iter().chain(&self.trailers) {
+            write!(f, " | {}: {}", name.escape_ascii(), value.escape_ascii())?;
+        }
+        let shown = &self.body[..self.body.len().min(100)];
+        write!(f, " | {} bytes ({:?}): {}", self.body.len(), self.end, shown.escape_ascii())
+    }
 }
 
 impl Message {

@@ -12,6 +12,7 @@ pub mod case;
 pub mod compare;
 pub mod generate;
 pub mod known;
+pub mod laws;
 pub mod message;
 pub mod minimize;
 pub mod mutate;
