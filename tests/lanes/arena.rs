@@ -41,14 +41,7 @@ impl Place {
 }
 
 fn file(lane: &str, places: &[Place]) -> String {
-    let mut text = format!(
-        "threads: 1
-access-log: off
-lanes: {lane}
-trusted-proxies: [ 127.0.0.9 ]
-listeners:
-"
-    );
+    let mut text = format!("threads: 1\naccess-log: off\nlanes: {lane}\ntrusted-proxies: [ 127.0.0.9 ]\nlisteners:\n");
     for (number, place) in places.iter().enumerate() {
         text += &format!(
             "  w{number}: {{ address: \"{}\", limits: {{ max-requests: 1000000000, body-timeout: 30s, idle-timeout: 10m }} }}\n",

@@ -26,7 +26,7 @@ pub struct Campaign {
     pub cases: u64,
     /// No case begins later than this.
     pub most: Duration,
-    /// Silence in the run itself. Where a difference is looked at it is ten times as long.
+    /// Silence in the run itself. Where a difference is looked at it is five times as long.
     pub patience: Duration,
 }
 
@@ -105,7 +105,7 @@ impl Campaign {
         first: &[Difference],
         report: &Mutex<Report>,
     ) {
-        let patience = Patience(self.patience * 10);
+        let patience = Patience(self.patience * 5);
         let alone = Case { afterwards: Afterwards::Asked, ..case.clone() };
         let mut steady = steadily(sides, std::slice::from_ref(&alone), patience);
         let mut history = Vec::new();
@@ -147,8 +147,8 @@ impl Campaign {
         patience: Patience,
     ) -> String {
         let mut text = format!("seed {seed}\n");
-        let mut differs = |sides: &mut [Side], cases: &[Case]| {
-            steadily(sides, cases, patience).iter().any(|difference| difference.about == about)
+        let differs = |sides: &mut [Side], cases: &[Case]| {
+            again(sides, cases, patience).0.iter().any(|difference| difference.about == about)
         };
         if history.is_empty() {
             let least = minimize(alone, |case| differs(sides, std::slice::from_ref(case)));
@@ -198,11 +198,7 @@ fn differ(sides: &mut [Side], case: &Case, patience: Patience) -> (Vec<Differenc
 fn steadily(sides: &mut [Side], cases: &[Case], patience: Patience) -> Vec<Difference> {
     let mut first: Option<(Vec<Difference>, Vec<Outcome>)> = None;
     for _ in 0..TIMES {
-        sides.iter_mut().for_each(Side::forget_connections);
-        let mut last = (Vec::new(), Vec::new());
-        for case in cases {
-            last = differ(sides, case, patience);
-        }
+        let last = again(sides, cases, patience);
         let is_steady = first.as_ref().is_none_or(|(_, outcomes)| alike(outcomes, &last.1));
         if last.0.is_empty() || !is_steady {
             return Vec::new();
@@ -210,6 +206,12 @@ fn steadily(sides: &mut [Side], cases: &[Case], patience: Patience) -> Vec<Diffe
         first.get_or_insert(last);
     }
     first.map(|(differences, _)| differences).unwrap_or_default()
+}
+
+/// On fresh connections; what came of the last.
+fn again(sides: &mut [Side], cases: &[Case], patience: Patience) -> (Vec<Difference>, Vec<Outcome>) {
+    sides.iter_mut().for_each(Side::forget_connections);
+    cases.iter().map(|case| differ(sides, case, patience)).last().unwrap_or_default()
 }
 
 fn alike(some: &[Outcome], others: &[Outcome]) -> bool {

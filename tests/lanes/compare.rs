@@ -7,6 +7,7 @@
 //! | `Date` and `Expires` near the present | the two lanes answer a moment apart |
 //! | the listener's port in `X-Forwarded-Port`, the origin's address in any value | each lane has its own |
 //! | the sticky cookie's value | it names the endpoint |
+//! | a request that never became whole, where it reached one origin alone | how much of it came along with its head is chance |
 //! | the length of a body that was cut off: one is the beginning of the other | how much was on its way is chance |
 //! | sizes of reads and of chunks | framing, not content; the reader has put them together |
 
@@ -104,11 +105,16 @@ pub fn compare(full: &Outcome, lean: &Outcome) -> Vec<Difference> {
         return Vec::new();
     }
     let mut found = Found::default();
-    let counts = |outcome: &Outcome| (outcome.requests.len().to_string(), outcome.answers.len().to_string());
-    let (full_counts, lean_counts) = (counts(full), counts(lean));
-    found.note("number of requests", full_counts.0, lean_counts.0);
-    found.note("number of answers", full_counts.1, lean_counts.1);
-    for (one, other) in full.requests.iter().zip(&lean.requests) {
+    let (full_requests, lean_requests) = requests(full, lean);
+    let statuses = |outcome: &Outcome| {
+        let words = outcome.answers.iter().map(|answer| answer.status().to_string());
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let (full_statuses, lean_statuses) = (statuses(full), statuses(lean));
+    found.note(kind(&full.answers, &lean.answers), full_statuses, lean_statuses);
+    let number = |requests: &[&Message]| requests.len().to_string();
+    found.note("number of requests", number(&full_requests), number(&lean_requests));
+    for (one, other) in full_requests.iter().zip(&lean_requests) {
         found.messages("request", one, other);
     }
     for (one, other) in full.answers.iter().zip(&lean.answers) {
@@ -119,6 +125,35 @@ pub fn compare(full: &Outcome, lean: &Outcome) -> Vec<Difference> {
     found.note("silences", full.pushes.to_string(), lean.pushes.to_string());
     found.note("stale connection", full.was_stale.to_string(), lean.was_stale.to_string());
     found.0
+}
+
+/// Of different answers, in a few words: a status of the origin's says nothing, one of Weir's own does.
+fn kind(full: &[Message], lean: &[Message]) -> String {
+    let differing = full.iter().zip(lean).map(|(one, other)| (one.status(), other.status()));
+    let word = |status: u16| match status {
+        400 | 408 | 413 | 431 | 500 | 502..=505 => status.to_string(),
+        _ => "another".to_owned(),
+    };
+    match differing.into_iter().find(|(one, other)| one != other) {
+        Some((one, other)) => format!("statuses: {} and {}", word(one), word(other)),
+        None if full.len() < lean.len() => {
+            format!(
+                "fewer answers on the full lane, {} instead",
+                lean.get(full.len()).map_or_else(String::new, |next| word(next.status()))
+            )
+        }
+        None => format!(
+            "fewer answers on the lean lane, {} instead",
+            full.get(lean.len()).map_or_else(String::new, |next| word(next.status()))
+        ),
+    }
+}
+
+/// All of them, or where their numbers differ those that are whole.
+fn requests<'a>(full: &'a Outcome, lean: &'a Outcome) -> (Vec<&'a Message>, Vec<&'a Message>) {
+    let is_same = full.requests.len() == lean.requests.len();
+    let of = |outcome: &'a Outcome| outcome.requests.iter().filter(|one| is_same || one.end == End::Whole).collect();
+    (of(full), of(lean))
 }
 
 #[derive(Default)]
@@ -135,13 +170,7 @@ impl Found {
         if full == lean {
             return;
         }
-        match full.status() == lean.status() {
-            true => self.note(format!("{what}: first line"), escaped(&full.first), escaped(&lean.first)),
-            false => {
-                let statuses = format!("{what}: status {} and {}", full.status(), lean.status());
-                self.note(statuses, escaped(&full.first), escaped(&lean.first));
-            }
-        }
+        self.note(format!("{what}: first line"), escaped(&full.first), escaped(&lean.first));
         let mut names: Vec<&[u8]> = full.fields.iter().chain(&lean.fields).map(|(name, _)| name.as_slice()).collect();
         names.sort_unstable();
         names.dedup();

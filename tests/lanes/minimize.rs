@@ -5,24 +5,23 @@
 //!                  └──────────────────────────no──► the next little thing
 //! ```
 
+use std::time::{Duration, Instant};
+
 use super::case::{Afterwards, Case, Client, Ending, Pace, Piece, Reply, Step, When};
 
-/// So many tries are enough for anything that a person then reads.
-const MOST_TRIES: usize = 400;
+/// Enough for anything that a person then reads.
+const MOST_TIME: Duration = Duration::from_secs(8);
 
 /// Leaves out what `differs` does not need.
 pub fn minimize(case: &Case, mut differs: impl FnMut(&Case) -> bool) -> Case {
     let mut least = case.clone();
-    let mut tries = 0;
+    let begun = Instant::now();
     loop {
-        let smaller = simpler(&least).into_iter().chain(shorter(&least));
-        let found = smaller.filter(|candidate| *candidate != least).find(|candidate| {
-            tries += 1;
-            tries <= MOST_TRIES && differs(candidate)
-        });
+        let smaller = simpler(&least).into_iter().chain(shorter(&least)).filter(|candidate| *candidate != least);
+        let found = smaller.take_while(|_| begun.elapsed() < MOST_TIME).find(&mut differs);
         match found {
-            Some(smaller) if tries <= MOST_TRIES => least = smaller,
-            _ => return least,
+            Some(smaller) => least = smaller,
+            None => return least,
         }
     }
 }
