@@ -22,6 +22,7 @@ pub struct Case {
     /// By the order in which requests arrive; the last one serves for all that follow.
     pub replies: Vec<Reply>,
     pub afterwards: Afterwards,
+    pub pool: Pool,
     pub pace: Pace,
 }
 
@@ -60,6 +61,15 @@ pub enum Afterwards {
     Asked,
 }
 
+/// Which connections Weir may have to the origin when the case begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    AsItIs,
+    /// None. How often a request is tried depends on whether a connection that breaks had been used before, and what the lanes keep of
+    /// odd cases is theirs to choose.
+    Empty,
+}
+
 /// How long silence lasts before it means that somebody waits for somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -85,8 +95,6 @@ pub enum Step {
     Send(Vec<u8>),
     /// What follows goes out in a segment of its own.
     Breath,
-    /// Until the request is whole.
-    AwaitEnd,
     /// So many bytes of whatever follows a request that has been answered with 101.
     AwaitTunnelled(usize),
     Close,
@@ -110,6 +118,7 @@ impl Case {
             ending: Ending::Waits,
             replies: vec![Reply::send(reply)],
             afterwards: Afterwards::Asked,
+            pool: Pool::Empty,
             pace: Pace::Quick,
         }
     }

@@ -7,6 +7,7 @@
 //! | `Date` and `Expires` near the present | the two lanes answer a moment apart |
 //! | the listener's port in `X-Forwarded-Port`, the origin's address in any value | each lane has its own |
 //! | the sticky cookie's value | it names the endpoint |
+//! | interim answers before an error of Weir's about the upstream | whether they were on their way already is chance |
 //! | a request that never became whole, where it reached one origin alone | how much of it came along with its head is chance |
 //! | the length of a body that was cut off: one is the beginning of the other | how much was on its way is chance |
 //! | sizes of reads and of chunks | framing, not content; the reader has put them together |
@@ -30,6 +31,10 @@ pub struct Difference {
 pub fn normalize(outcome: &mut Outcome, side: &Side) {
     let origin = side.origin.address.to_string();
     let port = side.weir.port().to_string();
+    if outcome.answers.last().is_some_and(is_failure) {
+        let is_first_final = outcome.answers.iter().filter(|answer| answer.status() >= 200).count() == 1;
+        outcome.answers.retain(|answer| !is_first_final || answer.status() >= 200);
+    }
     for message in outcome.requests.iter_mut().chain(&mut outcome.answers) {
         for (name, value) in &mut message.fields {
             name.make_ascii_lowercase();
@@ -40,6 +45,11 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
             hide_ids(&mut message.body);
         }
     }
+}
+
+/// Whether there is an answer that says that the upstream failed: its own or Weir's.
+fn is_failure(answer: &Message) -> bool {
+    matches!(answer.status(), 502..=504)
 }
 
 /// No page of Weir's own is longer.

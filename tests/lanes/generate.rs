@@ -1,6 +1,6 @@
 //! A case from a seed: one request or a few, their replies, and now and then bytes of either changed.
 
-use super::case::{Afterwards, Begins, Case, Client, Ending, Pace, Piece, Step, When};
+use super::case::{Afterwards, Begins, Case, Client, Ending, Pace, Piece, Pool, Step, When};
 use super::mutate::mutate;
 use super::random::Random;
 use super::replies::{self, Written};
@@ -41,6 +41,7 @@ pub fn case(seed: u64) -> Case {
         pieces,
         replies,
         afterwards: if asks { Afterwards::Asked } else { Afterwards::NotAsked },
+        pool: if is_odd { Pool::Empty } else { Pool::AsItIs },
         pace: if is_hurried { Pace::Patient } else { Pace::Quick },
     }
 }

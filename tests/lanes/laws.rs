@@ -40,7 +40,9 @@ fn broken_by(case: &Case, outcome: &Outcome) -> Vec<(&'static str, String)> {
         laws_of_answers(answer, &mut note);
     }
     let announced = outcome.answers.last().is_some_and(|answer| answer.lists("connection", "close"));
-    let last_whole = outcome.answers.last().filter(|answer| answer.end == End::Whole && answer.status() != 101);
+    // An interim answer promises another; behind a switch of protocols nothing is HTTP.
+    let is_final = |answer: &&Message| answer.end == End::Whole && answer.status() >= 200;
+    let last_whole = outcome.answers.last().filter(is_final);
     if let Some(last) = last_whole
         && outcome.connection == Connection::Closed
         && outcome.pushes == 0

@@ -234,9 +234,8 @@ impl Connection {
         }
         while let Some(step) = reply.steps.get(exchange.step) {
             match step {
-                Step::AwaitEnd if !exchange.is_whole => return Played::Waiting,
                 Step::AwaitTunnelled(bytes) if exchange.tunnelled < *bytes => return Played::Waiting,
-                Step::AwaitEnd | Step::AwaitTunnelled(_) => exchange.step += 1,
+                Step::AwaitTunnelled(_) => exchange.step += 1,
                 Step::Send(bytes) => {
                     self.out.extend_from_slice(bytes);
                     exchange.step += 1;

@@ -130,9 +130,10 @@ impl Writer<'_> {
             true => (self.random.pick(words::ODD_STATUSES)).to_owned(),
             false => status.to_string(),
         };
-        let reason = if self.random.permille(60) { self.random.pick(words::REASONS) } else { reason };
+        let odd_reason = self.random.permille(40);
+        let reason = if odd_reason { self.random.pick(words::REASONS) } else { reason };
         let space = if reason.is_empty() && self.random.percent(50) { "" } else { " " };
-        self.is_odd |= odd_version || odd_status;
+        self.is_odd |= odd_version || odd_status || odd_reason;
         let line = format!("{version} {status}{space}{reason}\r\n");
         self.head.extend_from_slice(&latin(&line));
         is_http10

@@ -14,8 +14,8 @@ pub fn escaped(bytes: &[u8]) -> String {
 
 pub fn case(case: &Case) -> String {
     let mut text = format!(
-        "{:?}, {} answers, {:?}, afterwards {:?}, {:?}\n",
-        case.client, case.answers, case.ending, case.afterwards, case.pace
+        "{:?}, {} answers, {:?}, afterwards {:?}, pool {:?}, {:?}\n",
+        case.client, case.answers, case.ending, case.afterwards, case.pool, case.pace
     );
     for piece in &case.pieces {
         let _ = writeln!(text, "  sends {:?}: {}", piece.when, escaped(&piece.bytes));

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use super::case::{Afterwards, Case, Client, Ending, Pace};
+use super::case::{Afterwards, Case, Client, Ending, Pace, Pool};
 use super::message::Message;
 use super::origin::{Origin, SENTINEL};
 use super::visitor::Visitor;
@@ -114,6 +114,9 @@ impl Side {
             self.playing.was_disturbed = true;
         }
         self.origin.begin();
+        if case.pool == Pool::Empty {
+            self.origin.forget_connections();
+        }
         if self.visitors[client].is_none() {
             let from = match case.client {
                 Client::Stranger => [127, 0, 0, 1],
