@@ -21,7 +21,7 @@ use lanes::known;
 /// Fewer would not find in every run what one in a thousand cases shows.
 const CASES: u64 = 20_000;
 const SECONDS: u64 = 30;
-const WORKERS: usize = 12;
+const WORKERS: usize = 20;
 
 fn setting<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
@@ -40,7 +40,7 @@ fn nobody_can_tell_the_lanes_apart() {
         first_seed: setting("WEIR_LANES_SEED", 1),
         cases,
         most: Duration::from_secs(setting("WEIR_LANES_SECONDS", if cases > CASES { 86_400 } else { SECONDS })),
-        patience: Duration::from_millis(setting("WEIR_LANES_PATIENCE", 30)),
+        patience: Duration::from_millis(setting("WEIR_LANES_PATIENCE", 60)),
     };
     if let Ok(seed) = std::env::var("WEIR_LANES_SHOW") {
         return println!("{}", show_outcomes(&mut arena(1).workers[0], seed.parse().expect("a seed")));

@@ -26,7 +26,7 @@ pub struct Campaign {
     pub cases: u64,
     /// No case begins later than this.
     pub most: Duration,
-    /// Silence in the run itself. Where a difference is looked at it is five times as long.
+    /// Silence in the run itself. Where a difference is looked at it is four times as long.
     pub patience: Duration,
 }
 
@@ -105,7 +105,7 @@ impl Campaign {
         first: &[Difference],
         report: &Mutex<Report>,
     ) {
-        let patience = Patience(self.patience * 5);
+        let patience = Patience(self.patience * 4);
         let alone = Case { afterwards: Afterwards::Asked, ..case.clone() };
         let mut steady = steadily(sides, std::slice::from_ref(&alone), patience);
         let mut history = Vec::new();

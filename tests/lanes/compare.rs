@@ -7,6 +7,8 @@
 //! | `Date` and `Expires` near the present | the two lanes answer a moment apart |
 //! | the listener's port in `X-Forwarded-Port`, the origin's address in any value | each lane has its own |
 //! | the sticky cookie's value | it names the endpoint |
+//! | what `Connection` says where the client has ended its side | nobody heeds it |
+//! | more than one repetition of a request | it depends on what waits in the pools, and each lane has its own |
 //! | interim answers before an error of Weir's about the upstream | whether they were on their way already is chance |
 //! | a request that never became whole, where it reached one origin alone | how much of it came along with its head is chance |
 //! | the length of a body that was cut off: one is the beginning of the other | how much was on its way is chance |
@@ -35,6 +37,9 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
         let is_first_final = outcome.answers.iter().filter(|answer| answer.status() >= 200).count() == 1;
         outcome.answers.retain(|answer| !is_first_final || answer.status() >= 200);
     }
+    if outcome.pushes > 0 {
+        outcome.answers.iter_mut().for_each(|answer| answer.fields.retain(|(name, _)| !is_connection(name)));
+    }
     for message in outcome.requests.iter_mut().chain(&mut outcome.answers) {
         for (name, value) in &mut message.fields {
             name.make_ascii_lowercase();
@@ -45,6 +50,10 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
             hide_ids(&mut message.body);
         }
     }
+}
+
+fn is_connection(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"connection")
 }
 
 /// Whether there is an answer that says that the upstream failed: its own or Weir's.
@@ -162,7 +171,17 @@ fn kind(full: &[Message], lean: &[Message]) -> String {
 /// All of them, or where their numbers differ those that are whole.
 fn requests<'a>(full: &'a Outcome, lean: &'a Outcome) -> (Vec<&'a Message>, Vec<&'a Message>) {
     let is_same = full.requests.len() == lean.requests.len();
-    let of = |outcome: &'a Outcome| outcome.requests.iter().filter(|one| is_same || one.end == End::Whole).collect();
+    let of = |outcome: &'a Outcome| {
+        let mut requests: Vec<&Message> = Vec::new();
+        for one in outcome.requests.iter().filter(|one| is_same || one.end == End::Whole) {
+            // Tried once, or again: how many times it was tried again is not asked.
+            let is_third = requests.len() > 1 && requests[requests.len() - 2..].iter().all(|before| *before == one);
+            if is_same || !is_third {
+                requests.push(one);
+            }
+        }
+        requests
+    };
     (of(full), of(lean))
 }
 

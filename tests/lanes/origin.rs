@@ -7,6 +7,7 @@
 //!
 //! Connections live on from case to case, as Weir's pool does. Nothing here blocks: the stage says when there is something to read.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
@@ -26,7 +27,30 @@ pub struct Origin {
     connections: Vec<Connection>,
     /// Of this case, in the order in which they began.
     seen: Vec<Message>,
-    replies_begun: usize,
+    turn: Turn,
+}
+
+/// Which reply is next. A request that is tried again is known by its id: how often it is tried must not shift the replies to others.
+#[derive(Default)]
+struct Turn {
+    /// Requests before the current one.
+    begun: usize,
+    is_again: bool,
+    current: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Turn {
+    /// The reply to a request: the next one, and when it comes again the one after that.
+    fn reply_to(&mut self, request: &Message) -> usize {
+        let id = request.values("x-request-id").next().unwrap_or_default().to_vec();
+        let current = Some((request.first.clone(), id));
+        self.is_again = self.current.is_some() && self.current == current;
+        if !self.is_again {
+            self.begun += usize::from(self.current.is_some());
+            self.current = current;
+        }
+        self.begun + usize::from(self.is_again)
+    }
 }
 
 struct Connection {
@@ -59,12 +83,12 @@ impl Origin {
     pub fn listen(address: SocketAddr) -> io::Result<Origin> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        Ok(Origin { address, listener, connections: Vec::new(), seen: Vec::new(), replies_begun: 0 })
+        Ok(Origin { address, listener, connections: Vec::new(), seen: Vec::new(), turn: Turn::default() })
     }
 
     pub fn begin(&mut self) {
         self.seen.clear();
-        self.replies_begun = 0;
+        self.turn = Turn::default();
         self.connections.retain(|connection| connection.is_idle());
     }
 
@@ -122,7 +146,7 @@ impl Origin {
     pub fn advance(&mut self, case: &Case) -> bool {
         let mut is_breathing = false;
         for connection in &mut self.connections {
-            is_breathing |= connection.advance(case, &mut self.seen, &mut self.replies_begun);
+            is_breathing |= connection.advance(case, &mut self.seen, &mut self.turn);
         }
         self.connections.retain(|connection| connection.state != State::Gone);
         is_breathing
@@ -143,36 +167,22 @@ impl Connection {
     }
 
     fn read(&mut self, seen: &mut [Message]) {
-        let mut piece = [0; 32 << 10];
-        loop {
-            match self.stream.read(&mut piece) {
-                Ok(0) => break self.state = State::Gone,
-                Ok(n) => {
-                    self.take(&piece[..n], seen);
-                    if n < piece.len() {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break self.state = State::Gone,
-            }
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8], seen: &mut [Message]) {
-        match &mut self.exchange {
+        let mut stream = &self.stream;
+        let ended = read_all(&mut stream, |piece| match &mut self.exchange {
             Some(Exchange { seen: Some(at), is_whole: true, tunnelled, step, .. }) if *step > 0 => {
-                *tunnelled += bytes.len();
-                seen[*at].body.extend_from_slice(bytes);
+                *tunnelled += piece.len();
+                seen[*at].body.extend_from_slice(piece);
             }
-            _ => self.reader.push(bytes),
+            _ => self.reader.push(piece),
+        });
+        if ended {
+            self.state = State::Gone;
         }
     }
 
-    fn advance(&mut self, case: &Case, seen: &mut Vec<Message>, replies_begun: &mut usize) -> bool {
+    fn advance(&mut self, case: &Case, seen: &mut Vec<Message>, turn: &mut Turn) -> bool {
         loop {
-            self.listen(case, seen, replies_begun);
+            self.listen(case, seen, turn);
             let Some(exchange) = &mut self.exchange else { break };
             if self.state == State::Gone {
                 break;
@@ -202,7 +212,7 @@ impl Connection {
     }
 
     /// Finds the beginning of a request, and its end.
-    fn listen(&mut self, case: &Case, seen: &mut Vec<Message>, replies_begun: &mut usize) {
+    fn listen(&mut self, case: &Case, seen: &mut Vec<Message>, turn: &mut Turn) {
         if self.exchange.as_ref().is_some_and(|exchange| exchange.is_whole) {
             return;
         }
@@ -211,10 +221,10 @@ impl Connection {
             && let Some(message) = whole.as_ref().or(self.reader.open())
         {
             let is_sentinel = message.first.windows(SENTINEL.len()).any(|word| word == SENTINEL.as_bytes());
-            let reply = (*replies_begun).min(case.replies.len() - 1);
             let at = (!is_sentinel).then_some(seen.len());
+            let mut reply = 0;
             if !is_sentinel {
-                *replies_begun += 1;
+                reply = turn.reply_to(message).min(case.replies.len() - 1);
                 seen.push(Message::default());
             }
             self.exchange = Some(Exchange { seen: at, reply, step: 0, is_whole: false, tunnelled: 0 });
@@ -292,6 +302,30 @@ enum Played {
     Through,
     Waiting,
     Breathing,
+}
+
+thread_local! {
+    static PIECE: RefCell<Vec<u8>> = RefCell::new(vec![0; 32 << 10]);
+}
+
+/// Hands over what has come. True: nothing more will; a reset ends a stream as anything else does.
+pub fn read_all(stream: &mut &TcpStream, mut take: impl FnMut(&[u8])) -> bool {
+    PIECE.with_borrow_mut(|piece| {
+        loop {
+            match stream.read(piece) {
+                Ok(0) => return true,
+                Ok(n) => {
+                    take(&piece[..n]);
+                    if n < piece.len() {
+                        return false;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+    })
 }
 
 /// True when all of it is written, or nobody takes it any more.

@@ -4,7 +4,7 @@
 //! pieces ──when they may──► Weir ──► Reader ──► interim and final answers ──► may the next piece go? is that all?
 //! ```
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -12,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::case::{Case, When};
 use super::message::{Holds, Message, Reader};
-use super::origin::flush;
+use super::origin::{flush, read_all};
 
 pub struct Visitor {
     stream: TcpStream,
@@ -135,22 +135,8 @@ impl Visitor {
         if !self.out.is_empty() {
             flush(&mut self.stream, &mut self.out);
         }
-        let mut piece = [0; 32 << 10];
-        loop {
-            match self.stream.read(&mut piece) {
-                Ok(0) => break self.is_over = true,
-                Ok(n) => {
-                    self.reader.push(&piece[..n]);
-                    if n < piece.len() {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A reset ends it as any other end does.
-                Err(_) => break self.is_over = true,
-            }
-        }
+        let mut stream = &self.stream;
+        self.is_over |= read_all(&mut stream, |piece| self.reader.push(piece));
         self.understand();
     }
 
