@@ -31,11 +31,11 @@ use crate::telemetry::record::{Ended, RequestText};
 /// The upstream has sent a head. One whose status is to be tried elsewhere becomes an error while that is possible.
 pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
     let status = response.status.as_u16();
-    if response.status.is_informational() && status != 101 {
-        return Ok(());
-    }
     if !says_clearly_where_it_ends(response) {
         return Err(unreadable("the upstream's answer says two things of its body"));
+    }
+    if response.status.is_informational() && status != 101 {
+        return Ok(());
     }
     if status == 101 && !session.is_upgrade_req() {
         // What follows would be read as something that nobody has asked for (RFC 9110 §15.2.2).
