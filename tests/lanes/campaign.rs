@@ -188,7 +188,7 @@ fn differ(sides: &mut [Side], case: &Case, patience: Patience) -> (Vec<Differenc
         normalize(outcome, side);
     }
     let [full, lean] = &outcomes[..] else { return (Vec::new(), outcomes) };
-    let mut found = compare(full, lean);
+    let mut found = compare(case, full, lean);
     found.extend(laws::broken(case, full, lean));
     (found, outcomes)
 }
@@ -199,7 +199,7 @@ fn steadily(sides: &mut [Side], cases: &[Case], patience: Patience) -> Vec<Diffe
     let mut first: Option<(Vec<Difference>, Vec<Outcome>)> = None;
     for _ in 0..TIMES {
         let last = again(sides, cases, patience);
-        let is_steady = first.as_ref().is_none_or(|(_, outcomes)| alike(outcomes, &last.1));
+        let is_steady = first.as_ref().is_none_or(|(_, outcomes)| alike(cases, outcomes, &last.1));
         if last.0.is_empty() || !is_steady {
             return Vec::new();
         }
@@ -214,8 +214,9 @@ fn again(sides: &mut [Side], cases: &[Case], patience: Patience) -> (Vec<Differe
     cases.iter().map(|case| differ(sides, case, patience)).last().unwrap_or_default()
 }
 
-fn alike(some: &[Outcome], others: &[Outcome]) -> bool {
-    some.iter().zip(others).all(|(one, other)| compare(one, other).is_empty())
+fn alike(cases: &[Case], some: &[Outcome], others: &[Outcome]) -> bool {
+    let Some(case) = cases.last() else { return true };
+    some.iter().zip(others).all(|(one, other)| compare(case, one, other).is_empty())
 }
 
 const TIMES: usize = 3;

@@ -6,6 +6,7 @@
 //!  mutate ───┘                    └─ outcome of the lean lane ─┘
 //! ```
 
+pub mod allowance;
 pub mod arena;
 pub mod campaign;
 pub mod case;

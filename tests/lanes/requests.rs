@@ -149,6 +149,8 @@ impl<'r> Writer<'r> {
         }
         if self.random.permille(8) {
             self.upgrades = true;
+            // What is meant for the tunnel begins another request where there is none.
+            self.is_odd = true;
             self.line("Connection", "Upgrade");
             self.line("Upgrade", "websocket");
         }
