@@ -9,7 +9,7 @@ use crate::support::{Weir, free_address};
 pub struct Arena {
     pub workers: Vec<Vec<Side>>,
     // Stopped last: the sides' connections have ended then.
-    _weirs: Vec<Weir>,
+    weirs: Vec<Weir>,
 }
 
 impl Arena {
@@ -24,7 +24,16 @@ impl Arena {
                 worker.push(Side::new(place.weir, place.origin));
             }
         }
-        Arena { workers: sides, _weirs: weirs }
+        Arena { workers: sides, weirs }
+    }
+
+    /// Of the requests that the last Weir routed, how many of a hundred took the lean lane.
+    pub fn lean_share(&self) -> f64 {
+        let count = |weir: &Weir, lane: &str| {
+            weir.metric("weir_lane_requests_total", &[&format!("lane=\"{lane}\"")]).unwrap_or_default()
+        };
+        let shares = self.weirs.last().map(|weir| (count(weir, "lean"), count(weir, "full")));
+        shares.map_or(0.0, |(lean, full)| 100.0 * lean / (lean + full).max(1.0))
     }
 }
 

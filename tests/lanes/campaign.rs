@@ -42,8 +42,9 @@ pub struct Report {
     pub took: Duration,
     /// By what they are about.
     pub findings: BTreeMap<String, Finding>,
-    /// Differed in the run, and not again.
+    /// Differed in the run, and not again: the first of them, and how many they are.
     pub unsteady: Vec<String>,
+    pub unsteady_cases: u64,
 }
 
 pub struct Finding {
@@ -116,7 +117,11 @@ impl Campaign {
         }
         if steady.is_empty() {
             let about: Vec<_> = first.iter().map(|one| format!("{}: {} / {}", one.about, one.full, one.lean)).collect();
-            lock(report).unsteady.push(format!("seed {seed}: {}", about.join("; ")));
+            let mut report = lock(report);
+            report.unsteady_cases += 1;
+            if report.unsteady.len() < UNSTEADY_SHOWN {
+                report.unsteady.push(format!("seed {seed}: {}", about.join("; ")));
+            }
             sides.iter_mut().for_each(Side::forget_connections);
             return;
         }
@@ -172,6 +177,8 @@ impl Campaign {
         text
     }
 }
+
+const UNSTEADY_SHOWN: usize = 20;
 
 /// Cases that are played again with one that differs.
 const KEPT: usize = 6;
@@ -280,7 +287,7 @@ impl Report {
             self.cases,
             self.took.as_secs_f64(),
             self.findings.len(),
-            self.unsteady.len()
+            self.unsteady_cases
         )
     }
 

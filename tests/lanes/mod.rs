@@ -7,6 +7,7 @@
 //! ```
 
 pub mod allowance;
+pub mod answer_words;
 pub mod arena;
 pub mod campaign;
 pub mod case;

@@ -4,6 +4,7 @@
 //! Random, the request ──► (interim answers) ──► head, framing, body ──► steps: in pieces, early, cut short, reset
 //! ```
 
+use super::answer_words;
 use super::case::{Begins, Reply, Step};
 use super::random::Random;
 use super::requests::{Request, chunked, latin, text};
@@ -124,14 +125,14 @@ impl Writer<'_> {
             (false, true) => "HTTP/1.0",
             (false, false) => "HTTP/1.1",
         };
-        let (status, reason) = self.random.pick(words::STATUSES);
+        let (status, reason) = self.random.pick(answer_words::STATUSES);
         let odd_status = self.random.permille(8);
         let status = match odd_status {
-            true => (self.random.pick(words::ODD_STATUSES)).to_owned(),
+            true => (self.random.pick(answer_words::ODD_STATUSES)).to_owned(),
             false => status.to_string(),
         };
         let odd_reason = self.random.permille(40);
-        let reason = if odd_reason { self.random.pick(words::REASONS) } else { reason };
+        let reason = if odd_reason { self.random.pick(answer_words::REASONS) } else { reason };
         let space = if reason.is_empty() && self.random.percent(50) { "" } else { " " };
         self.is_odd |= odd_version || odd_status || odd_reason;
         let line = format!("{version} {status}{space}{reason}\r\n");
@@ -148,8 +149,8 @@ impl Writer<'_> {
         };
         for _ in 0..count {
             let (name, values) = match self.random.below(100) {
-                0..90 => self.random.pick(words::ANSWER_FIELDS),
-                _ => self.random.pick(words::ANSWER_HOP_FIELDS),
+                0..90 => self.random.pick(answer_words::FIELDS),
+                _ => self.random.pick(answer_words::HOP_FIELDS),
             };
             let value = self.random.pick(values);
             self.closes |= name == "Connection" && value.to_ascii_lowercase().contains("close");

@@ -7,9 +7,11 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../../src/proxy/lean/body.rs"]
 mod body;
 
+#[path = "../../../src/proxy/chunks.rs"]
+mod chunks;
+
 mod proxy {
-    #[path = "../../../../src/proxy/chunks.rs"]
-    pub mod chunks;
+    pub(crate) use crate::chunks;
 }
 
 use body::{Framing, Incoming, Outgoing};

@@ -10,11 +10,13 @@ mod lean;
 #[path = "../../../src/proxy/head.rs"]
 mod inspection;
 
+#[path = "../../../src/proxy/chunks.rs"]
+mod chunks;
+
 mod proxy {
     pub use weir::proxy::filters;
 
-    #[path = "../../../../src/proxy/chunks.rs"]
-    pub mod chunks;
+    pub(crate) use crate::chunks;
 }
 
 mod snapshot {

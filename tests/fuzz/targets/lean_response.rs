@@ -7,11 +7,13 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../lean.rs"]
 mod lean;
 
+#[path = "../../../src/proxy/chunks.rs"]
+mod chunks;
+
 mod proxy {
     pub use weir::proxy::filters;
 
-    #[path = "../../../../src/proxy/chunks.rs"]
-    pub mod chunks;
+    pub(crate) use crate::chunks;
 }
 
 mod snapshot {
