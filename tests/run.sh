@@ -3,6 +3,9 @@
 #
 #   bash tests/run.sh [ARGUMENTS FOR cargo test]
 #
+# Requests travel in the lean lane wherever it can carry them; the suites that hold it to something run once more with the full lane
+# alone (`WEIR_LANES=full`), unless arguments choose what is to run.
+#
 # The tests drive the real binary against real nginx origins with curl, wrk and h2load, against a real Knot DNS, a real Redis and a
 # real Kubernetes API server, and the chart through Helm. On Debian and Ubuntu, run as root, the script installs what is missing of
 # them; elsewhere it says what to install. The API server is built with Go, once, into target/kube (eight minutes on two cores),
@@ -74,6 +77,14 @@ lint_what_is_not_rust() {
     actionlint
 }
 
+# What the lean lane carries of HTTP/1. Of other suites both runs would be the same: what they test is the full lane's anyway, or the
+# control plane's.
+carried_by_either_lane=(
+    access_like_nginx attempts balancing cache_headers cors error_pages failover first_user forwarding_headers headers_like_nginx
+    limits limits_like_nginx proxy_protocol redirects_and_responses refusals reload request_bodies retries routing shutdown split
+    split_like_nginx streaming tls websocket
+)
+
 sum_up() {
     awk '/^test result: / { passed += $4; failed += $6 } END { printf "%d passed, %d failed\n", passed, failed }' "$1"
 }
@@ -93,5 +104,9 @@ report=$(mktemp)
 trap 'rm -f "$report"' EXIT
 outcome=0
 cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$report" || outcome=$?
+if [ "$#" -eq 0 ]; then
+    echo "once more, through the full lane alone: ${carried_by_either_lane[*]}"
+    WEIR_LANES=full cargo test --locked --no-fail-fast "${carried_by_either_lane[@]/#/--test=}" 2>&1 | tee -a "$report" || outcome=$?
+fi
 sum_up "$report"
 exit "$outcome"

@@ -92,10 +92,14 @@ pub async fn refuse(stream: &mut ClientStream, refusal: Refusal) {
     let Refusal { status, reason } = refusal;
     let title = title(status);
     let body = format!("{status} {title}: {reason}\n");
-    let answer = format!(
-        "HTTP/1.1 {status} {title}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+    let mut answer = format!(
+        "HTTP/1.1 {status} {title}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
+    // The refused head has not been taken.
+    if !stream.read_ahead().starts_with(b"HEAD ") {
+        answer.push_str(&body);
+    }
     // The client may have left: then nobody misses it.
     if stream.write_all(answer.as_bytes()).await.is_ok() {
         let _ = stream.flush().await;

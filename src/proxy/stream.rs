@@ -30,6 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::chunks::Chunks;
 use super::connection::Connection;
 use super::deadline::Deadline;
 use super::pace::{Direction, Paces};
@@ -61,7 +62,7 @@ pub enum Transport {
 pub enum Fence {
     /// After so many more bytes.
     At(u64),
-    /// Where its chunks say: whoever reads finds it.
+    /// Where its chunks say: it is found as they are read.
     Chunked,
     /// Nowhere: another protocol has taken over.
     Open,
@@ -74,6 +75,8 @@ pub struct ClientStream {
     transport: Option<Transport>,
     read_ahead: BytesMut,
     fence: Fence,
+    /// What has been seen of a body in chunks.
+    chunks: Chunks,
     written: Vec<u8>,
     /// A body that is taken in, or was and is read now.
     intake: Option<Box<Intake>>,
@@ -91,6 +94,7 @@ impl ClientStream {
             transport,
             read_ahead,
             fence: Fence::At(0),
+            chunks: Chunks::default(),
             written: Vec::new(),
             intake: None,
             waiting: None,
@@ -119,6 +123,7 @@ impl ClientStream {
     pub fn set_fence(&mut self, fence: Fence) {
         self.intake = None;
         self.fence = fence;
+        self.chunks = Chunks::default();
     }
 
     /// Reads some more into the read-ahead; 0 at the end of the stream.
@@ -198,6 +203,23 @@ impl ClientStream {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// What has just been read may hold the end of a body in chunks: what stands behind it is the next request's.
+    fn keep_what_follows_chunks(&mut self, buf: &mut ReadBuf<'_>, read: usize) -> io::Result<()> {
+        let begin = buf.filled().len() - read;
+        let body = self.chunks.feed(&buf.filled()[begin..]).map_err(|_| io::ErrorKind::InvalidData)?;
+        if body < read {
+            // In front of what waits already: it came before that.
+            let mut follows = BytesMut::from(&buf.filled()[begin + body..]);
+            follows.extend_from_slice(&self.read_ahead);
+            self.read_ahead = follows;
+            buf.set_filled(begin + body);
+        }
+        if self.chunks.is_whole() {
+            self.fence = Fence::At(0);
+        }
+        Ok(())
     }
 
     /// Behind the fence nothing is handed on, but a client that leaves is noticed.
@@ -429,8 +451,10 @@ impl AsyncRead for ClientStream {
             n
         };
         spend(self::paces(&this.about), Direction::Request, read);
-        if let Fence::At(left) = &mut this.fence {
-            *left -= read as u64;
+        match &mut this.fence {
+            Fence::At(left) => *left -= read as u64,
+            Fence::Chunked => this.keep_what_follows_chunks(buf, read)?,
+            Fence::Open => {}
         }
         Poll::Ready(Ok(()))
     }

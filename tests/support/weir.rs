@@ -222,7 +222,8 @@ fn start(program: &Path, folder: &Path) -> Process {
     Process::start(command, &folder.join("weir.log"))
 }
 
-/// Fills in what a test has no opinion on. Only keys at the left margin count as given.
+/// Fills in what a test has no opinion on. Only keys at the left margin count as given. `WEIR_LANES=full` sends the requests of every
+/// Weir of a run through that lane; the default is the file's.
 fn complete(yaml: &str, http: SocketAddr, admin: SocketAddr) -> String {
     let mut file = dedent(yaml);
     let defaults = [
@@ -231,7 +232,8 @@ fn complete(yaml: &str, http: SocketAddr, admin: SocketAddr) -> String {
         ("shutdown:", "shutdown: { delay: 0s, timeout: 1s }".to_owned()),
         ("listeners:", format!("listeners:\n  http: {{ address: \"{http}\" }}")),
     ];
-    for (key, line) in defaults {
+    let lanes = std::env::var("WEIR_LANES").ok().map(|lanes| ("lanes:", format!("lanes: {lanes}")));
+    for (key, line) in defaults.into_iter().chain(lanes) {
         if !file.lines().any(|given| given.starts_with(key)) {
             file.push_str(&line);
             file.push('\n');

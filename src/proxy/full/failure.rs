@@ -43,7 +43,7 @@ pub async fn tell_client(fetcher: &Fetcher, session: &mut Session, error: &Error
         };
     }
     tracing::debug!(route = ctx.route.as_ref().map(|r| r.name.as_str()), status, %error, "a request failed");
-    if session.response_written().is_none() {
+    if !is_answered(session) {
         // Pingora ends the connection after a failure: the client is told, or its next request breaks.
         session.set_keepalive(None);
         let page = Answer::error(status, failure_detail(status), ctx.request_id(), answer::accept(session));
@@ -54,6 +54,12 @@ pub async fn tell_client(fetcher: &Fetcher, session: &mut Session, error: &Error
     FailToProxy { error_code: status, can_reuse_downstream: false }
 }
 
+/// Interim answers promise one that is final.
+fn is_answered(session: &Session) -> bool {
+    let written = session.response_written().map(|head| head.status);
+    written.is_some_and(|status| !status.is_informational() || status == http::StatusCode::SWITCHING_PROTOCOLS)
+}
+
 /// `None`: the client is gone.
 fn status_for(error: &Error) -> Option<u16> {
     match (error.etype(), error.esource()) {
@@ -61,9 +67,16 @@ fn status_for(error: &Error) -> Option<u16> {
         (ReadTimedout | ConnectTimedout | WriteTimedout | TLSHandshakeTimedout, ErrorSource::Upstream) => Some(504),
         (_, ErrorSource::Upstream) => Some(502),
         (ReadTimedout, ErrorSource::Downstream) => Some(408),
+        (ReadError, ErrorSource::Downstream) if is_unreadable(error) => Some(400),
         (ReadError | WriteError | ConnectionClosed | WriteTimedout, ErrorSource::Downstream) => None,
         (_, ErrorSource::Downstream) => Some(400),
         (InvalidHTTPHeader, _) => Some(400),
         (_, ErrorSource::Internal | ErrorSource::Unset) => Some(500),
     }
+}
+
+/// The client is there, and sends chunks that are none.
+fn is_unreadable(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidData)
 }

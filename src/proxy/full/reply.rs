@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{CONNECTION, EXPECT, SET_COOKIE, TRAILER};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
@@ -23,7 +23,7 @@ use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::attempts::Sent;
 use crate::proxy::connection::Connection;
-use crate::proxy::fields::content_length;
+use crate::proxy::fields::{content_length, named_by_connection};
 use crate::proxy::filters;
 use crate::snapshot::host::Authority;
 use crate::telemetry::record::{Ended, RequestText};
@@ -31,8 +31,15 @@ use crate::telemetry::record::{Ended, RequestText};
 /// The upstream has sent a head. One whose status is to be tried elsewhere becomes an error while that is possible.
 pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
     let status = response.status.as_u16();
+    if !says_clearly_where_it_ends(response) {
+        return Err(unreadable("the upstream's answer says two things of its body"));
+    }
     if response.status.is_informational() && status != 101 {
         return Ok(());
+    }
+    if status == 101 && !session.is_upgrade_req() {
+        // What follows would be read as something that nobody has asked for (RFC 9110 §15.2.2).
+        return Err(unreadable("the upstream has changed to a protocol that the client does not ask for"));
     }
     let now = note_answer(status, ctx);
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
@@ -59,6 +66,32 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     Ok(())
 }
 
+fn unreadable(detail: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, detail).into_up()
+}
+
+/// Pingora lets a coding win over whatever length stands beside it, and takes the last coding for the only one: two readers of such an
+/// answer could differ (RFC 9112 §6.3). The same length several times is one (RFC 9110 §8.6).
+fn says_clearly_where_it_ends(response: &ResponseHeader) -> bool {
+    let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked_at_most = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    let lengths = response.headers.get_all(CONTENT_LENGTH).iter();
+    let mut lengths = lengths.flat_map(|value| value.as_bytes().split(|b| *b == b',')).map(number);
+    let first = lengths.next();
+    is_chunked_at_most && first != Some(None) && lengths.all(|length| Some(length) == first)
+}
+
+/// Of so many digits that they are below u64::MAX.
+fn number(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
+    let is_plain = (1..=18).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
+}
+
 /// The endpoint is told how it did. Returns the present.
 pub fn note_answer(status: u16, ctx: &Context) -> Instant {
     ctx.forwarding.as_deref().map_or_else(Instant::now, |forwarding| forwarding.attempt.answered(status))
@@ -69,6 +102,7 @@ pub fn edit(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Cont
     if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
         converse(session, ctx);
     }
+    own_the_message(response);
     if response.status.is_informational() {
         return;
     }
@@ -132,18 +166,29 @@ pub fn apply_edits(session: &Session, response: &mut ResponseHeader, ctx: &Conte
     }
 }
 
-/// RFC 9110 §7.6.1. Pingora writes `Connection` anew, and keeps `Upgrade` apart.
+/// What Weir itself says of a message that it sends on: its own version (RFC 9112 §2.3), one length (RFC 9110 §8.6), and no
+/// framing where there is no body (RFC 9112 §6.1).
+fn own_the_message(response: &mut ResponseHeader) {
+    if response.version == http::Version::HTTP_10 {
+        response.set_version(http::Version::HTTP_11);
+    }
+    let mut lengths = response.headers.get_all(CONTENT_LENGTH).iter();
+    if let (Some(length), Some(_)) = (lengths.next().cloned(), lengths.next()) {
+        // Pingora has refused those that differ. Replacing a field makes no new one, so this does not fail.
+        let _ = response.insert_header(CONTENT_LENGTH, length);
+    }
+    if matches!(response.status.as_u16(), 100..=199 | 204) && response.headers.contains_key(TRANSFER_ENCODING) {
+        response.remove_header(&TRANSFER_ENCODING);
+    }
+}
+
+/// RFC 9110 §7.6.1. Pingora writes `Connection` anew, and keeps `Upgrade` apart. What says where the body ends is not the
+/// connection's, whatever an upstream thinks.
 pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    if let Some(connection) = response.headers.get(CONNECTION) {
-        let named: Vec<HeaderName> = connection
-            .as_bytes()
-            .split(|b| *b == b',')
-            .map(<[u8]>::trim_ascii)
-            .filter(|name| !name.eq_ignore_ascii_case(b"close") && !name.eq_ignore_ascii_case(b"keep-alive"))
-            .filter_map(|name| HeaderName::from_bytes(name).ok())
-            .collect();
-        for name in named {
-            response.remove_header(&name);
+    if response.headers.contains_key(CONNECTION) {
+        let stays = |name: &HeaderName| name == CONNECTION || name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
+        for name in named_by_connection(&response.headers).iter().filter(|name| !stays(name)) {
+            response.remove_header(name);
         }
     }
     // HTTP/1 trailers end here, so none may be announced.

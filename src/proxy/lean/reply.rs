@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::mem::MaybeUninit;
 
-use http::header::{CONNECTION, DATE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 use httparse::{Header, ParserConfig, Response, Status};
 use pingora::protocols::http::date::get_cached_date;
@@ -72,7 +72,9 @@ impl<'a> Reply<'a> {
             Err(httparse::Error::TooManyHeaders) => return Err(TooMany),
             Err(_) => return Ok(Err(Unread::Wrong)),
         };
-        let (Some(status), Some(version)) = (response.code, response.version) else { return Ok(Err(Unread::Wrong)) };
+        let (Some(status @ 100..), Some(version)) = (response.code, response.version) else {
+            return Ok(Err(Unread::Wrong));
+        };
         let reason = response.reason.unwrap_or_default();
         Ok(Self::of(status, reason, version, length, response.headers, method).ok_or(Unread::Wrong))
     }
@@ -95,12 +97,16 @@ impl<'a> Reply<'a> {
                 Passes::Unreadable => return None,
             }
         }
-        for name in said.named {
-            fields.remove(&name);
+        // What says where the body ends is not the connection's, whatever an upstream thinks.
+        for name in said.named.iter().filter(|name| **name != CONTENT_LENGTH) {
+            fields.remove(name);
+        }
+        if said.has_wrong_length && !said.is_chunked {
+            return None;
         }
         if said.is_chunked {
             // Overrides a length (RFC 9112 §6.3).
-            fields.remove(&http::header::CONTENT_LENGTH);
+            fields.remove(&CONTENT_LENGTH);
         }
         let bodiless = method == "HEAD" || matches!(status, 100..=199 | 204 | 304);
         let framing = match said.length {
@@ -109,7 +115,9 @@ impl<'a> Reply<'a> {
             Some(length) => Framing::Length(length),
             None => Framing::UntilTheEnd,
         };
-        if said.is_chunked || framing == Framing::UntilTheEnd {
+        // Never where there is no body (RFC 9112 §6.1). To HEAD it tells of the one that GET gets.
+        let may_be_chunked = !matches!(status, 100..=199 | 204);
+        if may_be_chunked && (said.is_chunked || framing == Framing::UntilTheEnd) {
             fields.add(&TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let is_kept = match (version, said.keep_alive) {
@@ -161,6 +169,8 @@ fn write_line(out: &mut Vec<u8>, status: u16, reason: &str) {
 #[derive(Default)]
 struct Said {
     length: Option<u64>,
+    /// It is no number, or another than before: a coding overrides it (RFC 9112 §6.3), and nothing else does.
+    has_wrong_length: bool,
     is_chunked: bool,
     close: bool,
     keep_alive: bool,
@@ -185,10 +195,10 @@ impl Said {
                 Passes::Not
             }
             10 if is("keep-alive") => Passes::Not,
-            14 if is("content-length") => match self.content_length(value) {
-                Some(passes) => passes,
-                None => Passes::Unreadable,
-            },
+            14 if is("content-length") => self.content_length(value).unwrap_or_else(|| {
+                self.has_wrong_length = true;
+                Passes::Not
+            }),
             16 if is("proxy-connection") => Passes::Not,
             17 if is("transfer-encoding") => match std::mem::replace(&mut self.is_chunked, true) {
                 false if value.eq_ignore_ascii_case(b"chunked") => Passes::Not,

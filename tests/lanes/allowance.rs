@@ -1,0 +1,51 @@
+//! What one lane may do otherwise than the other in a case, because neither is wrong.
+//!
+//! | Where | May differ |
+//! |---|---|
+//! | a reply's chunks are none | Pingora takes an empty size line for the last chunk, and passes over line feeds in extensions: the lean lane may break off what the full one hands out as whole |
+//! | a reply has interim answers | whether they had been passed on when the rest failed, and so whether the request could be tried again |
+
+use super::case::{Case, Reply, Step};
+use super::message::{End, Holds, Message, Reader};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    pub lean_breaks_off: bool,
+    pub tried_again: bool,
+}
+
+impl Allowance {
+    pub fn of(case: &Case) -> Allowance {
+        let sent: Vec<Vec<u8>> = case.replies.iter().map(sent).collect();
+        let is_interim = |bytes: &Vec<u8>| bytes.starts_with(b"HTTP/1.1 1");
+        Allowance {
+            lean_breaks_off: sent.iter().any(|bytes| is_broken(bytes)),
+            tried_again: sent.iter().any(is_interim),
+        }
+    }
+}
+
+fn sent(reply: &Reply) -> Vec<u8> {
+    let pieces = reply.steps.iter().filter_map(|step| match step {
+        Step::Send(bytes) => Some(bytes.as_slice()),
+        Step::Breath | Step::AwaitTunnelled(_) | Step::Close | Step::Reset => None,
+    });
+    pieces.collect::<Vec<_>>().concat()
+}
+
+/// Whether a strict reader of its chunks would break off.
+fn is_broken(bytes: &[u8]) -> bool {
+    let mut reader = Reader::new(Holds::Answers);
+    reader.push(bytes);
+    let has_body = |answer: &Message| answer.status() >= 200;
+    while let Some(answer) = reader.next(has_body) {
+        if answer.status() >= 200 {
+            return answer.end != End::Whole || has_line_feed_in_extension(bytes);
+        }
+    }
+    reader.end().is_some_and(|answer| answer.end != End::Whole)
+}
+
+fn has_line_feed_in_extension(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r')
+}
