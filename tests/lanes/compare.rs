@@ -2,6 +2,7 @@
 //!
 //! | Taken out | Why |
 //! |---|---|
+//! | the coding of a request whose body is empty | Pingora leaves it out where it sends such a request again |
 //! | `Chunked` for `chunked` | the name of a coding has no case (RFC 9112 §7) |
 //! | order of fields of different names, case of names | no reader may depend on it (RFC 9110 §5.1, §5.3); the order within a name is kept |
 //! | request ids that Weir makes: 32 hexadecimal digits, in fields and pages | random |
@@ -48,6 +49,9 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
     }
     if outcome.pushes > 0 {
         outcome.answers.iter_mut().for_each(|answer| answer.fields.retain(|(name, _)| !is_connection(name)));
+    }
+    for request in outcome.requests.iter_mut().filter(|request| request.body.is_empty()) {
+        request.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"transfer-encoding"));
     }
     for message in outcome.requests.iter_mut().chain(&mut outcome.answers) {
         for (name, value) in &mut message.fields {

@@ -44,6 +44,7 @@ pub fn cases() -> Vec<(&'static str, Case)> {
         of_request("angle brackets in a path", "GET /<a> HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         of_request("a HEAD request that is refused", "HEAD / HTTP/1.1\r\nHost: a.test\r\nX Y: z\r\n\r\n"),
         of_request("a field folded over two lines", "GET / HTTP/1.1\r\nHost: a.test\r\nX: a\r\n b\r\n\r\n"),
+        ("an empty body in chunks, tried again", Case::plain(chunked("0\r\n\r\n"), "no answer\r\n\r\n")),
         ("requests in one packet, chunked ones among them", pipelined(&[&chunked("1\r\nd\r\n0\r\n\r\n"), get, get])),
     ]
 }
