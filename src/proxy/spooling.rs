@@ -132,7 +132,7 @@ impl Intake {
             Fence::At(bytes) => Left::Bytes(bytes),
             Fence::Chunked => Left::Chunks(Chunks::default()),
             // What has no end is not asked for.
-            Fence::Open => Left::Bytes(0),
+            Fence::Frames | Fence::Open => Left::Bytes(0),
         };
         Self { spool: Spool::new(&order.buffer), order, left, length: 0 }
     }

@@ -64,6 +64,8 @@ pub enum Fence {
     At(u64),
     /// Where its chunks say: it is found as they are read.
     Chunked,
+    /// Of HTTP/2: whoever reads finds it.
+    Frames,
     /// Nowhere: another protocol has taken over.
     Open,
 }
@@ -383,7 +385,7 @@ impl Drop for ClientStream {
     fn drop(&mut self) {
         let unread = match self.fence {
             Fence::At(left) => left > 0 || !self.read_ahead.is_empty(),
-            Fence::Chunked => true,
+            Fence::Chunked | Fence::Frames => true,
             Fence::Open => false,
         };
         if let (true, Some(transport), Ok(runtime)) =
@@ -427,7 +429,7 @@ impl AsyncRead for ClientStream {
         let limit = match self.fence {
             Fence::At(0) => return self.poll_fenced(cx),
             Fence::At(left) => usize::try_from(left).unwrap_or(usize::MAX).min(buf.remaining()),
-            Fence::Chunked | Fence::Open => buf.remaining(),
+            Fence::Chunked | Fence::Frames | Fence::Open => buf.remaining(),
         };
         let this = &mut *self;
         if let Some(intake) = this.intake.as_mut().filter(|intake| !intake.spool.is_drained()) {
@@ -454,7 +456,7 @@ impl AsyncRead for ClientStream {
         match &mut this.fence {
             Fence::At(left) => *left -= read as u64,
             Fence::Chunked => this.keep_what_follows_chunks(buf, read)?,
-            Fence::Open => {}
+            Fence::Frames | Fence::Open => {}
         }
         Poll::Ready(Ok(()))
     }

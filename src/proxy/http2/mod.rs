@@ -45,7 +45,7 @@ type ClientConnection = h2::server::Connection<Stream, bytes::Bytes>;
 pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, worker: &Arc<Worker>) {
     // Where a message ends is not for the stream to know; and closed with care, or a client that is still sending
     // loses the GOAWAY that says why.
-    stream.set_fence(Fence::Chunked);
+    stream.set_fence(Fence::Frames);
     stream.deadline().clear();
     let digest = Arc::new(Digest { proxy_digest: stream.get_proxy_digest(), ..Digest::default() });
     let alarm = Arc::new(Alarm::default());
