@@ -6,14 +6,15 @@
 //!
 //! What is made of more than that (passwords, tokens, pages, authorities) is made anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Upstreams, asks_for_certificates, hosts_of};
 use crate::model::{Filter, FilterKind, HostClientAuth, HostName, LimitScope, Listener, Model, VirtualHost};
 use crate::snapshot::Snapshot;
 use crate::snapshot::router::Router;
-use crate::snapshot::table::{Forward, Host, Table};
+use crate::snapshot::table::{Host, Table};
+use crate::snapshot::upstream::Upstream;
 
 /// Of one listener.
 #[derive(Default)]
@@ -39,24 +40,22 @@ impl<'a> Known<'a> {
     }
 
     /// Where the host stands in the table before, if it can be taken from there.
-    pub fn find(&self, host: &VirtualHost, upstreams: &Upstreams) -> Option<usize> {
+    pub fn find(&self, host: &VirtualHost, standing: &Standing) -> Option<usize> {
         let (index, before) = *self.hosts.get(host.names.first()?)?;
         let is_plain = host.tls.client_auth == HostClientAuth::Inherited
             && host.tls.passthrough.is_none()
             && are_plain(&host.filters)
             && host.routes.iter().all(|route| are_plain(&route.filters));
-        let is_same = is_plain && before == host && self.leads_to(index, upstreams);
+        // The source may have given the host over as it was.
+        let is_same = is_plain && (std::ptr::eq(before, host) || before == host) && self.leads_to(index, standing);
         is_same.then_some(index)
     }
 
     /// Whether the host's upstreams are those that would be bound to it now.
-    fn leads_to(&self, index: usize, upstreams: &Upstreams) -> bool {
-        let is_current = |to: &Forward| {
-            let now = upstreams.get(&to.upstream.definition().name);
-            now.is_some_and(|now| Arc::ptr_eq(now, &to.upstream))
-        };
-        self.table
-            .is_some_and(|table| table.host(index).routes.iter().flat_map(|route| route.forwards()).all(is_current))
+    fn leads_to(&self, index: usize, standing: &Standing) -> bool {
+        let Some(table) = self.table else { return false };
+        let mut forwards = table.host(index).routes.iter().flat_map(|route| route.forwards());
+        forwards.all(|to| standing.has(&to.upstream))
     }
 
     pub fn router(&self) -> Option<&'a Router> {
@@ -65,6 +64,19 @@ impl<'a> Known<'a> {
 
     pub fn host(&self, index: usize) -> Option<&'a Arc<Host>> {
         self.table.map(|table| table.host(index))
+    }
+}
+
+/// The upstreams of a snapshot. One of the snapshot before that is among them is there under its name, as it was.
+pub struct Standing(HashSet<*const Upstream>);
+
+impl Standing {
+    pub fn of(upstreams: &Upstreams) -> Self {
+        Self(upstreams.values().map(Arc::as_ptr).collect())
+    }
+
+    fn has(&self, upstream: &Arc<Upstream>) -> bool {
+        self.0.contains(&Arc::as_ptr(upstream))
     }
 }
 

@@ -47,7 +47,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::{ClientRootFiles, ClientTerms, Terms, UpstreamTlsMaterial};
 use crate::tokens::KeyFiles;
 use filters::{Levels, Outside};
-use known::Known;
+use known::{Known, Standing};
 
 /// What compiling needs beside the model.
 pub struct Surroundings<'a> {
@@ -81,8 +81,10 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     let jwts = Jwts::of(&model, surroundings.keys, known, surroundings.metrics);
     let mirrors = mirror::of(&model, &upstreams, surroundings.metrics);
     let redis = redis(surroundings)?;
+    let standing = Standing::of(&upstreams);
     let running = Running {
         upstreams: &upstreams,
+        standing: &standing,
         states: &limits,
         redis: redis.as_ref(),
         metrics: surroundings.metrics,
@@ -129,7 +131,7 @@ fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams
             continue;
         }
         let material = surroundings.upstream_tls.get(&definition.name).unwrap_or(&without_tls);
-        match Upstream::new(definition, previous.map(|previous| &**previous), material, surroundings.now) {
+        match Upstream::new(definition.clone(), previous.map(|previous| &**previous), material, surroundings.now) {
             Ok(upstream) => drop(built.insert(definition.name.clone(), Arc::new(upstream))),
             Err(error) => {
                 let path = format!("upstreams.{}.tls", definition.name);
@@ -146,6 +148,7 @@ type Upstreams = BTreeMap<UpstreamName, Arc<Upstream>>;
 #[derive(Clone, Copy)]
 struct Running<'a> {
     upstreams: &'a Upstreams,
+    standing: &'a Standing,
     states: &'a States,
     metrics: &'a Metrics,
     users: &'a UserFiles,
@@ -159,7 +162,7 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     fn outside(self, served: &'a Served) -> Outside<'a> {
-        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, redis, stores, mirrors } = self;
+        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, redis, stores, mirrors, .. } = self;
         Outside { states, metrics, users, served, upstreams, pages, forward_auths, jwts, redis, stores, mirrors }
     }
 }
@@ -178,7 +181,7 @@ fn table(
     let hosts = hosts_of(model, listener);
     let served = served(model, &hosts);
     let known = Known::of(listener, model, surroundings.previous);
-    let same: Vec<_> = hosts.iter().map(|host| known.find(host, running.upstreams)).collect();
+    let same: Vec<_> = hosts.iter().map(|host| known.find(host, running.standing)).collect();
     let router = Router::build_beside(known.router(), &entries(listener, &hosts), |index| same[index]);
     let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, surroundings.client_roots));
     let others =
@@ -235,7 +238,7 @@ fn routes_at<'m>(listener: &model::Listener, host: &'m model::VirtualHost) -> &'
 fn asks_for_certificates(model: &Model) -> bool {
     let at_host = |host: &model::VirtualHost| matches!(host.tls.client_auth, HostClientAuth::Own(_));
     let at_listener = |listener: &model::Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_auth.is_some());
-    model.hosts.iter().any(at_host) || model.listeners.iter().any(at_listener)
+    model.hosts.iter().map(|host| &**host).any(at_host) || model.listeners.iter().any(at_listener)
 }
 
 fn certificate_fields(terms: &Terms, others: CertificateFields) -> CertificateFields {

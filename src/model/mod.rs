@@ -38,6 +38,7 @@ mod redirect;
 mod redis;
 mod replacement;
 mod response_rewrite;
+mod reused;
 mod route;
 mod split;
 mod tunnel;
@@ -73,6 +74,7 @@ pub use redirect::*;
 pub use redis::*;
 pub use replacement::*;
 pub use response_rewrite::*;
+pub use reused::*;
 pub use route::*;
 pub use split::*;
 pub use tunnel::*;
@@ -92,8 +94,8 @@ pub struct Model {
     pub certificates: Vec<Certificate>,
     /// Present where certificates are ordered.
     pub acme: Option<Acme>,
-    pub hosts: Vec<VirtualHost>,
-    pub upstreams: Vec<Upstream>,
+    pub hosts: Vec<Reused<VirtualHost>>,
+    pub upstreams: Vec<Reused<Upstream>>,
     pub cache_stores: Vec<CacheStore>,
 }
 
@@ -116,7 +118,8 @@ impl Model {
 
     /// The hosts that a listener serves, in their order.
     pub fn hosts_of<'m>(&'m self, listener: &Listener) -> impl Iterator<Item = &'m VirtualHost> {
-        self.hosts.iter().filter(|host| host.listeners.is_empty() || host.listeners.contains(&listener.name))
+        let hosts = self.hosts.iter().map(|host| &**host);
+        hosts.filter(|host| host.listeners.is_empty() || host.listeners.contains(&listener.name))
     }
 
     /// From which listener to which upstream something is carried without being read.

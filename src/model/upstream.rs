@@ -1,6 +1,6 @@
 //! An upstream: endpoints, how one is chosen, how they are watched, and how they are spoken to.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -62,7 +62,7 @@ pub enum EndpointAddress {
 pub type ListName = Arc<str>;
 
 /// The endpoints of each list. They have addresses.
-pub type EndpointLists = BTreeMap<ListName, Arc<[EndpointSpec]>>;
+pub type EndpointLists = HashMap<ListName, Arc<[EndpointSpec]>>;
 
 impl EndpointAddress {
     /// Reads `10.0.0.1:80`, `[::1]:80`, `name:80` and `srv:_service._proto.name`.

@@ -52,7 +52,7 @@ use admission::{Ask, Leniency};
 use moment::Moment;
 use set::{Seat, Shared};
 
-use crate::model::{self, EndpointAddress, EndpointSpec, ListName, Percent, WhenAllUnhealthy};
+use crate::model::{self, EndpointAddress, EndpointSpec, ListName, Percent, Reused, WhenAllUnhealthy};
 use crate::tls::UpstreamTlsMaterial;
 
 /// Tries at a tier whose chosen endpoint was filled by others in the meantime.
@@ -60,7 +60,7 @@ const RACES: usize = 3;
 
 #[derive(Debug)]
 pub struct Upstream {
-    definition: Arc<model::Upstream>,
+    definition: Reused<model::Upstream>,
     peers: PeerTemplate,
     shared: Arc<Shared>,
     set: ArcSwap<EndpointSet>,
@@ -120,26 +120,19 @@ impl Upstream {
     /// `previous` is the upstream of this name in the snapshot before. Its DNS answers and its list are used until new ones
     /// come, and what it knows of addresses that stay is kept.
     pub fn new(
-        definition: &model::Upstream,
+        definition: Reused<model::Upstream>,
         previous: Option<&Upstream>,
         tls: &UpstreamTlsMaterial,
         now: Instant,
     ) -> Result<Self, UpstreamTlsError> {
-        let definition = Arc::new(definition.clone());
         let peers = PeerTemplate::new(&definition, tls)?;
         let shared = previous.map(|previous| Arc::clone(&previous.shared)).unwrap_or_default();
         let answers = previous.map(|previous| previous.answers.load_full()).unwrap_or_default();
         let listed = previous.map(|previous| previous.listed.load_full()).unwrap_or_default();
         let known = previous.map(|previous| previous.set.load_full());
         let resolved = resolve(&definition.endpoints, &answers, &listed);
-        let set = EndpointSet::new(
-            Arc::clone(&definition),
-            Arc::clone(&shared),
-            &peers,
-            &resolved,
-            known.as_deref(),
-            now.into(),
-        );
+        let set =
+            EndpointSet::new(definition.clone(), Arc::clone(&shared), &peers, &resolved, known.as_deref(), now.into());
         Ok(Self {
             definition,
             peers,
@@ -151,7 +144,7 @@ impl Upstream {
         })
     }
 
-    pub fn definition(&self) -> &model::Upstream {
+    pub fn definition(&self) -> &Reused<model::Upstream> {
         &self.definition
     }
 
@@ -253,6 +246,10 @@ impl Upstream {
 
     /// As [`apply`](Self::apply), for what the source says of its list.
     pub fn relist(&self, listed: &Arc<[EndpointSpec]>, now: Instant) -> bool {
+        // Of thousands of lists few change.
+        if Arc::ptr_eq(&**self.listed.load(), listed) {
+            return false;
+        }
         let answers = self.answers.load();
         let resolved = resolve(&self.definition.endpoints, &answers, listed);
         let before = resolve(&self.definition.endpoints, &answers, &self.listed.load());
@@ -266,7 +263,7 @@ impl Upstream {
         }
         let previous = self.set.load_full();
         let set = EndpointSet::new(
-            Arc::clone(&self.definition),
+            self.definition.clone(),
             Arc::clone(&self.shared),
             &self.peers,
             resolved,

@@ -8,5 +8,6 @@ mod pairs;
 mod render;
 mod review;
 mod speed;
+mod translator;
 
 pub(super) use cluster::settings;
