@@ -128,7 +128,7 @@ impl Candidate {
     fn empty(authors: Authors, source: SourceText) -> Self {
         Self {
             authors,
-            lists: EndpointLists::new(),
+            lists: EndpointLists::default(),
             understood: None,
             certificates: Vec::new(),
             upstream_tls: Arc::default(),

@@ -12,6 +12,7 @@ mod acme;
 pub mod acme_words;
 mod bandwidth;
 mod basic_auth;
+mod bound_filters;
 mod buffering;
 mod cache;
 mod cache_headers;
@@ -48,6 +49,7 @@ mod upstream;
 pub use acme::*;
 pub use bandwidth::*;
 pub use basic_auth::*;
+pub use bound_filters::*;
 pub use buffering::*;
 pub use cache::*;
 pub use cache_headers::*;
@@ -132,22 +134,6 @@ impl Model {
             tunnels.map(|tunnel| (&listener.name, &tunnel.upstream))
         });
         tcp.chain(udp).chain(passed)
-    }
-
-    /// Of all levels.
-    pub fn forward_auths(&self) -> impl Iterator<Item = &ForwardAuth> {
-        self.filters()
-            .filter_map(|filter| if let FilterKind::ForwardAuth(auth) = &filter.kind { Some(auth) } else { None })
-    }
-
-    /// Of all levels.
-    pub fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
-        self.filters().filter_map(|filter| filter.kind.mirror())
-    }
-
-    /// Of all levels.
-    pub fn jwts(&self) -> impl Iterator<Item = &Jwt> {
-        self.filters().filter_map(|filter| if let FilterKind::Jwt(jwt) = &filter.kind { Some(jwt) } else { None })
     }
 }
 

@@ -124,7 +124,7 @@ impl Whole {
     /// The lists of `services` as the state has them now. None where more follows from that: then the whole is to be translated.
     pub fn lists_again(&self, state: &ClusterState, services: &BTreeSet<ObjectKey>) -> Option<EndpointLists> {
         let slices = Slices::of(state, |service| services.contains(service));
-        let mut lists = EndpointLists::new();
+        let mut lists = EndpointLists::default();
         for key in services {
             let named = self.lists.range(ListKey::first_of(key)..).take_while(|(list, _)| list.service == *key);
             for (list, listing) in named {
