@@ -1,8 +1,8 @@
 //! `weir ingress`: from a changed object to a changed Weir.
 //!
 //! ```text
-//! Watch ──ClusterState──► translate ──► Candidate ──► the same way as a changed file ──► what is served
-//!   │                     (a thread that may take its time)
+//! Watch ──ClusterState──► last usable ──► translate ──► Candidate ──► the same way as a changed file ──► what is served
+//!   │                                    (a thread that may take its time)
 //!   └── endpoints alone ──► the lists of upstreams that are served
 //! ```
 //!
@@ -26,7 +26,7 @@ use crate::sources::kube::client::{self, Server};
 use crate::sources::kube::issuance::Issuer;
 use crate::sources::kube::reporting::{Report, Reporter, ReporterSettings};
 use crate::sources::kube::state::ClusterState;
-use crate::sources::kube::translate::{Event, ObjectReference, Reason, Settings, Translator};
+use crate::sources::kube::translate::{Event, LastUsable, ObjectReference, Reason, Settings, Translator};
 use crate::sources::kube::watch::{Change, Extent, Scope, Watch};
 use crate::tls::RememberedCertificates;
 
@@ -63,6 +63,7 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     let follower = Follower {
         app: app.clone(),
         watch,
+        last_usable: LastUsable::default(),
         translator: Translator::new(settings.clone()),
         settings,
         certificates,
@@ -78,6 +79,7 @@ struct Follower {
     app: Arc<App>,
     watch: Watch,
     settings: Arc<Settings>,
+    last_usable: LastUsable,
     translator: Translator,
     certificates: RememberedCertificates,
     reporter: Arc<Reporter>,
@@ -125,9 +127,10 @@ impl Follower {
             return Ok(());
         }
         self.served = Served::No;
-        self.issuing.follow(&change.state);
+        let state = self.last_usable.of(&change.state, &self.settings);
+        self.issuing.follow(&state);
         let looked_at = self.admission.is_some().then(|| change.state.clone());
-        let Translated { candidate, mut report, owners } = self.translate(change.state).await?;
+        let Translated { candidate, mut report, owners } = self.translate(state).await?;
         let translated = begun.elapsed();
         let unbound = self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
         self.served = Served::Yes;
@@ -153,8 +156,10 @@ impl Follower {
     async fn translate(&mut self, state: ClusterState) -> anyhow::Result<Translated> {
         let mut translator = std::mem::replace(&mut self.translator, Translator::new(self.settings.clone()));
         let mut certificates = std::mem::take(&mut self.certificates);
+        let found = self.last_usable.findings();
         let translate = move || {
             let mut translation = translator.follow(&state);
+            translation.tell(found);
             let report = Report {
                 statuses: std::mem::take(&mut translation.statuses),
                 events: std::mem::take(&mut translation.events),

@@ -53,6 +53,11 @@ impl<K: Ord + Clone, T> Objects<K, T> {
         Arc::make_mut(&mut self.0).insert(key, Arc::new(object));
     }
 
+    /// As it was before.
+    pub fn put_back(&mut self, key: K, object: Arc<T>) {
+        Arc::make_mut(&mut self.0).insert(key, object);
+    }
+
     /// Whether it was there.
     pub fn remove(&mut self, key: &K) -> bool {
         self.0.contains_key(key) && Arc::make_mut(&mut self.0).remove(key).is_some()

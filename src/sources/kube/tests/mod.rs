@@ -4,6 +4,7 @@ mod cluster;
 mod endpoints;
 mod hostile;
 mod issuance;
+mod last_usable;
 mod pairs;
 mod render;
 mod review;

@@ -25,6 +25,7 @@ mod endpoints;
 mod glance;
 mod host;
 mod island;
+mod last_usable;
 mod limits;
 mod listener;
 mod material;
@@ -45,8 +46,9 @@ mod translator;
 mod whole;
 
 pub use class::{age, is_ours, ours};
+pub use last_usable::LastUsable;
 pub use material::Material;
-pub use report::{Event, ObjectKind, ObjectReference, Reason};
+pub use report::{Event, Findings, ObjectKind, ObjectReference, Reason};
 pub use review::{Claims, Review, review};
 pub use settings::*;
 pub use translator::Translator;
@@ -81,6 +83,16 @@ pub struct Translation {
     pub statuses: Vec<Status>,
     /// Whom to tell where a port cannot be listened on.
     pub stream_owners: Vec<(ListenerName, ObjectReference)>,
+}
+
+impl Translation {
+    /// What was found before it began.
+    pub fn tell(&mut self, found: Findings) {
+        self.events.extend(found.events);
+        self.events.sort();
+        self.diagnostics.extend(found.diagnostics);
+        self.diagnostics = std::mem::take(&mut self.diagnostics).sorted();
+    }
 }
 
 /// What the status of an Ingress should show.

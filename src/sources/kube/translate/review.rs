@@ -83,7 +83,8 @@ fn is_refused(reason: Reason, message: &str) -> bool {
         | Reason::InvalidSecret
         | Reason::ServiceNotFound
         | Reason::InvalidService
-        | Reason::InvalidOption => false,
+        | Reason::InvalidOption
+        | Reason::UpdateNotUsed => false,
         Reason::IssuanceFailed | Reason::Issued => false,
     }
 }

@@ -287,7 +287,7 @@ impl<'p> Server<'p> {
 
 const LONGEST_PATH: usize = 4096;
 
-fn check_path(path: &str) -> Result<(), String> {
+pub fn check_path(path: &str) -> Result<(), String> {
     let shown = crate::sources::kube::annotations::value::quoted(path);
     if !path.starts_with('/') {
         return Err(format!("{shown} is no path; begin it with a slash"));
