@@ -77,7 +77,7 @@ fn definition(balance: LbPolicy, endpoints: usize) -> Definition {
 }
 
 fn upstream(definition: &Definition) -> Arc<Upstream> {
-    Arc::new(Upstream::new(definition, None, &UpstreamTlsMaterial::default(), Instant::now()).unwrap())
+    Arc::new(Upstream::new(definition.clone().into(), None, &UpstreamTlsMaterial::default(), Instant::now()).unwrap())
 }
 
 /// What one request does.

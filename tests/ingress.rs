@@ -527,7 +527,12 @@ fn a_secret_is_swapped_broken_deleted_and_made_again_without_a_word_to_others() 
     becomes("the new certificate is shown", &|der| der == second.der());
     still_answers();
     cluster.apply(tls_secret("secrets", "swapped", "broken", &second.key));
-    becomes("a broken Secret gives way to the default", &|der| der != second.der());
+    eventually("it is told that the Secret is broken", || {
+        let events = cluster.get("/apis/events.k8s.io/v1/namespaces/secrets/events");
+        let mut events = events["items"].as_array().expect("a list").iter();
+        events.any(|event| event["reason"] == "UpdateNotUsed" && event["regarding"]["kind"] == "Secret").then_some(())
+    });
+    assert_eq!(shown("tls.test"), second.der(), "a broken Secret leaves the certificate that there was");
     show("swapped", &first);
     becomes("a mended Secret is shown", &|der| der == first.der());
     let secret = tls_secret("secrets", "swapped", "", "");

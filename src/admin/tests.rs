@@ -99,7 +99,7 @@ fn model() -> Model {
         udp_listeners: Vec::new(),
         acme: None,
         certificates: Vec::new(),
-        hosts: vec![VirtualHost {
+        hosts: vec![Reused::from(VirtualHost {
             origin: Origin::builtin(),
             names: vec![HostName::CatchAll],
             listeners: Vec::new(),
@@ -107,7 +107,7 @@ fn model() -> Model {
             patterns: Default::default(),
             filters: vec![filter],
             routes: Vec::new(),
-        }],
+        })],
         upstreams: Vec::new(),
         cache_stores: Vec::new(),
     }

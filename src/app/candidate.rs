@@ -98,11 +98,12 @@ impl Candidate {
         candidate
     }
 
-    /// What a cluster holds, but for the endpoints of its Services. Nothing in it refuses the whole.
+    /// What a cluster holds. Nothing in it refuses the whole.
     pub fn of_cluster(translation: Translation, certificates: &mut RememberedCertificates) -> Self {
-        let Translation { mut model, material, diagnostics, .. } = translation;
+        let Translation { mut model, material, lists, diagnostics, .. } = translation;
         let material = Material::Brought(material.into_contents());
         let mut candidate = Self::empty(Authors::Many, SourceText::new("cluster", ""));
+        candidate.lists = lists;
         let mut found = diagnostics;
         let (certificates, unusable) = certificates.load(&model.certificates, &material, SystemTime::now());
         found.extend(unusable);
@@ -114,7 +115,7 @@ impl Candidate {
         found.extend(unusable);
         // Its routes are closed: it must not be spoken to with less than was asked for.
         model.upstreams.retain(|upstream| {
-            let has_all = |material| PeerTemplate::new(&Arc::new(upstream.clone()), material).is_ok();
+            let has_all = |material| PeerTemplate::new(upstream, material).is_ok();
             upstream.tls.is_none() || upstream_tls.get(&upstream.name).is_some_and(has_all)
         });
         (candidate.certificates, candidate.upstream_tls) = (certificates, Arc::new(upstream_tls));
@@ -127,7 +128,7 @@ impl Candidate {
     fn empty(authors: Authors, source: SourceText) -> Self {
         Self {
             authors,
-            lists: EndpointLists::new(),
+            lists: EndpointLists::default(),
             understood: None,
             certificates: Vec::new(),
             upstream_tls: Arc::default(),

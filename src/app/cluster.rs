@@ -1,8 +1,8 @@
 //! `weir ingress`: from a changed object to a changed Weir.
 //!
 //! ```text
-//! Watch ──ClusterState──► translate ──► Candidate ──► the same way as a changed file ──► what is served
-//!   │                     (a thread that may take its time)
+//! Watch ──ClusterState──► last usable ──► translate ──► Candidate ──► the same way as a changed file ──► what is served
+//!   │                                    (a thread that may take its time)
 //!   └── endpoints alone ──► the lists of upstreams that are served
 //! ```
 //!
@@ -26,7 +26,7 @@ use crate::sources::kube::client::{self, Server};
 use crate::sources::kube::issuance::Issuer;
 use crate::sources::kube::reporting::{Report, Reporter, ReporterSettings};
 use crate::sources::kube::state::ClusterState;
-use crate::sources::kube::translate::{Event, Listings, ObjectReference, Reason, Settings, translate};
+use crate::sources::kube::translate::{Event, LastUsable, ObjectReference, Reason, Settings, Translator};
 use crate::sources::kube::watch::{Change, Extent, Scope, Watch};
 use crate::tls::RememberedCertificates;
 
@@ -50,7 +50,7 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     let client = client::connect(kubeconfig.as_deref(), server.as_ref()).await.map_err(anyhow::Error::new)?;
     let watch = Watch::start(&client, &scope);
     let mut certificates = RememberedCertificates::default();
-    let mut nothing = translate(&ClusterState::default(), &settings);
+    let mut nothing = Translator::new(settings.clone()).follow(&ClusterState::default());
     nothing.model.listeners.clear();
     let candidate = Candidate::of_cluster(nothing, &mut certificates);
     let app = App::assemble(&candidate, Programmed::NotYet)?;
@@ -60,8 +60,18 @@ pub(super) async fn start(options: ClusterOptions, inheritance: Inheritance) -> 
     let admission = |webhook| Admission::start(&client, &reporter, &settings, &scope, &issuers, &webhook);
     let admission = webhook.map(admission).transpose()?;
     let issuing = Issuing::start(&app, &client, &reporter, settings.class.clone(), issuers)?;
-    let listings = None;
-    let follower = Follower { app: app.clone(), watch, settings, certificates, reporter, issuing, admission, listings };
+    let follower = Follower {
+        app: app.clone(),
+        watch,
+        last_usable: LastUsable::default(),
+        translator: Translator::new(settings.clone()),
+        settings,
+        certificates,
+        reporter,
+        issuing,
+        admission,
+        served: Served::No,
+    };
     Ok((app, tokio::spawn(follower.run(inheritance))))
 }
 
@@ -69,12 +79,20 @@ struct Follower {
     app: Arc<App>,
     watch: Watch,
     settings: Arc<Settings>,
+    last_usable: LastUsable,
+    translator: Translator,
     certificates: RememberedCertificates,
     reporter: Arc<Reporter>,
     issuing: Issuing,
     admission: Option<Admission>,
-    /// Of what is served. None where the last translation could not be.
-    listings: Option<Listings>,
+    served: Served,
+}
+
+/// Whether the last translation is what is served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Served {
+    Yes,
+    No,
 }
 
 impl Follower {
@@ -108,13 +126,14 @@ impl Follower {
             );
             return Ok(());
         }
-        self.listings = None;
-        self.issuing.follow(&change.state);
+        self.served = Served::No;
+        let state = self.last_usable.of(&change.state, &self.settings);
+        self.issuing.follow(&state);
         let looked_at = self.admission.is_some().then(|| change.state.clone());
-        let Translated { candidate, mut report, owners, listings } = self.translate(change.state).await?;
+        let Translated { candidate, mut report, owners } = self.translate(state).await?;
         let translated = begun.elapsed();
         let unbound = self.app.take_up_cluster(&candidate).await.map_err(|found| anyhow!(in_lines(&found)))?;
-        self.listings = Some(listings);
+        self.served = Served::Yes;
         tell_of_ports(&mut report, &owners, unbound);
         let (translate_ms, duration_ms) = (translated.as_millis() as u64, begun.elapsed().as_millis() as u64);
         tracing::debug!(translate_ms, duration_ms, "the cluster as it is now is served");
@@ -128,31 +147,31 @@ impl Follower {
 
     /// Whether the change was one of endpoints alone, and is served.
     fn relisted(&self, change: &Change) -> bool {
-        let (Extent::Endpoints(services), Some(listings)) = (&change.extent, &self.listings) else { return false };
-        let Some(lists) = listings.again(&change.state, services) else { return false };
+        let (Extent::Endpoints(services), Served::Yes) = (&change.extent, self.served) else { return false };
+        let Some(lists) = self.translator.lists_again(&change.state, services) else { return false };
         self.app.shared.snapshot.load().relist(&lists, Instant::now());
         true
     }
 
     async fn translate(&mut self, state: ClusterState) -> anyhow::Result<Translated> {
-        let settings = self.settings.clone();
+        let mut translator = std::mem::replace(&mut self.translator, Translator::new(self.settings.clone()));
         let mut certificates = std::mem::take(&mut self.certificates);
+        let found = self.last_usable.findings();
         let translate = move || {
-            let mut translation = translate(&state, &settings);
+            let mut translation = translator.follow(&state);
+            translation.tell(found);
             let report = Report {
                 statuses: std::mem::take(&mut translation.statuses),
                 events: std::mem::take(&mut translation.events),
             };
             let owners = std::mem::take(&mut translation.stream_owners);
-            let listings = std::mem::take(&mut translation.listings);
-            let mut candidate = Candidate::of_cluster(translation, &mut certificates);
-            candidate.lists = listings.lists();
-            (Translated { candidate, report, owners, listings }, certificates)
+            let candidate = Candidate::of_cluster(translation, &mut certificates);
+            (Translated { candidate, report, owners }, translator, certificates)
         };
         // A panic costs what was remembered, and this change until the next one.
-        let (translated, certificates) =
+        let (translated, translator, certificates) =
             tokio::task::spawn_blocking(translate).await.context("the translation was cut short")?;
-        self.certificates = certificates;
+        (self.translator, self.certificates) = (translator, certificates);
         Ok(translated)
     }
 }
@@ -188,7 +207,6 @@ struct Translated {
     candidate: Candidate,
     report: Report,
     owners: Owners,
-    listings: Listings,
 }
 
 /// Of TCP and UDP services: who asked for them.

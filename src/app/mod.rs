@@ -17,6 +17,7 @@ mod doors;
 mod inspect;
 mod issuing;
 mod reload;
+mod settle;
 mod signals;
 mod upgrade;
 

@@ -8,13 +8,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 
 use super::candidate::{Authors, Candidate, InForce, cannot_listen, unbound};
 use super::doors::{addresses, datagrams};
 use super::inspect::Inspector;
+use super::settle::settle;
 use super::{App, Part, Parts, StartError, UpstreamWatcher, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::cache::Stores;
@@ -33,13 +34,6 @@ use crate::telemetry::access_log::AccessLogWriter;
 use crate::telemetry::metrics::Reload;
 use crate::tls::renew_certificates;
 use crate::tokens::Keys;
-
-/// How long a new configuration may take to find out where its upstreams are and how they do, before requests meet it.
-/// Names mostly resolve within milliseconds, and an endpoint that hangs is known after the health check's default timeout.
-const SETTLE_LIMIT: Duration = Duration::from_secs(2);
-/// The same where there are many authors, for what is new alone: the next change may be somebody else's.
-const SETTLE_LIMIT_OF_MANY: Duration = Duration::from_millis(100);
-const SETTLE_STEP: Duration = Duration::from_millis(2);
 
 /// Reloads for as long as it is polled.
 pub async fn follow(app: Arc<App>, file: PathBuf, watch: Watch) -> anyhow::Error {
@@ -315,16 +309,23 @@ impl App {
         };
         let watch = |(name, upstream): (&UpstreamName, &Arc<Upstream>)| {
             let known = before.upstreams.get(name).filter(|watcher| goes_on(upstream, watcher));
-            let start = || UpstreamWatcher {
-                upstream: upstream.clone(),
-                resolvers: resolvers.clone(),
-                _health: HealthChecks::start(upstream.clone(), self.prober.clone(), observer.clone()),
-                _discovery: Discovery::start(upstream.clone(), resolver.clone()),
-            };
-            (name.clone(), known.cloned().unwrap_or_else(|| Arc::new(start())))
+            if let Some(known) = known {
+                return Some((name.clone(), known.clone()));
+            }
+            let definition = upstream.definition();
+            let has_names = definition.endpoints.iter().any(|spec| spec.address.is_a_name());
+            // A cluster has thousands of which nothing is to be found out.
+            if definition.health_check.is_none() && !has_names {
+                return None;
+            }
+            let health = HealthChecks::start(upstream.clone(), self.prober.clone(), observer.clone());
+            let discovery = Discovery::start(upstream.clone(), resolver.clone());
+            let (upstream, resolvers) = (upstream.clone(), resolvers.clone());
+            let watcher = UpstreamWatcher { upstream, resolvers, _health: health, _discovery: discovery };
+            Some((name.clone(), Arc::new(watcher)))
         };
         Watchers {
-            upstreams: snapshot.upstreams.iter().map(watch).collect(),
+            upstreams: snapshot.upstreams.iter().filter_map(watch).collect(),
             _keys: snapshot.jwts.key_sets.values().map(fetch).collect(),
             _replicas: snapshot
                 .limits
@@ -388,25 +389,6 @@ enum AccessLogChange {
 pub(super) fn nothing_yet() -> ReloadStatus {
     let diagnostics = Diagnostics::default();
     ReloadStatus { at: SystemTime::now(), result: ReloadResult::Applied, generation: 0, diagnostics }
-}
-
-/// Waits until the upstreams are resolved and checked, or until it has taken too long: a request that came before would be
-/// refused for want of endpoints, or sent to one that does not work.
-///
-/// With `previous`, only what it lacks is waited for, and not for long.
-async fn settle(snapshot: &Snapshot, previous: Option<&Arc<Snapshot>>) {
-    let is_new = |name: &UpstreamName| previous.is_none_or(|previous| !previous.upstreams.contains_key(name));
-    let upstreams: Vec<_> =
-        snapshot.upstreams.iter().filter(|(name, _)| is_new(name)).map(|(_, upstream)| upstream).collect();
-    let settled = async {
-        let keys = || snapshot.jwts.key_sets.values();
-        while !upstreams.iter().all(|upstream| upstream.is_settled()) || !keys().all(|keys| keys.is_settled()) {
-            tokio::time::sleep(SETTLE_STEP).await;
-        }
-    };
-    let limit = if previous.is_some() { SETTLE_LIMIT_OF_MANY } else { SETTLE_LIMIT };
-    // What is not settled by then is served as it stands.
-    let _ = tokio::time::timeout(limit, settled).await;
 }
 
 fn open_access_log(app: &App, model: &Model) -> std::io::Result<Option<AccessLogWriter>> {

@@ -14,7 +14,7 @@ use super::filters::{self, Levels};
 use super::{entries, hosts_of};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{
-    Action, Filter, FilterKind, HostName, Listener, Model, PathMatch, Route, Scheme, VirtualHost, WwwForm,
+    Action, BoundFilters, Filter, FilterKind, HostName, Listener, Model, PathMatch, Route, Scheme, VirtualHost, WwwForm,
 };
 use crate::snapshot::path::{Resource, Target, encode_into};
 use crate::snapshot::redirect::Served;
@@ -71,7 +71,8 @@ struct Place<'m> {
 impl<'m> Place<'m> {
     fn of(model: &'m Model, listener: &'m Listener) -> Self {
         let hosts = hosts_of(model, listener);
-        let (router, served) = (Router::build(&entries(listener, &hosts)), super::served(model, &hosts));
+        let (router, served) =
+            (Router::build(&entries(listener, &hosts)), super::served(&BoundFilters::of(model), &hosts));
         Self { listener, hosts, served, router }
     }
 

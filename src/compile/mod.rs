@@ -26,7 +26,9 @@ use crate::cache::Stores;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
 use crate::error_pages::PageFiles;
 use crate::files::Folder;
-use crate::model::{self, ForwardCertificate, HostClientAuth, Lanes, Model, UpstreamName, UpstreamProtocol};
+use crate::model::{
+    self, BoundFilters, ForwardCertificate, HostClientAuth, Lanes, Model, UpstreamName, UpstreamProtocol,
+};
 use crate::passwords::UserFiles;
 use crate::shared_counts::{self, Store};
 use crate::snapshot::Snapshot;
@@ -47,7 +49,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::{ClientRootFiles, ClientTerms, Terms, UpstreamTlsMaterial};
 use crate::tokens::KeyFiles;
 use filters::{Levels, Outside};
-use known::Known;
+use known::{Known, KnownUpstreams, Standing};
 
 /// What compiling needs beside the model.
 pub struct Surroundings<'a> {
@@ -74,15 +76,20 @@ pub struct Surroundings<'a> {
 /// Fails where an upstream's TLS material cannot be used: every one that is so is named.
 pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Snapshot, Diagnostics> {
     let upstreams = upstreams(&model, surroundings)?;
-    let limits = States::of(&model, surroundings.previous.map(|previous| &previous.limits));
+    let bound = BoundFilters::of(&model);
+    let known = surroundings.previous.map(|previous| &previous.limits);
+    let limits = States::of(&bound, model.process.replicas.as_ref(), known);
     let known = surroundings.previous.map(|previous| &previous.forward_auths);
-    let forward_auths: ForwardAuths = forward_auth::of(&model, &upstreams, known, surroundings.metrics);
+    let forward_auths: ForwardAuths = forward_auth::of(&bound, &upstreams, known, surroundings.metrics);
     let known = surroundings.previous.map(|previous| &previous.jwts);
-    let jwts = Jwts::of(&model, surroundings.keys, known, surroundings.metrics);
-    let mirrors = mirror::of(&model, &upstreams, surroundings.metrics);
+    let jwts = Jwts::of(&bound, surroundings.keys, known, surroundings.metrics);
+    let mirrors = mirror::of(&bound, &upstreams, surroundings.metrics);
     let redis = redis(surroundings)?;
+    let standing = Standing::of(&upstreams, surroundings.previous);
     let running = Running {
         upstreams: &upstreams,
+        standing: &standing,
+        bound: &bound,
         states: &limits,
         redis: redis.as_ref(),
         metrics: surroundings.metrics,
@@ -98,9 +105,12 @@ pub fn compile(model: Arc<Model>, surroundings: &Surroundings<'_>) -> Result<Sna
     for listener in &model.listeners {
         tables.insert(listener.name.clone(), table(&model, listener, running, surroundings)?);
     }
-    let some = |is_so: fn(&Route) -> bool| tables.values().flat_map(Table::routes).any(|route| is_so(route));
-    let paces = some(|route| route.chain.bandwidth.is_some());
-    let lean = model.process.lanes == Lanes::Auto && some(|route| route.needs.lean);
+    let (mut paces, mut lean) = (false, false);
+    for route in tables.values().flat_map(Table::routes) {
+        paces |= route.chain.bandwidth.is_some();
+        lean |= route.needs.lean;
+    }
+    lean &= model.process.lanes == Lanes::Auto;
     let generation = surroundings.previous.map_or(1, |previous| previous.generation + 1);
     Ok(Snapshot { generation, model, tables, carriers, upstreams, paces, lean, limits, forward_auths, jwts, redis })
 }
@@ -118,26 +128,26 @@ fn redis(surroundings: &Surroundings<'_>) -> Result<Option<Arc<Store>>, Diagnost
 }
 
 fn upstreams(model: &Model, surroundings: &Surroundings<'_>) -> Result<Upstreams, Diagnostics> {
-    let (mut built, mut found) = (Upstreams::new(), Diagnostics::default());
+    let (mut built, mut found) = (Vec::with_capacity(model.upstreams.len()), Diagnostics::default());
     let without_tls = UpstreamTlsMaterial::default();
+    let known = KnownUpstreams::of(surroundings.previous);
     for definition in &model.upstreams {
-        let previous = surroundings.previous.and_then(|previous| previous.upstreams.get(&definition.name));
-        // Of thousands few change. What is spoken with in TLS is made anew: its files may have changed beneath the same names.
-        if let Some(same) = previous.filter(|previous| definition.tls.is_none() && previous.definition() == definition)
-        {
-            built.insert(definition.name.clone(), same.clone());
+        // What is spoken with in TLS is made anew: its files may have changed beneath the same names.
+        if let Some(same) = known.same(definition).filter(|_| definition.tls.is_none()) {
+            built.push((definition.name.clone(), same.clone()));
             continue;
         }
+        let previous = known.named(&definition.name);
         let material = surroundings.upstream_tls.get(&definition.name).unwrap_or(&without_tls);
-        match Upstream::new(definition, previous.map(|previous| &**previous), material, surroundings.now) {
-            Ok(upstream) => drop(built.insert(definition.name.clone(), Arc::new(upstream))),
+        match Upstream::new(definition.clone(), previous.map(|previous| &**previous), material, surroundings.now) {
+            Ok(upstream) => built.push((definition.name.clone(), Arc::new(upstream))),
             Err(error) => {
                 let path = format!("upstreams.{}.tls", definition.name);
                 found.push(Diagnostic::error(definition.origin.clone(), path, error.to_string()));
             }
         }
     }
-    if found.has_errors() { Err(found) } else { Ok(built) }
+    if found.has_errors() { Err(found) } else { Ok(built.into_iter().collect()) }
 }
 
 type Upstreams = BTreeMap<UpstreamName, Arc<Upstream>>;
@@ -146,6 +156,8 @@ type Upstreams = BTreeMap<UpstreamName, Arc<Upstream>>;
 #[derive(Clone, Copy)]
 struct Running<'a> {
     upstreams: &'a Upstreams,
+    standing: &'a Standing,
+    bound: &'a BoundFilters<'a>,
     states: &'a States,
     metrics: &'a Metrics,
     users: &'a UserFiles,
@@ -159,7 +171,7 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     fn outside(self, served: &'a Served) -> Outside<'a> {
-        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, redis, stores, mirrors } = self;
+        let Self { upstreams, states, metrics, users, pages, forward_auths, jwts, redis, stores, mirrors, .. } = self;
         Outside { states, metrics, users, served, upstreams, pages, forward_auths, jwts, redis, stores, mirrors }
     }
 }
@@ -176,9 +188,9 @@ fn table(
     surroundings: &Surroundings<'_>,
 ) -> Result<Table, Diagnostics> {
     let hosts = hosts_of(model, listener);
-    let served = served(model, &hosts);
+    let served = served(running.bound, &hosts);
     let known = Known::of(listener, model, surroundings.previous);
-    let same: Vec<_> = hosts.iter().map(|host| known.find(host, running.upstreams)).collect();
+    let same: Vec<_> = hosts.iter().map(|host| known.find(host, running.standing)).collect();
     let router = Router::build_beside(known.router(), &entries(listener, &hosts), |index| same[index]);
     let terms = |host| Arc::new(Terms::of(listener.tls.as_ref(), host, surroundings.client_roots));
     let others =
@@ -201,7 +213,7 @@ fn table(
         let routes = routes_at(listener, host).iter().map(|r| Arc::new(route(&part, r, running))).collect();
         let levels = Levels { listener: &listener.filters, host: &host.filters, route: &[] };
         let pages = filters::error_pages_of(levels, running.outside(&served));
-        Ok(Arc::new(Host { terms, routes, pages, tls }))
+        Ok(Arc::new(Host { terms, routes, pages, tls, made_of: known::made_of(host) }))
     });
     let built = built.collect::<Result<_, Diagnostics>>()?;
     let levels = Levels { listener: &listener.filters, ..Levels::default() };
@@ -235,7 +247,7 @@ fn routes_at<'m>(listener: &model::Listener, host: &'m model::VirtualHost) -> &'
 fn asks_for_certificates(model: &Model) -> bool {
     let at_host = |host: &model::VirtualHost| matches!(host.tls.client_auth, HostClientAuth::Own(_));
     let at_listener = |listener: &model::Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_auth.is_some());
-    model.hosts.iter().any(at_host) || model.listeners.iter().any(at_listener)
+    model.hosts.iter().map(|host| &**host).any(at_host) || model.listeners.iter().any(at_listener)
 }
 
 fn certificate_fields(terms: &Terms, others: CertificateFields) -> CertificateFields {
@@ -260,9 +272,8 @@ struct HostPart<'m> {
 }
 
 /// The names that hosts answer to, for whom asks.
-fn served(model: &Model, hosts: &[&model::VirtualHost]) -> Served {
-    let asks = model.filters().any(|filter| matches!(filter.kind, model::FilterKind::WwwRedirect(_)));
-    let names = hosts.iter().filter(|_| asks).flat_map(|host| &host.names);
+fn served(filters: &BoundFilters<'_>, hosts: &[&model::VirtualHost]) -> Served {
+    let names = hosts.iter().filter(|_| filters.ask_for_names()).flat_map(|host| &host.names);
     let exact = names.filter_map(|name| match name {
         model::HostName::Exact(name) => Some(Box::from(&**name)),
         model::HostName::Wildcard(_) | model::HostName::OneLabel(_) | model::HostName::CatchAll => None,

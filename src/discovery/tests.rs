@@ -52,7 +52,7 @@ fn addresses(ips: &[&str], ttl: u64) -> Result<Answer, &'static str> {
 
 fn upstream(endpoints: &str) -> Arc<Upstream> {
     let now = Instant::now().into_std();
-    Arc::new(Upstream::new(&definition(endpoints), None, &UpstreamTlsMaterial::default(), now).unwrap())
+    Arc::new(Upstream::new(definition(endpoints).into(), None, &UpstreamTlsMaterial::default(), now).unwrap())
 }
 
 fn shown(upstream: &Upstream) -> Vec<String> {

@@ -29,7 +29,7 @@ fn check(probe: Probe) -> model::HealthCheck {
 fn upstream(endpoints: &str, check: model::HealthCheck) -> Arc<Upstream> {
     let definition = model::Upstream { health_check: Some(check), ..definition(endpoints) };
     let now = Instant::now().into_std();
-    Arc::new(Upstream::new(&definition, None, &UpstreamTlsMaterial::default(), now).unwrap())
+    Arc::new(Upstream::new(definition.clone().into(), None, &UpstreamTlsMaterial::default(), now).unwrap())
 }
 
 /// Answers by address what it was told to.
@@ -121,7 +121,8 @@ async fn endpoints_that_come_are_checked_and_those_that_go_are_not() {
 #[test]
 fn an_upstream_without_a_health_check_starts_nothing() {
     let definition = definition("10.0.0.1:80");
-    let upstream = Upstream::new(&definition, None, &UpstreamTlsMaterial::default(), std::time::Instant::now());
+    let upstream =
+        Upstream::new(definition.clone().into(), None, &UpstreamTlsMaterial::default(), std::time::Instant::now());
     assert!(HealthChecks::start(Arc::new(upstream.unwrap()), Arc::new(Played::default()), observed().0).is_none());
 }
 
@@ -280,7 +281,7 @@ async fn probes_verify_as_the_upstream_does() {
             ca: ca.map(|ca: &rustls::pki_types::CertificateDer<'static>| vec![ca.clone()]),
             client: None,
         };
-        let upstream = Upstream::new(&definition, None, &material, Instant::now().into_std()).unwrap();
+        let upstream = Upstream::new(definition.clone().into(), None, &material, Instant::now().into_std()).unwrap();
         let endpoint = upstream.endpoints().endpoints().next().unwrap().clone();
         Prober::new().check(&endpoint, &check).await.map_err(|error| error.to_string())
     };

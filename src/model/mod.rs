@@ -12,6 +12,7 @@ mod acme;
 pub mod acme_words;
 mod bandwidth;
 mod basic_auth;
+mod bound_filters;
 mod buffering;
 mod cache;
 mod cache_headers;
@@ -38,6 +39,7 @@ mod redirect;
 mod redis;
 mod replacement;
 mod response_rewrite;
+mod reused;
 mod route;
 mod split;
 mod tunnel;
@@ -47,6 +49,7 @@ mod upstream;
 pub use acme::*;
 pub use bandwidth::*;
 pub use basic_auth::*;
+pub use bound_filters::*;
 pub use buffering::*;
 pub use cache::*;
 pub use cache_headers::*;
@@ -73,6 +76,7 @@ pub use redirect::*;
 pub use redis::*;
 pub use replacement::*;
 pub use response_rewrite::*;
+pub use reused::*;
 pub use route::*;
 pub use split::*;
 pub use tunnel::*;
@@ -92,8 +96,8 @@ pub struct Model {
     pub certificates: Vec<Certificate>,
     /// Present where certificates are ordered.
     pub acme: Option<Acme>,
-    pub hosts: Vec<VirtualHost>,
-    pub upstreams: Vec<Upstream>,
+    pub hosts: Vec<Reused<VirtualHost>>,
+    pub upstreams: Vec<Reused<Upstream>>,
     pub cache_stores: Vec<CacheStore>,
 }
 
@@ -116,7 +120,8 @@ impl Model {
 
     /// The hosts that a listener serves, in their order.
     pub fn hosts_of<'m>(&'m self, listener: &Listener) -> impl Iterator<Item = &'m VirtualHost> {
-        self.hosts.iter().filter(|host| host.listeners.is_empty() || host.listeners.contains(&listener.name))
+        let hosts = self.hosts.iter().map(|host| &**host);
+        hosts.filter(|host| host.listeners.is_empty() || host.listeners.contains(&listener.name))
     }
 
     /// From which listener to which upstream something is carried without being read.
@@ -129,22 +134,6 @@ impl Model {
             tunnels.map(|tunnel| (&listener.name, &tunnel.upstream))
         });
         tcp.chain(udp).chain(passed)
-    }
-
-    /// Of all levels.
-    pub fn forward_auths(&self) -> impl Iterator<Item = &ForwardAuth> {
-        self.filters()
-            .filter_map(|filter| if let FilterKind::ForwardAuth(auth) = &filter.kind { Some(auth) } else { None })
-    }
-
-    /// Of all levels.
-    pub fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
-        self.filters().filter_map(|filter| filter.kind.mirror())
-    }
-
-    /// Of all levels.
-    pub fn jwts(&self) -> impl Iterator<Item = &Jwt> {
-        self.filters().filter_map(|filter| if let FilterKind::Jwt(jwt) = &filter.kind { Some(jwt) } else { None })
     }
 }
 

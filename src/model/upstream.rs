@@ -1,6 +1,6 @@
 //! An upstream: endpoints, how one is chosen, how they are watched, and how they are spoken to.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -62,9 +62,17 @@ pub enum EndpointAddress {
 pub type ListName = Arc<str>;
 
 /// The endpoints of each list. They have addresses.
-pub type EndpointLists = BTreeMap<ListName, Arc<[EndpointSpec]>>;
+pub type EndpointLists = HashMap<ListName, Arc<[EndpointSpec]>, foldhash::fast::RandomState>;
 
 impl EndpointAddress {
+    /// Whether DNS is to be asked.
+    pub fn is_a_name(&self) -> bool {
+        match self {
+            Self::Dns { .. } | Self::Srv(_) => true,
+            Self::Ip(_) | Self::Listed(_) => false,
+        }
+    }
+
     /// Reads `10.0.0.1:80`, `[::1]:80`, `name:80` and `srv:_service._proto.name`.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(name) = text.strip_prefix("srv:") {

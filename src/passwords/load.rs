@@ -47,21 +47,30 @@ pub fn load_users(model: &Model, material: &Material) -> (UserFiles, Diagnostics
 
 /// Each with its key path.
 fn asked_for(model: &Model) -> Vec<(String, &Filter, &BasicAuth)> {
-    let listeners = model.listeners.iter().map(|listener| (format!("listeners.{}", listener.name), &listener.filters));
-    let hosts = model.hosts.iter().enumerate().flat_map(|(at, host)| {
-        let routes = host.routes.iter().enumerate();
-        let routes = routes.map(move |(nth, route)| (format!("hosts[{at}].routes[{nth}]"), &route.filters));
-        std::iter::once((format!("hosts[{at}]"), &host.filters)).chain(routes)
-    });
     let mut asked_for = Vec::new();
-    for (level, filters) in listeners.chain(hosts) {
-        for (at, filter) in filters.iter().enumerate() {
-            if let FilterKind::BasicAuth(auth) = &filter.kind {
-                asked_for.push((format!("{level}.filters[{at}]"), filter, auth));
-            }
+    for listener in &model.listeners {
+        take(&listener.filters, || format!("listeners.{}", listener.name), &mut asked_for);
+    }
+    for (at, host) in model.hosts.iter().enumerate() {
+        take(&host.filters, || format!("hosts[{at}]"), &mut asked_for);
+        for (nth, route) in host.routes.iter().enumerate() {
+            take(&route.filters, || format!("hosts[{at}].routes[{nth}]"), &mut asked_for);
         }
     }
     asked_for
+}
+
+/// Most levels have none: their paths are not written.
+fn take<'m>(
+    filters: &'m [Filter],
+    level: impl Fn() -> String,
+    asked_for: &mut Vec<(String, &'m Filter, &'m BasicAuth)>,
+) {
+    for (at, filter) in filters.iter().enumerate() {
+        if let FilterKind::BasicAuth(auth) = &filter.kind {
+            asked_for.push((format!("{}.filters[{at}]", level()), filter, auth));
+        }
+    }
 }
 
 /// Entries that cannot be used are reported, at their line of that file.

@@ -17,7 +17,7 @@ use super::kept::{Digest, Kept};
 use super::outage::Outage;
 use super::request::RequestView;
 use super::upstream::Upstream;
-use crate::model::{self, AskedWith, AuthCache, AuthCacheKey, HeaderTemplate, Model, UpstreamName};
+use crate::model::{self, AskedWith, AuthCache, AuthCacheKey, BoundFilters, HeaderTemplate, UpstreamName};
 use crate::telemetry::metrics::{ForwardAuthMetrics, Metrics, UpstreamMetrics};
 
 #[derive(Debug)]
@@ -175,12 +175,12 @@ fn key(parts: &[AuthCacheKey], request: &RequestView<'_>) -> Option<Digest> {
 pub type ForwardAuths = BTreeMap<Arc<str>, Arc<ForwardAuth>>;
 
 pub fn of(
-    model: &Model,
+    filters: &BoundFilters<'_>,
     upstreams: &BTreeMap<UpstreamName, Arc<Upstream>>,
     previous: Option<&ForwardAuths>,
     metrics: &Metrics,
 ) -> ForwardAuths {
-    let built = model.forward_auths().map(|definition| {
+    let built = filters.forward_auths().map(|definition| {
         let previous = previous.and_then(|previous| previous.get(&definition.place)).map(|previous| &**previous);
         (definition.place.clone(), Arc::new(ForwardAuth::new(definition, upstreams, previous, metrics)))
     });

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue};
 
 use super::kept::{Digest, Kept};
-use crate::model::{self, JwtKeys, Model};
+use crate::model::{self, BoundFilters, JwtKeys};
 use crate::telemetry::metrics::{JwtMetrics, Metrics};
 use crate::tokens::{self, Claims, Invalid, KeyFiles, KeySet, KeySets, Keys, Terms, Verified};
 
@@ -169,16 +169,16 @@ pub struct Jwts {
 }
 
 impl Jwts {
-    pub fn of(model: &Model, files: &KeyFiles, previous: Option<&Self>, metrics: &Metrics) -> Self {
+    pub fn of(filters: &BoundFilters<'_>, files: &KeyFiles, previous: Option<&Self>, metrics: &Metrics) -> Self {
         let mut key_sets = KeySets::new();
-        for definition in model.jwts() {
+        for definition in filters.jwts() {
             if let JwtKeys::Url(source) = &definition.keys {
                 let known = previous.and_then(|previous| previous.key_sets.get(source));
                 let keys = || known.cloned().unwrap_or_else(|| Arc::new(Keys::new(source.clone())));
                 key_sets.entry(source.clone()).or_insert_with(keys);
             }
         }
-        let built = model.jwts().map(|definition| {
+        let built = filters.jwts().map(|definition| {
             let previous = previous.and_then(|previous| previous.by_place.get(&definition.place));
             let jwt = Jwt::new(definition, files, &key_sets, previous.map(|previous| &**previous), metrics);
             (definition.place.clone(), Arc::new(jwt))

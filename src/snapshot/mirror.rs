@@ -11,7 +11,7 @@ use http::HeaderValue;
 
 use super::outage::Outage;
 use super::upstream::{Upstream, random};
-use crate::model::{self, Model, UpstreamName};
+use crate::model::{self, BoundFilters, UpstreamName};
 use crate::telemetry::metrics::{Metrics, MirrorMetrics, UpstreamMetrics};
 
 #[derive(Debug)]
@@ -38,8 +38,8 @@ impl Mirror {
 /// Of one model. One without its upstream is left out: it guards nothing.
 pub type Mirrors = BTreeMap<(Arc<str>, UpstreamName), Arc<Mirror>>;
 
-pub fn of(model: &Model, upstreams: &BTreeMap<UpstreamName, Arc<Upstream>>, metrics: &Metrics) -> Mirrors {
-    let built = model.mirrors().filter_map(|definition| {
+pub fn of(filters: &BoundFilters<'_>, upstreams: &BTreeMap<UpstreamName, Arc<Upstream>>, metrics: &Metrics) -> Mirrors {
+    let built = filters.mirrors().filter_map(|definition| {
         let mirror = Mirror {
             upstream: upstreams.get(&definition.upstream)?.clone(),
             upstream_metrics: metrics.upstream(&definition.upstream),

@@ -35,6 +35,16 @@ pub struct Host {
     pub pages: Option<Arc<ErrorPages>>,
     pub routes: Vec<Arc<Route>>,
     pub tls: HostTls,
+    pub made_of: MadeOf,
+}
+
+/// Whether the next snapshot may take a host over whose definition has not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeOf {
+    /// Of its definition, and of what goes on under the names in it.
+    ItsDefinition,
+    /// Of more, which may have changed beneath the same names.
+    More,
 }
 
 /// Where TLS of a host ends.

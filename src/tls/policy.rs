@@ -84,7 +84,7 @@ impl Policy {
         ways: impl Fn(&Terms) -> Result<Ways, rustls::Error>,
     ) -> Result<Self, rustls::Error> {
         let own = Site::new(own, ways(own)?);
-        let (exact, wildcard, one_label) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (exact, wildcard, one_label) = (HashMap::with_capacity(hosts.len()), HashMap::new(), HashMap::new());
         let catch_all = Target::Here(0);
         let looks_first = hosts.iter().any(|(_, spoken)| matches!(spoken, Spoken::Elsewhere(_)));
         let mut policy = Self { sites: vec![own], exact, wildcard, one_label, catch_all, challenge, looks_first };

@@ -16,7 +16,7 @@ use super::key_pair::{KeyPair, Report};
 use super::pem;
 use crate::diagnostics::Diagnostics;
 use crate::material::Material;
-use crate::model::{Upstream, UpstreamName, UpstreamTls};
+use crate::model::{Reused, Upstream, UpstreamName, UpstreamTls};
 
 #[derive(Default, PartialEq, Eq)]
 pub struct UpstreamTlsMaterial {
@@ -37,7 +37,7 @@ impl fmt::Debug for UpstreamTlsMaterial {
 
 /// Reads what every upstream that has TLS names. Blocks on files: not for the data plane.
 pub fn load_upstreams(
-    upstreams: &[Upstream],
+    upstreams: &[Reused<Upstream>],
     material: &Material,
 ) -> (BTreeMap<UpstreamName, UpstreamTlsMaterial>, Diagnostics) {
     let mut found = Diagnostics::default();

@@ -7,9 +7,9 @@ use crate::diagnostics::Origin;
 use crate::model::*;
 use crate::tls::testing::{Authority, Files, Leaf};
 
-fn upstream(name: &str, ca: Option<PathBuf>, client: Option<(PathBuf, PathBuf)>) -> Upstream {
+fn upstream(name: &str, ca: Option<PathBuf>, client: Option<(PathBuf, PathBuf)>) -> Reused<Upstream> {
     let second = Duration::from_secs(1);
-    Upstream {
+    Reused::from(Upstream {
         name: UpstreamName::new(name),
         origin: Origin { file: "weir.yaml".into(), line: 3, column: 3, length: 1 },
         endpoints: Vec::new(),
@@ -36,7 +36,7 @@ fn upstream(name: &str, ca: Option<PathBuf>, client: Option<(PathBuf, PathBuf)>)
             max_body: ByteSize(0),
         },
         limits: UpstreamLimits { max_connections: None, queue: 0, queue_timeout: second },
-    }
+    })
 }
 
 #[test]

@@ -75,7 +75,12 @@ fn visit(to: SocketAddr, host: &str, pause: Duration, told: &AtomicBool) -> WrkR
         let asked = Instant::now();
         let sent = connection.try_write(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         match sent.and_then(|()| connection.try_read_response("GET")) {
-            Ok(answer) if answer.status == 200 => {}
+            Ok(answer) if answer.status == 200 => {
+                // As after so many requests as a connection may carry.
+                if answer.header("connection") == Some("close") {
+                    connection = Connection::open(to);
+                }
+            }
             Ok(_) => report.bad_answers += 1,
             Err(_) => {
                 report.socket_errors += 1;

@@ -27,7 +27,7 @@ pub use shared::SharedRateLimit;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{self, Counted, Limit, LimitName, Model, Replicas};
+use crate::model::{self, BoundFilters, Counted, Limit, LimitName, Replicas};
 use key::Keys;
 
 /// What is counted at all limits of a model.
@@ -41,10 +41,10 @@ pub struct States {
 
 impl States {
     /// One for each name: the one there was, where it counts the same requests together.
-    pub fn of(model: &Model, previous: Option<&States>) -> Self {
+    pub fn of(filters: &BoundFilters<'_>, replicas: Option<&Replicas>, previous: Option<&States>) -> Self {
         let nothing = Self::default();
         let (previous, mut states) = (previous.unwrap_or(&nothing), Self::default());
-        for limit in model.filters().filter_map(|filter| filter.kind.limit()) {
+        for limit in filters.limits() {
             match limit {
                 Limit::Rate(limit) => {
                     states.rates.entry(limit.name.clone()).or_insert_with(|| previous.rate(limit));
@@ -54,7 +54,7 @@ impl States {
                 }
             }
         }
-        states.replicas = model.process.replicas.as_ref().map(|definition| previous.replicas(definition));
+        states.replicas = replicas.map(|definition| previous.replicas(definition));
         states
     }
 

@@ -6,12 +6,13 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::model::HostName;
 
 use super::HostEntry;
 
-type Names = HashMap<Box<str>, NameId, foldhash::fast::RandomState>;
+type Names = HashMap<Arc<str>, NameId, foldhash::fast::RandomState>;
 
 /// A name in a [`HostTable`], and the host it leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,20 +42,22 @@ pub(super) struct HostTable {
 impl HostTable {
     pub fn build(hosts: &[HostEntry<'_>]) -> Self {
         let mut table = Self::default();
+        table.exact.reserve(hosts.len());
+        table.names.reserve(hosts.len());
         let named = hosts.iter().zip(0..).flat_map(|(entry, host)| entry.names.iter().map(move |name| (name, host)));
         for ((name, host), index) in named.zip(0..) {
             let id = NameId { name: index, host };
             table.names.push((name.clone(), id));
             match name {
                 HostName::Exact(text) => {
-                    table.exact.entry(Box::from(&**text)).or_insert(id);
+                    table.exact.entry(text.clone()).or_insert(id);
                 }
                 HostName::Wildcard(text) => {
                     table.deepest_wildcard = table.deepest_wildcard.max(text.split('.').count());
-                    table.wildcard.entry(Box::from(&**text)).or_insert(id);
+                    table.wildcard.entry(text.clone()).or_insert(id);
                 }
                 HostName::OneLabel(text) => {
-                    table.one_label.entry(Box::from(&**text)).or_insert(id);
+                    table.one_label.entry(text.clone()).or_insert(id);
                 }
                 HostName::CatchAll => {
                     table.catch_all.get_or_insert(id);

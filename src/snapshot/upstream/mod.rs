@@ -53,7 +53,7 @@ use admission::{Ask, Leniency};
 use moment::Moment;
 use set::{Seat, Shared};
 
-use crate::model::{self, EndpointAddress, EndpointSpec, ListName, Percent, WhenAllUnhealthy};
+use crate::model::{self, EndpointAddress, EndpointSpec, ListName, Percent, Reused, WhenAllUnhealthy};
 use crate::tls::{UpstreamTlsMaterial, client_config};
 
 /// Tries at a tier whose chosen endpoint was filled by others in the meantime.
@@ -61,7 +61,7 @@ const RACES: usize = 3;
 
 #[derive(Debug)]
 pub struct Upstream {
-    definition: Arc<model::Upstream>,
+    definition: Reused<model::Upstream>,
     peers: PeerTemplate,
     /// How the lean lane speaks with it; none in clear.
     tls: Option<Arc<ClientConfig>>,
@@ -123,12 +123,11 @@ impl Upstream {
     /// `previous` is the upstream of this name in the snapshot before. Its DNS answers and its list are used until new ones
     /// come, and what it knows of addresses that stay is kept.
     pub fn new(
-        definition: &model::Upstream,
+        definition: Reused<model::Upstream>,
         previous: Option<&Upstream>,
         tls: &UpstreamTlsMaterial,
         now: Instant,
     ) -> Result<Self, UpstreamTlsError> {
-        let definition = Arc::new(definition.clone());
         let peers = PeerTemplate::new(&definition, tls)?;
         let tls = definition.tls.as_ref().map(|policy| client_config(policy, tls, &[b"http/1.1"])).transpose()?;
         let shared = previous.map(|previous| Arc::clone(&previous.shared)).unwrap_or_default();
@@ -136,14 +135,8 @@ impl Upstream {
         let listed = previous.map(|previous| previous.listed.load_full()).unwrap_or_default();
         let known = previous.map(|previous| previous.set.load_full());
         let resolved = resolve(&definition.endpoints, &answers, &listed);
-        let set = EndpointSet::new(
-            Arc::clone(&definition),
-            Arc::clone(&shared),
-            &peers,
-            &resolved,
-            known.as_deref(),
-            now.into(),
-        );
+        let set =
+            EndpointSet::new(definition.clone(), Arc::clone(&shared), &peers, &resolved, known.as_deref(), now.into());
         Ok(Self {
             definition,
             peers,
@@ -156,7 +149,7 @@ impl Upstream {
         })
     }
 
-    pub fn definition(&self) -> &model::Upstream {
+    pub fn definition(&self) -> &Reused<model::Upstream> {
         &self.definition
     }
 
@@ -268,6 +261,10 @@ impl Upstream {
 
     /// As [`apply`](Self::apply), for what the source says of its list.
     pub fn relist(&self, listed: &Arc<[EndpointSpec]>, now: Instant) -> bool {
+        // Of thousands of lists few change.
+        if Arc::ptr_eq(&**self.listed.load(), listed) {
+            return false;
+        }
         let answers = self.answers.load();
         let resolved = resolve(&self.definition.endpoints, &answers, listed);
         let before = resolve(&self.definition.endpoints, &answers, &self.listed.load());
@@ -281,7 +278,7 @@ impl Upstream {
         }
         let previous = self.set.load_full();
         let set = EndpointSet::new(
-            Arc::clone(&self.definition),
+            self.definition.clone(),
             Arc::clone(&self.shared),
             &self.peers,
             resolved,

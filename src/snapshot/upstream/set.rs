@@ -16,7 +16,7 @@ use super::peer::PeerTemplate;
 use super::queue::Queue;
 use super::resolution::ResolvedEndpoint;
 use super::rotation::{Rotation, greatest_common_divisor};
-use crate::model;
+use crate::model::{self, Reused};
 
 /// What all sets of an upstream share, over reloads too.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ impl Turns {
 
 #[derive(Debug)]
 pub struct EndpointSet {
-    pub(super) definition: Arc<model::Upstream>,
+    pub(super) definition: Reused<model::Upstream>,
     pub(super) shared: Arc<Shared>,
     /// In the order in which they are asked: backups last.
     pub(super) tiers: [Tier; 2],
@@ -65,7 +65,7 @@ pub(super) struct Seat {
 
 impl EndpointSet {
     pub(super) fn new(
-        definition: Arc<model::Upstream>,
+        definition: Reused<model::Upstream>,
         shared: Arc<Shared>,
         peers: &PeerTemplate,
         resolved: &[ResolvedEndpoint],

@@ -36,14 +36,14 @@ pub use route::RouteMetrics;
 pub use session::SessionMetrics;
 pub use upstream::UpstreamMetrics;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::cache::Standing;
 use crate::model::{
-    Action, CacheStoreName, CertificateSource, JwtKeys, Limit, LimitName, ListenerName, Model, Route, RouteName,
-    UpstreamName,
+    Action, BoundFilters, CacheStoreName, CertificateSource, JwtKeys, Limit, LimitName, ListenerName, Model, Route,
+    RouteName, UpstreamName,
 };
 use crate::snapshot::upstream::UpstreamStatus;
 use crate::tls::Validity;
@@ -129,7 +129,8 @@ impl Metrics {
     /// One for each arm of a split.
     pub fn route(&self, route: &Route) -> Vec<Arc<RouteMetrics>> {
         let mut named = self.named();
-        keys_of(route).into_iter().map(|key| named.routes.entry(key).or_default().clone()).collect()
+        let owned = |(name, upstream): (&RouteName, Option<&UpstreamName>)| (name.clone(), upstream.cloned());
+        keys_of(route).map(|key| named.routes.entry(owned(key)).or_default().clone()).collect()
     }
 
     pub fn upstream(&self, name: &UpstreamName) -> Arc<UpstreamMetrics> {
@@ -189,24 +190,26 @@ impl Metrics {
 
     /// Forgets what `model` does not name. Called when it has come into force.
     pub fn retain(&self, model: &Model) {
-        let routes: BTreeSet<_> = model.hosts.iter().flat_map(|host| &host.routes).flat_map(keys_of).collect();
-        let upstreams: BTreeSet<_> = model.upstreams.iter().map(|upstream| &upstream.name).collect();
+        let routes = model.hosts.iter().flat_map(|host| &host.routes);
+        let routes: HashSet<_, FastHash> = routes.flat_map(keys_of).collect();
+        let upstreams: HashSet<_, FastHash> = model.upstreams.iter().map(|upstream| &upstream.name).collect();
         let listeners: BTreeSet<_> = model.listener_names().collect();
         let carried: BTreeSet<_> = model.carried().collect();
-        let (rate_limits, concurrency_limits) = limits(model);
+        let filters = BoundFilters::of(model);
+        let (rate_limits, concurrency_limits) = limits(&filters);
         let mut named = self.named();
         named.redis = named.redis.take().filter(|_| model.process.redis.is_some());
         named.rate_limits.retain(|name, _| rate_limits.contains(name));
         named.concurrency_limits.retain(|name, _| concurrency_limits.contains(name));
-        let forward_auths: BTreeSet<_> = model.forward_auths().map(|auth| &auth.place).collect();
+        let forward_auths: BTreeSet<_> = filters.forward_auths().map(|auth| &auth.place).collect();
         named.forward_auths.retain(|place, _| forward_auths.contains(place));
-        let jwts: BTreeSet<_> = model.jwts().map(|jwt| &jwt.place).collect();
+        let jwts: BTreeSet<_> = filters.jwts().map(|jwt| &jwt.place).collect();
         named.jwts.retain(|place, _| jwts.contains(place));
-        let mirrors: BTreeSet<_> = model.mirrors().map(|mirror| (&mirror.place, &mirror.upstream)).collect();
+        let mirrors: BTreeSet<_> = filters.mirrors().map(|mirror| (&mirror.place, &mirror.upstream)).collect();
         named.mirrors.retain(|(place, upstream), _| mirrors.contains(&(place, upstream)));
-        let key_urls = key_urls(model);
+        let key_urls = key_urls(&filters);
         named.key_sets.retain(|url, _| key_urls.contains(&**url));
-        named.routes.retain(|key, _| routes.contains(key));
+        named.routes.retain(|(route, upstream), _| routes.contains(&(route, upstream.as_ref())));
         named.upstreams.retain(|name, _| upstreams.contains(name));
         named.listeners.retain(|name, _| listeners.contains(name));
         named.sessions.retain(|(listener, upstream), _| carried.contains(&(listener, upstream)));
@@ -279,9 +282,9 @@ impl Metrics {
 }
 
 /// The names of limits on the rate, and of those on concurrency.
-fn limits(model: &Model) -> (BTreeSet<&LimitName>, BTreeSet<&LimitName>) {
+fn limits<'m>(filters: &BoundFilters<'m>) -> (BTreeSet<&'m LimitName>, BTreeSet<&'m LimitName>) {
     let (mut rate, mut concurrency) = (BTreeSet::new(), BTreeSet::new());
-    for limit in model.filters().filter_map(|filter| filter.kind.limit()) {
+    for limit in filters.limits() {
         match limit {
             Limit::Rate(limit) => drop(rate.insert(&limit.name)),
             Limit::Concurrency(limit) => drop(concurrency.insert(&limit.name)),
@@ -294,13 +297,16 @@ fn without_query(url: &str) -> &str {
     url.split('?').next().unwrap_or_default()
 }
 
-fn key_urls(model: &Model) -> BTreeSet<&str> {
-    let urls = model.jwts().filter_map(|jwt| match &jwt.keys {
+fn key_urls<'m>(filters: &BoundFilters<'m>) -> BTreeSet<&'m str> {
+    let urls = filters.jwts().filter_map(|jwt| match &jwt.keys {
         JwtKeys::Url(source) => Some(without_query(&source.url)),
         JwtKeys::File(_) | JwtKeys::SecretFile(_) => None,
     });
     urls.collect()
 }
+
+/// Of names that are asked for some thousand times with each change.
+type FastHash = foldhash::fast::RandomState;
 
 /// What orders are counted under.
 fn ordered_certificates(model: &Model) -> BTreeSet<Arc<str>> {
@@ -315,11 +321,12 @@ fn ordered_certificates(model: &Model) -> BTreeSet<Arc<str>> {
 /// All certificates that nobody wrote down: clients choose their names, and must not make labels.
 pub const ON_DEMAND: &str = "on-demand";
 
-fn keys_of(route: &Route) -> Vec<(RouteName, Option<UpstreamName>)> {
-    let upstreams = match &route.action {
-        Action::Forward(forward) => vec![Some(forward.upstream.clone())],
-        Action::Split(split) => split.arms.iter().map(|arm| Some(arm.forward.upstream.clone())).collect(),
-        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => vec![None],
+fn keys_of(route: &Route) -> impl Iterator<Item = (&RouteName, Option<&UpstreamName>)> {
+    let (one, arms) = match &route.action {
+        Action::Forward(forward) => (Some(Some(&forward.upstream)), &[][..]),
+        Action::Split(split) => (None, &split.arms[..]),
+        Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => (Some(None), &[][..]),
     };
-    upstreams.into_iter().map(|upstream| (route.name.clone(), upstream)).collect()
+    let upstreams = one.into_iter().chain(arms.iter().map(|arm| Some(&arm.forward.upstream)));
+    upstreams.map(|upstream| (&route.name, upstream))
 }

@@ -45,7 +45,7 @@ fn model(routes: Vec<Route>) -> Model {
         udp_listeners: Vec::new(),
         acme: None,
         certificates: Vec::new(),
-        hosts: vec![VirtualHost {
+        hosts: vec![Reused::from(VirtualHost {
             origin: Origin::builtin(),
             names: Vec::new(),
             listeners: Vec::new(),
@@ -53,7 +53,7 @@ fn model(routes: Vec<Route>) -> Model {
             patterns: Default::default(),
             filters: Vec::new(),
             routes,
-        }],
+        })],
         upstreams: Vec::new(),
         cache_stores: Vec::new(),
     }

@@ -91,11 +91,11 @@ fn policies() -> [LbPolicy; 5] {
 }
 
 fn build(definition: &model::Upstream, now: Instant) -> Arc<Upstream> {
-    Arc::new(Upstream::new(definition, None, &UpstreamTlsMaterial::default(), now).unwrap())
+    Arc::new(Upstream::new(definition.clone().into(), None, &UpstreamTlsMaterial::default(), now).unwrap())
 }
 
 fn rebuild(definition: &model::Upstream, previous: &Upstream, now: Instant) -> Arc<Upstream> {
-    Arc::new(Upstream::new(definition, Some(previous), &UpstreamTlsMaterial::default(), now).unwrap())
+    Arc::new(Upstream::new(definition.clone().into(), Some(previous), &UpstreamTlsMaterial::default(), now).unwrap())
 }
 
 fn start() -> Instant {

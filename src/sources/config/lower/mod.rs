@@ -49,7 +49,7 @@ use super::decode::Field;
 use super::findings::{Findings, Place};
 use super::shapes;
 use super::tree::{Document, NodeId};
-use crate::model::{Extent, Model, Upstream};
+use crate::model::{Extent, Model, Reused, Upstream};
 use certificate::{Authority, Challengeable};
 use limit::{Counting, SharedLimits};
 use names::Names;
@@ -117,8 +117,8 @@ pub fn lower(mut file: shapes::File, findings: &Findings, folder: &Path) -> (Und
         udp_listeners: listeners.udp.into_iter().map(|(_, listener)| listener).collect(),
         certificates,
         acme,
-        hosts,
-        upstreams,
+        hosts: hosts.into_iter().map(Reused::from).collect(),
+        upstreams: upstreams.into_iter().map(Reused::from).collect(),
         cache_stores,
     };
     (Understood { model, hosts: cx.hosts.get(), certificates: cx.certificates.get() }, cx.files.into_inner())

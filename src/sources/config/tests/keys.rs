@@ -811,7 +811,7 @@ fn forward_auth_arrives() {
     let place = "forward-auth:host:example.org@secure";
     let asked = model(FULL).upstreams.into_iter().find(|upstream| upstream.name.as_str() == place).unwrap();
     assert_eq!(asked.endpoints[0].address.to_string(), "auth.test:4180");
-    let tls = asked.tls.unwrap();
+    let tls = asked.tls.clone().unwrap();
     assert_eq!((tls.verify, tls.server_name.as_deref()), (Verify::Full, Some("auth.test")));
     assert_eq!(tls.ca, Some("/etc/weir/certs/auth.pem".into()));
     let text = "listeners: { http: { address: ':80' } }\nupstreams: { a: { endpoints: ['a:80'] } }\n\
@@ -946,7 +946,7 @@ fn upstream(keys: &str) -> Upstream {
         "listeners: {{ http: {{ address: ':80' }} }}\nupstreams: {{ a: {{ endpoints: ['a:1'], {keys} }} }}\n\
          hosts: [{{ names: ['*'], routes: [{{ path: /, upstream: a }}] }}]\n"
     );
-    model(&text).upstreams.remove(0)
+    Upstream::clone(&model(&text).upstreams[0])
 }
 
 #[test]

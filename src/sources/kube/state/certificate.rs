@@ -49,6 +49,11 @@ impl Secret {
         self.pair.get_or_init(|| self.examine()).as_ref().map_err(String::as_str)
     }
 
+    /// Whether it was looked at, and is one: as when it is served.
+    pub fn is_known_pair(&self) -> bool {
+        matches!(self.pair.get(), Some(Ok(_)))
+    }
+
     fn examine(&self) -> Result<CertificateNames, String> {
         let chain = certificates(self.bytes(CERTIFICATE)?, CERTIFICATE)?;
         let key = PrivateKeyDer::from_pem_slice(self.bytes(PRIVATE_KEY)?.as_bytes())

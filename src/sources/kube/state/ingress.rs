@@ -27,6 +27,15 @@ pub struct Ingress {
 }
 
 impl Ingress {
+    /// Whether the two ask for the same. What their statuses show is what Weir itself writes.
+    pub fn asks_for_the_same_as(&self, other: &Self) -> bool {
+        let Self { key, uid, created, generation, class_name, annotations, default_backend, rules, tls, published: _ } =
+            self;
+        (key, uid, created, generation) == (&other.key, &other.uid, &other.created, &other.generation)
+            && (class_name, annotations) == (&other.class_name, &other.annotations)
+            && (default_backend, rules, tls) == (&other.default_backend, &other.rules, &other.tls)
+    }
+
     pub fn annotation(&self, key: &str) -> Option<&Arc<str>> {
         let at = self.annotations.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
         Some(&self.annotations[at].1)

@@ -1,5 +1,6 @@
 //! Objects by what names them.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -52,6 +53,11 @@ impl<K: Ord + Clone, T> Objects<K, T> {
         Arc::make_mut(&mut self.0).insert(key, Arc::new(object));
     }
 
+    /// As it was before.
+    pub fn put_back(&mut self, key: K, object: Arc<T>) {
+        Arc::make_mut(&mut self.0).insert(key, object);
+    }
+
     /// Whether it was there.
     pub fn remove(&mut self, key: &K) -> bool {
         self.0.contains_key(key) && Arc::make_mut(&mut self.0).remove(key).is_some()
@@ -77,12 +83,53 @@ impl<K: Ord + Clone, T> Objects<K, T> {
         self.0.iter()
     }
 
+    /// From what was there before to what is there now.
+    pub fn since<'o>(&'o self, before: &'o Self) -> Differences<'o, T> {
+        let mut differences = Differences { gone: Vec::new(), come: Vec::new() };
+        if Arc::ptr_eq(&self.0, &before.0) {
+            return differences;
+        }
+        let (mut old, mut new) = (before.iter().peekable(), self.iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return differences,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((_, one)), Some((_, other))) if Arc::ptr_eq(one, other) => {
+                    old.next();
+                    new.next();
+                    continue;
+                }
+                (Some((one, _)), Some((other, _))) => one.cmp(other),
+            };
+            if order != Ordering::Greater {
+                differences.gone.extend(old.next().map(|(_, object)| object));
+            }
+            if order != Ordering::Less {
+                differences.come.extend(new.next().map(|(_, object)| object));
+            }
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// What is only in the one state, and only in the other. What changed is in both.
+#[derive(Debug)]
+pub struct Differences<'o, T> {
+    pub gone: Vec<&'o Arc<T>>,
+    pub come: Vec<&'o Arc<T>>,
+}
+
+impl<T> Differences<'_, T> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.gone.iter().chain(&self.come).copied()
     }
 }
 
@@ -106,6 +153,23 @@ mod tests {
         assert_eq!(objects.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>(), ["a/y"]);
         objects.replace([(ObjectKey::new("b", "z"), 3)]);
         assert_eq!((objects.len(), before.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_changed_is_gone_as_it_was_and_has_come_as_it_is() {
+        let key = |name: &str| ObjectKey::new("a", name);
+        let mut before = Objects::default();
+        before.replace([(key("p"), 1), (key("q"), 2), (key("r"), 3)]);
+        let mut now = before.clone();
+        assert!(now.since(&before).iter().next().is_none());
+        now.insert(key("q"), 4);
+        now.insert(key("z"), 5);
+        now.remove(&key("r"));
+        let differences = now.since(&before);
+        let numbers = |objects: &[&Arc<i32>]| objects.iter().map(|number| ***number).collect::<Vec<_>>();
+        assert_eq!((numbers(&differences.gone), numbers(&differences.come)), (vec![2, 3], vec![4, 5]));
+        let since_nothing = before.clone();
+        assert_eq!(numbers(&since_nothing.since(&Objects::default()).come), [1, 2, 3]);
     }
 
     #[test]

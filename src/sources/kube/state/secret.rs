@@ -13,6 +13,8 @@ use crate::model::acme_words;
 #[derive(Clone, Debug)]
 pub struct Secret {
     pub key: ObjectKey,
+    /// Events name the object by it, too.
+    pub uid: Arc<str>,
     pub data: BTreeMap<Arc<str>, SecretBytes>,
     pub maker: Maker,
     /// What was found when it was looked at.
@@ -73,7 +75,8 @@ impl From<&core::Secret> for Secret {
         let labels = object.metadata.labels.as_ref();
         let is_ours = labels.is_some_and(|labels| labels.contains_key(acme_words::ISSUER));
         let maker = if is_ours { Maker::Weir } else { Maker::SomebodyElse };
-        Self { key: ObjectKey::from(&object.metadata), data: data.collect(), maker, pair: OnceLock::new() }
+        let uid = object.metadata.uid.as_deref().unwrap_or_default().into();
+        Self { key: ObjectKey::from(&object.metadata), uid, data: data.collect(), maker, pair: OnceLock::new() }
     }
 }
 

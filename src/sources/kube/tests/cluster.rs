@@ -67,7 +67,7 @@ pub fn cluster(text: &str) -> (ClusterState, Settings) {
     (state, settings)
 }
 
-fn add(state: &mut ClusterState, settings: &mut Settings, mut value: Value) {
+pub fn add(state: &mut ClusterState, settings: &mut Settings, mut value: Value) {
     let kind = value["kind"].as_str().unwrap_or_default().to_owned();
     match &*kind {
         "Settings" => set(settings, &value),

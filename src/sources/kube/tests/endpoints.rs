@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{of_objects, settings, simple};
 use crate::sources::kube::state::{ClusterState, ObjectKey};
-use crate::sources::kube::translate::{Translation, translate};
+use crate::sources::kube::translate::{Translation, Translator, translate};
 
 /// Two Ingresses; the second one's Service has these addresses.
 fn state(annotation: Option<&str>, addresses: &[&str]) -> ClusterState {
@@ -23,20 +23,21 @@ fn services() -> BTreeSet<ObjectKey> {
 }
 
 fn listed(translation: &Translation) -> Vec<String> {
-    translation.listings.lists()["default/app-1:80"].iter().map(|endpoint| endpoint.address.to_string()).collect()
+    translation.lists["default/app-1:80"].iter().map(|endpoint| endpoint.address.to_string()).collect()
 }
 
 #[test]
 fn slices_alone_change_lists_and_not_the_model() {
     let settings = settings();
-    let before = translate(&state(None, &["10.9.0.1"]), &settings);
+    let mut translator = Translator::new(settings.clone().into());
+    let before = translator.follow(&state(None, &["10.9.0.1"]));
     for addresses in [&["10.9.0.2", "10.9.0.1"][..], &[]] {
         let after = state(None, addresses);
-        let again = before.listings.again(&after, &services()).expect("nothing else follows");
+        let again = translator.lists_again(&after, &services()).expect("nothing else follows");
         let translated = translate(&after, &settings);
         assert_eq!(translated.model, before.model);
         assert_eq!(again.len(), 1, "the other Service's list is as it was");
-        assert_eq!(again["default/app-1:80"], translated.listings.lists()["default/app-1:80"]);
+        assert_eq!(again["default/app-1:80"], translated.lists["default/app-1:80"]);
         assert_eq!(listed(&translated).len(), addresses.len());
     }
 }
@@ -44,9 +45,12 @@ fn slices_alone_change_lists_and_not_the_model() {
 #[test]
 fn what_hangs_on_there_being_an_endpoint_is_translated_anew() {
     let settings = settings();
-    let some = translate(&state(Some("app-0"), &["10.9.0.1"]), &settings);
-    assert!(some.listings.again(&state(Some("app-0"), &["10.9.0.2"]), &services()).is_some());
+    let mut translator = Translator::new(settings.clone().into());
+    let some = translator.follow(&state(Some("app-0"), &["10.9.0.1"]));
+    assert!(translator.lists_again(&state(Some("app-0"), &["10.9.0.2"]), &services()).is_some());
     let none = state(Some("app-0"), &[]);
-    assert!(some.listings.again(&none, &services()).is_none());
-    assert_ne!(translate(&none, &settings).model, some.model);
+    assert!(translator.lists_again(&none, &services()).is_none());
+    let translated = translator.follow(&none);
+    assert_ne!(translated.model, some.model);
+    assert_eq!(translated.model, translate(&none, &settings).model);
 }

@@ -13,7 +13,7 @@ fn beside(bad: impl IntoIterator<Item = Value>) -> Translation {
     let host = |translation: &Translation| {
         let name = HostName::Exact("host-0.test".into());
         let found: Vec<&VirtualHost> =
-            translation.model.hosts.iter().filter(|host| host.names.contains(&name)).collect();
+            translation.model.hosts.iter().map(|host| &**host).filter(|host| host.names.contains(&name)).collect();
         assert_eq!(found.len(), 1, "the host is one");
         serde_json::to_value(found[0]).unwrap()
     };

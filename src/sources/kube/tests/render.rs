@@ -29,9 +29,8 @@ pub fn text(translation: &Translation, settings: &Settings) -> String {
     for host in &model.hosts {
         usual.host(&mut out, host);
     }
-    let lists = translation.listings.lists();
     for upstream in &model.upstreams {
-        usual.upstream(&mut out, upstream, &lists);
+        usual.upstream(&mut out, upstream, &translation.lists);
     }
     for certificate in &model.certificates {
         let _ = writeln!(out, "certificate {} {}", json(&certificate.source), json(&certificate.usage));

@@ -94,11 +94,11 @@ fn users(data: &BTreeMap<Arc<str>, SecretBytes>) -> SecretBytes {
 type Fields = Vec<(Arc<str>, HeaderTemplate)>;
 
 /// Of a ConfigMap, and above them those of the snippet.
-fn told_fields(cx: &Context<'_>, ingress: &Ingress, asked: &ForwardAuthing) -> Result<Fields, String> {
+fn told_fields(cx: &mut Context<'_>, ingress: &Ingress, asked: &ForwardAuthing) -> Result<Fields, String> {
     let mut fields = Fields::new();
     if let Some(reference) = &asked.set_headers {
         let key = reference.within(&ingress.key.namespace)?;
-        let map = cx.state.config_maps.get(&key).ok_or_else(|| format!("there is no ConfigMap {key}"))?;
+        let map = cx.config_map(&key).ok_or_else(|| format!("there is no ConfigMap {key}"))?;
         for (name, value) in &map.data {
             fields.push((field_name(name)?, snippet::template(value)?));
         }

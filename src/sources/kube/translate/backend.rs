@@ -7,7 +7,7 @@
 //! In ingress-nginx the first Ingress that names a Service decides how it is balanced for all. Here each way of speaking with it is
 //! an upstream of its own, so that no Ingress changes another's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::model::{
 };
 use crate::sources::asked_upstream::standard_outlier_detection;
 use crate::sources::kube::options::Options;
-use crate::sources::kube::state::{ClusterState, ObjectKey, PortName, ServiceKind, ServicePort, Transport};
+use crate::sources::kube::state::{ClusterState, ObjectKey, PortName, Service, ServiceKind, ServicePort, Transport};
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,8 +157,10 @@ fn hash_words(key: &HashKey) -> String {
 pub struct Upstreams<'s> {
     state: &'s ClusterState,
     options: &'s Options,
-    slices: Slices<'s>,
+    slices: &'s Slices<'s>,
     listings: Listings,
+    /// Services that were looked for.
+    services: BTreeSet<ObjectKey>,
     built: BTreeMap<Backend, Vec<(Variant, Upstream)>>,
 }
 
@@ -187,9 +189,9 @@ impl BadBackend {
 }
 
 impl<'s> Upstreams<'s> {
-    pub fn new(state: &'s ClusterState, options: &'s Options) -> Self {
-        let slices = Slices::new(state, |_| true);
-        Self { state, options, slices, listings: Listings::default(), built: BTreeMap::new() }
+    pub fn new(state: &'s ClusterState, options: &'s Options, slices: &'s Slices<'s>) -> Self {
+        let (listings, services, built) = Default::default();
+        Self { state, options, slices, listings, services, built }
     }
 
     /// An upstream without endpoints answers 503.
@@ -207,7 +209,7 @@ impl<'s> Upstreams<'s> {
     }
 
     pub fn has_endpoints(&mut self, backend: &Backend) -> bool {
-        let Some(service) = self.state.services.get(&backend.service) else { return false };
+        let Some(service) = self.service(&backend.service) else { return false };
         match (&service.kind, service_port(service, &backend.port, Transport::Tcp)) {
             (ServiceKind::Cluster(_) | ServiceKind::Headless, Some(port)) => {
                 self.listings.decide(backend, || self.slices.endpoints(service, port))
@@ -220,14 +222,26 @@ impl<'s> Upstreams<'s> {
     }
 
     /// The first port of a Service, which stands for it where none is named.
-    pub fn first_port(&self, service: &ObjectKey) -> Result<PortName, BadBackend> {
-        let service = self.state.services.get(service).ok_or(BadBackend::NoService)?;
+    pub fn first_port(&mut self, service: &ObjectKey) -> Result<PortName, BadBackend> {
+        let service = self.service(service).ok_or(BadBackend::NoService)?;
         let mut ports = service.ports_of(Transport::Tcp);
         ports.next().map(|port| PortName::Number(port.number)).ok_or(BadBackend::NoPort(Transport::Tcp))
     }
 
-    pub fn finish(self) -> (Vec<Upstream>, Listings) {
-        (self.built.into_values().flatten().map(|(_, upstream)| upstream).collect(), self.listings)
+    /// With the lists that they name, and the Services that were looked for.
+    pub fn finish(self) -> (Vec<(Backend, Upstream)>, Listings, BTreeSet<ObjectKey>) {
+        let mut upstreams = Vec::new();
+        for (backend, variants) in self.built {
+            upstreams.extend(variants.into_iter().map(|(_, upstream)| (backend.clone(), upstream)));
+        }
+        (upstreams, self.listings, self.services)
+    }
+
+    fn service(&mut self, key: &ObjectKey) -> Option<&'s Service> {
+        if !self.services.contains(key) {
+            self.services.insert(key.clone());
+        }
+        self.state.services.get(key).map(|service| &**service)
     }
 
     /// No name of an object has a slash, a colon or a plus: two upstreams never have one name.
@@ -250,7 +264,7 @@ impl<'s> Upstreams<'s> {
         address: AddressedBy,
         transport: Transport,
     ) -> Result<Vec<EndpointSpec>, BadBackend> {
-        let service = self.state.services.get(&backend.service).ok_or(BadBackend::NoService)?;
+        let service = self.service(&backend.service).ok_or(BadBackend::NoService)?;
         let port = service_port(service, &backend.port, transport);
         let no_port = BadBackend::NoPort(transport);
         match (&service.kind, address) {

@@ -1,6 +1,5 @@
 //! Certificates: which Secret a host is served with, and what it asks of its clients.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::context::Context;
@@ -64,7 +63,7 @@ fn shown(cx: &mut Context<'_>, ingress: &Ingress, host: &HostName) -> Shown {
             cx.warn(ingress, Reason::InvalidSecret, at, message);
         }
         // It is on its way: what is wrong with that is told by who has it issued.
-        Err(_) if awaits(ingress) && cx.state.secrets.get(&key).is_none() => {}
+        Err(_) if awaits(ingress) && cx.secret(&key).is_err() => {}
         Err(message) => cx.warn(ingress, Reason::InvalidSecret, at, message),
     }
     Shown::Default
@@ -95,25 +94,22 @@ fn covers(names: &CertificateNames, host: &HostName) -> bool {
     }
 }
 
-/// Each Secret once, for the hosts that it is for, and the default one.
-pub fn certificates(cx: &mut Context<'_>, servers: &Servers<'_>) -> Vec<Certificate> {
-    let mut served: BTreeMap<ObjectKey, Vec<HostName>> = BTreeMap::new();
+/// The Secret of each host that has one, for the names of that host.
+pub fn certificates(cx: &mut Context<'_>, servers: &Servers<'_>) -> Vec<((ObjectKey, HostName), Certificate)> {
+    let mut certificates = Vec::new();
     for (name, server) in servers {
-        if let Some(Shown::Own(key)) = &server.shown {
-            let names = cx.key_pair(key).map(|(_, names)| names.clone()).unwrap_or_default();
-            let others = server.aliases.iter().chain(server.led_here.as_ref().map(|(from, _)| from));
-            let others = others.filter(|other| covers(&names, other)).cloned();
-            served.entry(key.clone()).or_default().extend([name.clone()].into_iter().chain(others));
-        }
-    }
-    let mut certificates: Vec<_> = default_certificate(cx).into_iter().collect();
-    for (key, names) in served {
-        certificates.extend(certificate(cx, &key, CertificateUse::Only(names)));
+        let Some(Shown::Own(key)) = &server.shown else { continue };
+        let names = cx.key_pair(key).map(|(_, names)| names.clone()).unwrap_or_default();
+        let others = server.aliases.iter().chain(server.led_here.as_ref().map(|(from, _)| from));
+        let others = others.filter(|other| covers(&names, other)).cloned();
+        let names = [name.clone()].into_iter().chain(others).collect();
+        let certificate = certificate(cx, key, CertificateUse::Only(names));
+        certificates.extend(certificate.map(|certificate| ((key.clone(), name.clone()), certificate)));
     }
     certificates
 }
 
-fn default_certificate(cx: &mut Context<'_>) -> Option<Certificate> {
+pub fn default_certificate(cx: &mut Context<'_>) -> Option<Certificate> {
     let key = cx.settings.default_certificate.clone()?;
     match cx.key_pair(&key) {
         Ok(_) => certificate(cx, &key, CertificateUse::Fallback),

@@ -2,57 +2,55 @@
 //!
 //! ```text
 //! Service:port ──► its EndpointSlices ──► addresses of pods ──► a list
-//! slices alone changed ──Listings::again──► those lists, filled anew
+//! slices alone changed ──Whole::lists_again──► those lists, filled anew
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::backend::Backend;
 use crate::defaults;
-use crate::model::{EndpointAddress, EndpointLists, EndpointSpec, ListName};
+use crate::model::{EndpointAddress, EndpointSpec, ListName};
 use crate::sources::kube::state::{
     ClusterState, EndpointCondition, EndpointSlice, ObjectKey, PortName, Service, ServicePort, Transport,
 };
 
-/// The lists that a translation named, by their Services.
-#[derive(Clone, Debug, Default)]
-pub struct Listings(BTreeMap<ObjectKey, BTreeMap<(PortName, Transport), Listing>>);
+/// The lists that upstreams named.
+#[derive(Debug, Default)]
+pub struct Listings {
+    pub lists: BTreeMap<ListKey, Listing>,
+    /// Something else was decided by whether they have any endpoint.
+    pub decisions: BTreeSet<ListKey>,
+}
 
-#[derive(Clone, Debug)]
-struct Listing {
-    name: ListName,
-    endpoints: Arc<[EndpointSpec]>,
-    /// Something else was decided by whether there are any.
-    decides: bool,
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListKey {
+    pub service: ObjectKey,
+    pub port: PortName,
+    pub transport: Transport,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing {
+    pub name: ListName,
+    pub endpoints: Arc<[EndpointSpec]>,
+}
+
+impl ListKey {
+    fn of(backend: &Backend, transport: Transport) -> Self {
+        Self { service: backend.service.clone(), port: backend.port.clone(), transport }
+    }
+
+    /// None of the Service's stands before it.
+    pub fn first_of(service: &ObjectKey) -> Self {
+        Self { service: service.clone(), port: PortName::Number(0), transport: Transport::Tcp }
+    }
 }
 
 impl Listings {
-    pub fn lists(&self) -> EndpointLists {
-        let listings = self.0.values().flat_map(BTreeMap::values);
-        listings.map(|listing| (listing.name.clone(), listing.endpoints.clone())).collect()
-    }
-
-    /// The lists of `services` as the state has them now. None where more follows from that: then the whole is to be translated.
-    pub fn again(&self, state: &ClusterState, services: &BTreeSet<ObjectKey>) -> Option<EndpointLists> {
-        let slices = Slices::new(state, |service| services.contains(service));
-        let mut lists = EndpointLists::new();
-        for (key, listings) in services.iter().filter_map(|key| Some((key, self.0.get(key)?))) {
-            let service = state.services.get(key)?;
-            for ((port, transport), listing) in listings {
-                let endpoints = slices.endpoints(service, service_port(service, port, *transport)?);
-                if listing.decides && endpoints.is_empty() != listing.endpoints.is_empty() {
-                    return None;
-                }
-                lists.insert(listing.name.clone(), endpoints.into());
-            }
-        }
-        Some(lists)
-    }
-
     /// The list of a backend, made where nobody asked for it before.
-    pub(super) fn name(
+    pub fn name(
         &mut self,
         backend: &Backend,
         transport: Transport,
@@ -62,10 +60,9 @@ impl Listings {
     }
 
     /// Whether a backend has endpoints, as a decision that holds until it has some or has none any more.
-    pub(super) fn decide(&mut self, backend: &Backend, endpoints: impl FnOnce() -> Vec<EndpointSpec>) -> bool {
-        let listing = self.listing(backend, Transport::Tcp, endpoints);
-        listing.decides = true;
-        !listing.endpoints.is_empty()
+    pub fn decide(&mut self, backend: &Backend, endpoints: impl FnOnce() -> Vec<EndpointSpec>) -> bool {
+        self.decisions.insert(ListKey::of(backend, Transport::Tcp));
+        !self.listing(backend, Transport::Tcp, endpoints).endpoints.is_empty()
     }
 
     fn listing(
@@ -73,35 +70,38 @@ impl Listings {
         backend: &Backend,
         transport: Transport,
         endpoints: impl FnOnce() -> Vec<EndpointSpec>,
-    ) -> &mut Listing {
-        let ports = self.0.entry(backend.service.clone()).or_default();
+    ) -> &Listing {
         let suffix = match transport {
             Transport::Tcp => "",
             Transport::Udp => "/udp",
         };
-        ports.entry((backend.port.clone(), transport)).or_insert_with(|| Listing {
+        self.lists.entry(ListKey::of(backend, transport)).or_insert_with(|| Listing {
             name: format!("{}:{}{suffix}", backend.service, backend.port).into(),
             endpoints: endpoints().into(),
-            decides: false,
         })
     }
 }
 
-/// By the Service whose they are.
-pub struct Slices<'s>(HashMap<&'s ObjectKey, Vec<&'s EndpointSlice>>);
+/// In the order of the Services whose they are.
+pub struct Slices<'s>(Vec<&'s EndpointSlice>);
 
 impl<'s> Slices<'s> {
-    pub fn new(state: &'s ClusterState, counts: impl Fn(&ObjectKey) -> bool) -> Self {
-        let mut slices: HashMap<_, Vec<_>> = HashMap::new();
-        for (_, slice) in state.slices.iter().filter(|(_, slice)| counts(&slice.service)) {
-            slices.entry(&slice.service).or_default().push(&**slice);
-        }
+    pub fn of(state: &'s ClusterState, counts: impl Fn(&ObjectKey) -> bool) -> Self {
+        let slices = state.slices.iter().map(|(_, slice)| &**slice);
+        let mut slices: Vec<_> = slices.filter(|slice| counts(&slice.service)).collect();
+        slices.sort_by(|a, b| a.service.cmp(&b.service));
         Self(slices)
+    }
+
+    fn of_service(&self, service: &ObjectKey) -> &[&'s EndpointSlice] {
+        let start = self.0.partition_point(|slice| slice.service < *service);
+        let end = start + self.0[start..].partition_point(|slice| slice.service == *service);
+        &self.0[start..end]
     }
 
     /// Each address once, whatever slices it stands in. Those that leave are used where no other is left.
     pub fn endpoints(&self, service: &Service, port: &ServicePort) -> Vec<EndpointSpec> {
-        let slices = self.0.get(&service.key).map_or(&[][..], Vec::as_slice);
+        let slices = self.of_service(&service.key);
         let (mut ready, mut leaving) = (BTreeSet::new(), BTreeSet::new());
         for slice in slices {
             let numbers: Vec<u16> = slice_ports(slice, port);

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use super::canary::Canaries;
 use super::context::Context;
+use super::part::{HostForm, HostPlace};
 use super::passthrough;
 use super::report::{ObjectKind, Reason, origin};
 use super::route::{self, Site};
@@ -19,24 +20,24 @@ use crate::model::{
     VirtualHost,
 };
 
-pub fn hosts(cx: &mut Context<'_>, servers: &Servers<'_>, canaries: &Canaries<'_>) -> Vec<VirtualHost> {
+pub fn hosts(cx: &mut Context<'_>, servers: &Servers<'_>, canaries: &Canaries<'_>) -> Vec<(HostPlace, VirtualHost)> {
     let mut hosts = Vec::with_capacity(servers.len());
     for (name, server) in servers {
-        let site = Site { name, certificate: has_certificate(servers, name), canaries };
-        hosts.push(host(cx, &site, server));
-        hosts.extend(www_host(cx, name, server));
+        let place = |form| HostPlace { name: name.clone(), form };
+        let site = Site { name, certificate: has_certificate(cx, name, server), canaries };
+        hosts.push((place(HostForm::Own), host(cx, &site, server)));
+        hosts.extend(www_host(cx, name, server).map(|host| (place(HostForm::Other), host)));
     }
     hosts
 }
 
 /// Its own, or that of the wildcard above it: what ingress-nginx looks up before it redirects to https.
-fn has_certificate(servers: &Servers<'_>, name: &HostName) -> bool {
-    let shown = |name: &HostName| servers.get(name).is_some_and(|server| server.shown.is_some());
+fn has_certificate(cx: &Context<'_>, name: &HostName, server: &Server<'_>) -> bool {
     let above = match name {
         HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::OneLabel(parent.into())),
         HostName::OneLabel(_) | HostName::Wildcard(_) | HostName::CatchAll => None,
     };
-    shown(name) || above.is_some_and(|above| shown(&above))
+    server.shown.is_some() || above.is_some_and(|above| cx.common.wildcards.contains(&above))
 }
 
 fn host(cx: &mut Context<'_>, site: &Site<'_>, server: &Server<'_>) -> VirtualHost {

@@ -10,6 +10,12 @@ use crate::sources::kube::state::{ObjectKey, SecretBytes};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Material(BTreeMap<PathBuf, SecretBytes>);
 
+impl FromIterator<(PathBuf, SecretBytes)> for Material {
+    fn from_iter<I: IntoIterator<Item = (PathBuf, SecretBytes)>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
+    }
+}
+
 impl Material {
     pub fn get(&self, path: &Path) -> Option<&SecretBytes> {
         self.0.get(path)
@@ -22,6 +28,10 @@ impl Material {
 
     pub fn iter(&self) -> impl Iterator<Item = (&PathBuf, &SecretBytes)> {
         self.0.iter()
+    }
+
+    pub fn into_entries(self) -> Vec<(PathBuf, SecretBytes)> {
+        self.0.into_iter().collect()
     }
 
     /// What the model calls it from here on.

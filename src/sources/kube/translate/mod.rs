@@ -1,10 +1,13 @@
 //! From the cluster to the model: pure, and the same answer for the same objects.
 //!
 //! ```text
-//! ClusterState ──class──► our Ingresses, the oldest first ──► hosts and their locations ──► Model
+//! ClusterState ──class──► our Ingresses, the oldest first ──► hosts and their locations ──► Part ──► Model
 //!   Settings  ──────────► options                                 │ conflicts, what is wrong
 //!                                                                 └──► Events · Diagnostics
 //! ```
+//!
+//! [`translate`] makes one part of all. A [`Translator`] makes one of each island, whose Ingresses have nothing to do with any
+//! other, and takes over what a change does not concern.
 //!
 //! What cannot be used of an object is left out and reported; the rest of it, and every other object, is served. Where what was left
 //! out protects a route, the route answers 503.
@@ -13,15 +16,21 @@ mod auth;
 mod backend;
 mod canary;
 mod certificate;
+mod changes;
 mod class;
+mod common;
 mod context;
 mod cors;
 mod endpoints;
+mod glance;
 mod host;
+mod island;
+mod last_usable;
 mod limits;
 mod listener;
 mod material;
 mod mirror;
+mod part;
 mod passthrough;
 mod prepare;
 mod report;
@@ -32,23 +41,31 @@ mod settings;
 mod snippets;
 mod status;
 mod streams;
+mod tally;
+mod translator;
+mod whole;
 
 pub use class::{age, is_ours, ours};
-pub use endpoints::Listings;
+pub use last_usable::LastUsable;
 pub use material::Material;
-pub use report::{Event, ObjectKind, ObjectReference, Reason};
+pub use report::{Event, Findings, ObjectKind, ObjectReference, Reason};
 pub use review::{Claims, Review, review};
 pub use settings::*;
+pub use translator::Translator;
 
-use context::Context;
+use common::{Common, read_options};
+use context::{Patterns, Scene};
+use endpoints::Slices;
+use glance::Glance;
+use part::{Role, part};
 use report::Report;
+use whole::Whole;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::diagnostics::Diagnostics;
-use crate::model::{ListenerName, Model, Process};
-use crate::sources::kube::options::{self, Options};
+use crate::model::{EndpointLists, ListenerName, Model, Process};
+use crate::sources::kube::options::Options;
 use crate::sources::kube::state::{ClusterState, ObjectKey, PublishedAddress};
 
 /// Everything that follows from the cluster as it is.
@@ -57,7 +74,7 @@ pub struct Translation {
     pub model: Model,
     pub material: Material,
     /// What the model's lists of endpoints hold.
-    pub listings: Listings,
+    pub lists: EndpointLists,
     /// Sorted; equal ones once.
     pub events: Vec<Event>,
     /// Warnings alone: whatever a cluster holds, there is a model to serve.
@@ -66,8 +83,16 @@ pub struct Translation {
     pub statuses: Vec<Status>,
     /// Whom to tell where a port cannot be listened on.
     pub stream_owners: Vec<(ListenerName, ObjectReference)>,
-    /// What was looked for in Secrets, there or not: nothing else needs to be watched or kept of them.
-    pub secrets: BTreeSet<ObjectKey>,
+}
+
+impl Translation {
+    /// What was found before it began.
+    pub fn tell(&mut self, found: Findings) {
+        self.events.extend(found.events);
+        self.events.sort();
+        self.diagnostics.extend(found.diagnostics);
+        self.diagnostics = std::mem::take(&mut self.diagnostics).sorted();
+    }
 }
 
 /// What the status of an Ingress should show.
@@ -77,59 +102,42 @@ pub struct Status {
     pub addresses: Arc<[PublishedAddress]>,
 }
 
+/// Without regard to any state before.
 pub fn translate(state: &ClusterState, settings: &Settings) -> Translation {
     let mut report = Report::default();
-    let options = options(state, settings, &mut report);
-    let mut cx = Context::new(state, settings, &options, report);
+    let options = read_options(state, settings, &mut report);
     let ours = class::ours(state, &settings.class);
-    let prepared: Vec<_> = ours.iter().map(|ingress| prepare::prepare(&mut cx, ingress)).collect();
-    let servers = server::lay_out(&mut cx, &prepared);
-    let canaries = canary::find(&mut cx, &servers, &prepared);
-    let hosts = host::hosts(&mut cx, &servers, &canaries);
-    let certificates = certificate::certificates(&mut cx, &servers);
-    let streams = streams::streams(&mut cx);
-    let Context { report, material, secrets, upstreams, others, .. } = cx;
-    let (events, diagnostics) = report.finish();
-    let (upstreams, listings) = upstreams.finish();
-    Translation {
-        model: Model {
-            process: process(settings, &options),
-            listeners: listener::listeners(settings, &options),
-            tcp_listeners: streams.tcp,
-            udp_listeners: streams.udp,
-            certificates,
-            acme: None,
-            hosts,
-            upstreams: upstreams.into_iter().chain(others.into_values()).collect(),
-            cache_stores: Vec::new(),
-        },
-        material,
-        listings,
-        events,
-        diagnostics,
-        statuses: status::statuses(state, settings, &ours),
-        stream_owners: streams.owners,
-        secrets,
-    }
+    let glances: Vec<_> = ours.iter().map(|ingress| Glance::of(ingress, &settings.annotations_prefix)).collect();
+    let common = Common::of(glances.iter());
+    let slices = Slices::of(state, |_| true);
+    let scene = Scene { state, settings, options: &options, common: &common, slices };
+    let mut whole = Whole::default();
+    whole.add(part(&scene, &mut Patterns::default(), &ours, Role::Main, report));
+    let statuses = status::statuses(state, settings, ours.iter().map(|ingress| &ingress.key));
+    put_together(&whole, settings, &options, statuses)
 }
 
-/// Of the ConfigMap, where there is one.
-fn options(state: &ClusterState, settings: &Settings, report: &mut Report) -> Options {
-    let Some(key) = &settings.config_map else { return Options::default() };
-    let Some(map) = state.config_maps.get(key) else {
-        report.note(
-            report::origin(ObjectKind::ConfigMap, key),
-            "",
-            format!("there is no ConfigMap {key}; the defaults hold"),
-        );
-        return Options::default();
-    };
-    let (options, findings) = options::read(&map.data);
-    for options::Finding { key, message } in findings {
-        let object = ObjectReference { kind: ObjectKind::ConfigMap, key: map.key.clone(), uid: map.uid.clone() };
-        report.warn_of(object, Reason::InvalidOption, format!("data[{key}]"), message);
+fn put_together(whole: &Whole, settings: &Settings, options: &Options, statuses: Vec<Status>) -> Translation {
+    let streams = &whole.main().streams;
+    Translation {
+        model: Model {
+            process: process(settings, options),
+            listeners: listener::listeners(settings, options),
+            tcp_listeners: streams.tcp.clone(),
+            udp_listeners: streams.udp.clone(),
+            certificates: whole.certificates(),
+            acme: None,
+            hosts: whole.hosts(),
+            upstreams: whole.upstreams(),
+            cache_stores: Vec::new(),
+        },
+        material: whole.material().collect(),
+        lists: whole.lists(),
+        events: whole.events(),
+        diagnostics: whole.diagnostics(),
+        statuses,
+        stream_owners: streams.owners.clone(),
     }
-    options
 }
 
 fn process(settings: &Settings, options: &Options) -> Process {

@@ -210,7 +210,7 @@ fn headers(cx: &mut Context<'_>, ingress: &Arc<Ingress>, policy: &mut Policy) ->
 
 /// The fields of a ConfigMap of whoever runs the controller. What cannot be used of them is told to them alone.
 fn for_all(cx: &mut Context<'_>, option: &str, key: &ObjectKey) -> Vec<(Arc<str>, HeaderTemplate)> {
-    let Some(map) = cx.state.config_maps.get(key) else {
+    let Some(map) = cx.config_map(key) else {
         cx.note(option, format!("there is no ConfigMap {key}"));
         return Vec::new();
     };
@@ -229,13 +229,13 @@ fn text(text: &Arc<str>) -> HeaderTemplate {
 }
 
 fn custom_headers(
-    cx: &Context<'_>,
+    cx: &mut Context<'_>,
     ingress: &Ingress,
     policy: &Policy,
 ) -> Result<Vec<(Arc<str>, HeaderTemplate)>, String> {
     let Some(reference) = &policy.headers.custom else { return Ok(Vec::new()) };
     let key = reference.within(&ingress.key.namespace)?;
-    let map = cx.state.config_maps.get(&key).ok_or_else(|| format!("there is no ConfigMap {key}"))?;
+    let map = cx.config_map(&key).ok_or_else(|| format!("there is no ConfigMap {key}"))?;
     let field = |(name, value): (&Arc<str>, &Arc<str>)| {
         let name = annotations::value::field_name(name)?;
         let value = annotations::value::field_value(value)?;

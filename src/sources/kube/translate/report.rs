@@ -65,6 +65,8 @@ pub enum Reason {
     InvalidService,
     /// A global option that is not known, or whose value cannot be read.
     InvalidOption,
+    /// An update that cannot be used: what there was before is served on.
+    UpdateNotUsed,
     /// A certificate that an issuer of Weir's is to issue cannot be had, or not yet.
     IssuanceFailed,
     /// It has been issued. Nothing is wrong.
@@ -88,6 +90,14 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
+}
+
+/// What is said of objects.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Sorted; equal ones once.
+    pub events: Vec<Event>,
+    pub diagnostics: Diagnostics,
 }
 
 /// Where a translation writes down what it found.

@@ -8,7 +8,7 @@
 //! By the code that serves, and without the rest of the cluster: what it costs does not grow with it. What may still come, a Secret
 //! or a Service, is no reason to refuse.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -83,7 +83,8 @@ fn is_refused(reason: Reason, message: &str) -> bool {
         | Reason::InvalidSecret
         | Reason::ServiceNotFound
         | Reason::InvalidService
-        | Reason::InvalidOption => false,
+        | Reason::InvalidOption
+        | Reason::UpdateNotUsed => false,
         Reason::IssuanceFailed | Reason::Issued => false,
     }
 }
@@ -109,13 +110,13 @@ impl Claims {
         }
         let claiming = |ingress: &Ingress| class::is_ours(state, rules, ingress) && !is_canary(ingress, prefix);
         let before = std::mem::replace(&mut self.known, state.ingresses.clone());
-        let (gone, come) = differences(&before, &state.ingresses);
-        for ingress in gone {
+        let changes = state.ingresses.since(&before);
+        for ingress in changes.gone {
             self.each_path(ingress, |paths, claim| {
                 paths.remove(&claim);
             });
         }
-        for ingress in come.into_iter().filter(|ingress| claiming(ingress)) {
+        for ingress in changes.come.into_iter().filter(|ingress| claiming(ingress)) {
             self.each_path(ingress, |paths, claim| {
                 paths.insert(claim);
             });
@@ -166,31 +167,6 @@ impl Claims {
 }
 
 type Ingresses = Objects<ObjectKey, Ingress>;
-
-/// What is only in the one, and only in the other. Both are in the order of their keys.
-fn differences<'o>(before: &'o Ingresses, now: &'o Ingresses) -> (Vec<&'o Arc<Ingress>>, Vec<&'o Arc<Ingress>>) {
-    let (mut gone, mut come) = (Vec::new(), Vec::new());
-    let (mut old, mut new) = (before.iter().peekable(), now.iter().peekable());
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return (gone, come),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some((_, one)), Some((_, other))) if Arc::ptr_eq(one, other) => {
-                old.next();
-                new.next();
-                continue;
-            }
-            (Some((one, _)), Some((other, _))) => one.cmp(other),
-        };
-        if order != Ordering::Greater {
-            gone.extend(old.next().map(|(_, ingress)| ingress));
-        }
-        if order != Ordering::Less {
-            come.extend(new.next().map(|(_, ingress)| ingress));
-        }
-    }
-}
 
 fn is_canary(ingress: &Ingress, prefix: &str) -> bool {
     ingress.annotation(&format!("{prefix}/canary")).is_some_and(|value| annotations::value::boolean(value) == Ok(true))

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::backend::Backend;
 use super::certificate::Shown;
 use super::context::Context;
+use super::part::Role;
 use super::prepare::Prepared;
 use super::report::Reason;
 use crate::model::{HostClientAuth, HostName};
@@ -79,10 +80,13 @@ pub enum Leads {
     Refused,
 }
 
-pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>]) -> Servers<'p> {
-    let mut servers = Servers::from([(HostName::CatchAll, Server::default())]);
-    let root = Location { path: "/".into(), kind: Kind::Prefix, owner: None, leads: Leads::Nowhere, at: String::new() };
-    servers.entry(HostName::CatchAll).or_default().push(root);
+pub fn lay_out<'p>(cx: &mut Context<'_>, all: &'p [Prepared<'p>], role: Role) -> Servers<'p> {
+    let mut servers = Servers::new();
+    if role == Role::Main {
+        let (path, at) = ("/".into(), String::new());
+        let root = Location { path, kind: Kind::Prefix, owner: None, leads: Leads::Nowhere, at };
+        servers.entry(HostName::CatchAll).or_default().push(root);
+    }
     // A canary makes no host: its rules are the other's.
     let primaries: Vec<_> = all.iter().filter(|prepared| !prepared.policy.canary.is_on).collect();
     for prepared in &primaries {
@@ -283,7 +287,7 @@ impl<'p> Server<'p> {
 
 const LONGEST_PATH: usize = 4096;
 
-fn check_path(path: &str) -> Result<(), String> {
+pub fn check_path(path: &str) -> Result<(), String> {
     let shown = crate::sources::kube::annotations::value::quoted(path);
     if !path.starts_with('/') {
         return Err(format!("{shown} is no path; begin it with a slash"));

@@ -56,7 +56,7 @@ pub fn streams(cx: &mut Context<'_>) -> Streams {
 
 fn map_of(cx: &mut Context<'_>, key: Option<&ObjectKey>) -> Option<Arc<ConfigMap>> {
     let key = key?;
-    let found = cx.state.config_maps.get(key).cloned();
+    let found = cx.config_map(key).cloned();
     if found.is_none() {
         let message = format!("there is no ConfigMap {key}; no port of it is listened on");
         cx.report.note(origin(ObjectKind::ConfigMap, key), "", message);

@@ -99,9 +99,8 @@ impl Kept for Ingress {
         &mut seen.state.ingresses
     }
 
-    /// Its status is what Weir itself writes.
     fn differs(&self, before: &Self) -> bool {
-        Self { published: before.published.clone(), ..self.clone() } != *before
+        !self.asks_for_the_same_as(before)
     }
 }
 
