@@ -19,13 +19,16 @@ use super::challenges::ACME_TLS;
 use super::terms::Terms;
 use crate::model::HostName;
 
+/// Made anew for thousands of hosts with each change. Seeds are random: no tenant's names can be chosen to collide.
+type Names = HashMap<Arc<str>, Target, foldhash::fast::RandomState>;
+
 pub struct Policy {
     /// The listener's own is the first.
     sites: Vec<Site>,
-    exact: HashMap<Arc<str>, Target>,
+    exact: Names,
     /// By the name below the star.
-    wildcard: HashMap<Arc<str>, Target>,
-    one_label: HashMap<Arc<str>, Target>,
+    wildcard: Names,
+    one_label: Names,
     catch_all: Target,
     challenge: Arc<ServerConfig>,
     looks_first: bool,
@@ -84,7 +87,8 @@ impl Policy {
         ways: impl Fn(&Terms) -> Result<Ways, rustls::Error>,
     ) -> Result<Self, rustls::Error> {
         let own = Site::new(own, ways(own)?);
-        let (exact, wildcard, one_label) = (HashMap::with_capacity(hosts.len()), HashMap::new(), HashMap::new());
+        let (mut exact, wildcard, one_label) = (Names::default(), Names::default(), Names::default());
+        exact.reserve(hosts.len());
         let catch_all = Target::Here(0);
         let looks_first = hosts.iter().any(|(_, spoken)| matches!(spoken, Spoken::Elsewhere(_)));
         let mut policy = Self { sites: vec![own], exact, wildcard, one_label, catch_all, challenge, looks_first };

@@ -52,6 +52,12 @@ impl Dice {
     fn of<'t>(&mut self, texts: &[&'t str]) -> &'t str {
         texts[self.below(texts.len())]
     }
+
+    /// The first ones more often, so that two meet.
+    fn mostly_first<'t>(&mut self, texts: &[&'t str]) -> &'t str {
+        let count = 1 + self.below(texts.len());
+        self.of(&texts[..count])
+    }
 }
 
 const HOSTS: [&str; 8] = ["x.test", "www.x.test", "y.test", "a.y.test", "*.y.test", "b.y.test", "*.test", "not a host"];
@@ -83,24 +89,30 @@ const ANNOTATIONS: [(&str, &str); 24] = [
     ("limit-rps", "nonsense"),
 ];
 
+/// So many of the annotations, the first ones, can change what becomes of another Ingress.
+const REACHING: usize = 6;
+
 fn ingress(dice: &mut Dice) -> Value {
     let service = |dice: &mut Dice| json!({ "service": { "name": dice.of(&SERVICES), "port": { "number": 80 } } });
     let mut rules = Vec::new();
     for _ in 0..dice.below(3) {
         let path = |dice: &mut Dice| {
-            let (path, kind) = (dice.of(&["/", "/api", "/api/", "/(.*)"]), dice.of(&["Prefix", "Exact"]));
+            let (path, kind) =
+                (dice.mostly_first(&["/", "/api", "/api/", "/(.*)"]), dice.mostly_first(&["Prefix", "Exact"]));
             json!({ "path": path, "pathType": kind, "backend": service(dice) })
         };
         let paths: Vec<Value> = (0..1 + dice.below(2)).map(|_| path(dice)).collect();
         let mut rule = json!({ "http": { "paths": paths } });
         if !dice.one_in(8) {
-            rule["host"] = dice.of(&HOSTS).into();
+            rule["host"] = dice.mostly_first(&HOSTS).into();
         }
         rules.push(rule);
     }
     let mut annotations = Map::new();
     for _ in 0..dice.below(4) {
-        let (key, value) = ANNOTATIONS[dice.below(ANNOTATIONS.len())];
+        // Half of them of those that reach beyond their own Ingress.
+        let count = if dice.one_in(2) { REACHING } else { ANNOTATIONS.len() };
+        let (key, value) = ANNOTATIONS[dice.below(count)];
         annotations.insert(format!("nginx.ingress.kubernetes.io/{key}"), value.into());
     }
     let mut spec = json!({ "rules": rules });
@@ -213,7 +225,7 @@ proptest! {
     fn any_edits_come_to_what_the_cluster_would_come_to_anew(seeds in prop::collection::vec(1_u64.., 1..40)) {
         let settings = everything_on();
         let mut translator = Translator::new(settings.clone().into());
-        let mut state = ClusterState::default();
+        let mut state = of_objects(SERVICES[..3].iter().flat_map(|name| backend(name)));
         for seed in seeds {
             let mut dice = Dice(seed);
             // Several changes may come at one time.
@@ -223,6 +235,59 @@ proptest! {
             assert_alike(&translator.follow(&state), &translate(&state, &settings));
         }
     }
+}
+
+/// A Service with an endpoint.
+fn backend(name: &str) -> [Value; 2] {
+    let labels = json!({ "kubernetes.io/service-name": name });
+    [
+        json!({
+            "kind": "Service", "metadata": { "name": name },
+            "spec": { "clusterIP": "10.0.0.1", "ports": [{ "port": 80 }] },
+        }),
+        json!({
+            "kind": "EndpointSlice", "metadata": { "name": format!("{name}-x"), "labels": labels }, "addressType": "IPv4",
+            "ports": [{ "port": 8080, "protocol": "TCP" }], "endpoints": [{ "addresses": ["10.1.0.1"] }],
+        }),
+    ]
+}
+
+/// Of one path, to a Service.
+fn to(name: &str, host: &str, service: &str, annotations: &[(&str, &str)]) -> Value {
+    let annotation = |(key, value): &(&str, &str)| (format!("nginx.ingress.kubernetes.io/{key}"), json!(value));
+    let annotations: Map<String, Value> = annotations.iter().map(annotation).collect();
+    let backend = json!({ "service": { "name": service, "port": { "number": 80 } } });
+    json!({
+        "kind": "Ingress", "metadata": { "name": name, "annotations": annotations },
+        "spec": { "rules": [{ "host": host, "http": { "paths": [
+            { "path": "/", "pathType": "Prefix", "backend": backend },
+        ] } }] },
+    })
+}
+
+#[test]
+fn what_one_ingress_does_to_another_of_its_service_is_followed() {
+    let mut state = of_objects(["one", "two"].iter().flat_map(|name| backend(name)));
+    let (settings, mut translator) = (settings(), Translator::new(settings().into()));
+    let mut follow = |object: Value| {
+        add(&mut state, &mut super::cluster::settings(), object);
+        let followed = translator.follow(&state);
+        assert_alike(&followed, &translate(&state, &settings));
+        followed.model
+    };
+    follow(to("a", "a.test", "one", &[]));
+    follow(to("b", "b.test", "one", &[]));
+    // A canary takes its share wherever its backend is led to.
+    let canary = follow(to("canary", "a.test", "two", &[("canary", "true"), ("canary-weight", "20")]));
+    let splits = canary.hosts.iter().filter(|host| format!("{:?}", host.routes).contains("Split"));
+    assert_eq!(splits.count(), 2);
+    follow(to("canary", "c.test", "two", &[]));
+    // Two upstreams that would have one name are numbered.
+    let sticky = [("affinity", "cookie"), ("session-cookie-max-age", "60")];
+    follow(to("a", "a.test", "one", &sticky));
+    let numbered = follow(to("b", "b.test", "one", &sticky[..1]));
+    assert!(numbered.upstreams.iter().any(|upstream| upstream.name.as_str().ends_with("#2")));
+    follow(to("a", "a.test", "one", &[]));
 }
 
 #[test]
