@@ -50,7 +50,7 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
     if outcome.pushes > 0 {
         outcome.answers.iter_mut().for_each(|answer| answer.fields.retain(|(name, _)| !is_connection(name)));
     }
-    for request in outcome.requests.iter_mut().filter(|request| request.body.is_empty()) {
+    for request in outcome.requests.iter_mut().filter(|request| request.end == End::Whole && request.body.is_empty()) {
         request.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"transfer-encoding"));
     }
     for message in outcome.requests.iter_mut().chain(&mut outcome.answers) {

@@ -42,6 +42,10 @@ pub fn cases() -> Vec<(&'static str, Case)> {
         of_request("an empty line for a size", &chunked("1\r\nd\r\n\r\n0\r\n\r\n")),
         of_request("a quote in a query", "GET /?a=\"b\" HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         of_request("angle brackets in a path", "GET /<a> HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+        of_request(
+            "a second Connection that says close",
+            "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n",
+        ),
         of_request("a HEAD request that is refused", "HEAD / HTTP/1.1\r\nHost: a.test\r\nX Y: z\r\n\r\n"),
         of_request("a field folded over two lines", "GET / HTTP/1.1\r\nHost: a.test\r\nX: a\r\n b\r\n\r\n"),
         ("an empty body in chunks, tried again", Case::plain(chunked("0\r\n\r\n"), "no answer\r\n\r\n")),

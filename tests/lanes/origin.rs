@@ -101,8 +101,12 @@ impl Origin {
         std::mem::take(&mut self.seen)
     }
 
-    pub fn forget_connections(&mut self) {
+    /// Those that nobody has looked at yet, too. True: there were any.
+    pub fn forget_connections(&mut self) -> bool {
+        self.accept();
+        let had_any = !self.connections.is_empty();
         self.connections.clear();
+        had_any
     }
 
     pub fn is_idle(&self) -> bool {

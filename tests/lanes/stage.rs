@@ -114,8 +114,9 @@ impl Side {
             self.playing.was_disturbed = true;
         }
         self.origin.begin();
-        if case.pool == Pool::Empty {
-            self.origin.forget_connections();
+        if case.pool == Pool::Empty && self.origin.forget_connections() {
+            // A request that overtakes the news would fail.
+            std::thread::sleep(SETTLING);
         }
         if self.visitors[client].is_none() {
             let from = match case.client {
@@ -315,8 +316,21 @@ pub fn play(sides: &mut [Side], case: &Case, patience: Patience) -> Vec<Outcome>
             }
         }
     }
-    sides.iter_mut().map(Side::finish).collect()
+    let outcomes: Vec<Outcome> = sides.iter_mut().map(Side::finish).collect();
+    let is_unanswered =
+        |outcome: &Outcome| outcome.connection != Connection::Open && outcome.answers.len() < case.answers;
+    if outcomes.iter().any(is_unanswered) {
+        // What the client had asked for before it went may still be sent on: it is not the next case's.
+        std::thread::sleep(SETTLING);
+        for side in sides {
+            side.origin.forget_connections();
+        }
+    }
+    outcomes
 }
+
+/// Enough for what is on its way between two processes of a machine.
+const SETTLING: Duration = Duration::from_millis(3);
 
 fn wait(sides: &mut [Side], sockets: &mut Vec<libc::pollfd>, most: Duration) {
     sockets.clear();
