@@ -9,7 +9,6 @@ use http::header::{
     SET_COOKIE, TRANSFER_ENCODING,
 };
 use http::{HeaderName, HeaderValue};
-use smallvec::SmallVec;
 
 use crate::proxy::filters::{Head, ResponseHead};
 use crate::snapshot::request::HeaderFields;
@@ -17,8 +16,7 @@ use crate::snapshot::request::HeaderFields;
 /// Most heads have no more, with what is set on their way.
 const USUAL: usize = 24;
 
-#[derive(Default)]
-pub struct Fields<'a>(SmallVec<[Field<'a>; USUAL]>);
+pub struct Fields<'a>(Vec<Field<'a>>);
 
 struct Field<'a> {
     name: Name<'a>,
@@ -42,6 +40,13 @@ pub enum Spelling {
     Lowercase,
     /// As the upstream spelt them; what Weir sets, as Pingora does.
     Kept,
+}
+
+impl Default for Fields<'_> {
+    fn default() -> Self {
+        // On the heap: heads are handed on by value, and that many fields are 2 KiB.
+        Self(Vec::with_capacity(USUAL))
+    }
 }
 
 impl<'a> Fields<'a> {

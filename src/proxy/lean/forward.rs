@@ -304,7 +304,7 @@ impl<'a> Plan<'a> {
     fn leave(&self, progress: &mut Progress, upstream: Link) {
         if let Some(lease) = progress.attempts.lease.take() {
             let keepalive = &self.forward.upstream.definition().keepalive;
-            pool::put(self.pool(lease.endpoint()), upstream, keepalive, Instant::now());
+            pool::put(self.pool(lease.endpoint()), upstream, keepalive);
         }
     }
 }

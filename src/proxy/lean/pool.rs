@@ -31,7 +31,9 @@ pub struct Link {
 
 struct Idle {
     link: Link,
-    until: Instant,
+    /// When the sweeper first saw it: nobody reads a clock for it before.
+    since: Option<Instant>,
+    timeout: Duration,
 }
 
 thread_local! {
@@ -65,12 +67,12 @@ pub fn take(key: u64, max_requests: u32) -> Option<Link> {
 }
 
 /// Keeps it for another request, where there is room.
-pub fn put(key: u64, mut link: Link, keepalive: &Keepalive, now: Instant) {
+pub fn put(key: u64, mut link: Link, keepalive: &Keepalive) {
     link.patience.end();
     POOL.with_borrow_mut(|pool| {
         let idle = pool.entry(key).or_default();
         if idle.len() < keepalive.connections {
-            idle.push(Idle { link, until: now + keepalive.idle_timeout });
+            idle.push(Idle { link, since: None, timeout: keepalive.idle_timeout });
         }
     });
 }
@@ -90,10 +92,16 @@ const SWEEP: Duration = Duration::from_millis(250);
 fn sweep_once(now: Instant) {
     POOL.with_borrow_mut(|pool| {
         pool.retain(|_, idle| {
-            idle.retain_mut(|idle| idle.until > now && idle.link.is_quiet());
+            idle.retain_mut(|idle| !idle.is_over(now) && idle.link.is_quiet());
             !idle.is_empty()
         });
     });
+}
+
+impl Idle {
+    fn is_over(&mut self, now: Instant) -> bool {
+        now - *self.since.get_or_insert(now) >= self.timeout
+    }
 }
 
 /// For keys that are hashes already.
@@ -135,7 +143,7 @@ mod tests {
         let mut others = Vec::new();
         for _ in 0..3 {
             let (ours, theirs) = pair(&listener).await;
-            put(1, ours, &KEEPALIVE, Instant::now());
+            put(1, ours, &KEEPALIVE);
             others.push(theirs);
         }
         assert!(take(2, u32::MAX).is_none());
@@ -150,13 +158,16 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (ours, _theirs) = pair(&listener).await;
         let now = Instant::now();
-        put(3, ours, &KEEPALIVE, now);
+        put(3, ours, &KEEPALIVE);
+        sweep_once(now);
         sweep_once(now + Duration::from_secs(59));
         let ours = take(3, 2).unwrap();
-        put(3, ours, &KEEPALIVE, now);
+        put(3, ours, &KEEPALIVE);
+        sweep_once(now);
         assert!(take(3, 2).is_none(), "it has served its requests");
         let (ours, _theirs) = pair(&listener).await;
-        put(3, ours, &KEEPALIVE, now);
+        put(3, ours, &KEEPALIVE);
+        sweep_once(now);
         sweep_once(now + Duration::from_secs(61));
         assert!(take(3, u32::MAX).is_none());
     }
