@@ -237,6 +237,9 @@ fn unmet(reason: Unmet) -> Refused {
 /// Brings the head into the one form that everything after us reads.
 fn tidy(session: &mut Session) -> Result<()> {
     let version = version(session);
+    if closes_by_a_later_field(session.req_header()) {
+        session.set_keepalive(None);
+    }
     let header = session.req_header_mut();
     join_cookies(header)?;
     let upgrades = |value: &HeaderValue| {
@@ -253,6 +256,13 @@ fn tidy(session: &mut Session) -> Result<()> {
         header.remove_header(&name);
     }
     Ok(())
+}
+
+/// Pingora heeds the first `Connection` alone; several are one list (RFC 9110 §5.3).
+fn closes_by_a_later_field(header: &RequestHeader) -> bool {
+    let later = header.headers.get_all(CONNECTION).iter().skip(1);
+    let mut options = later.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// What the client speaks: a session of our own is a stream of HTTP/2, even where its request reads as HTTP/1.
