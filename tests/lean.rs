@@ -230,3 +230,16 @@ fn an_answer_that_comes_before_the_body_ends_the_connection_after_it() {
     drop(connection);
     assert_eq!(lanes(&weir, 1), ["lean"]);
 }
+
+#[test]
+fn what_is_kept_is_not_shown_to_whom_a_check_refuses() {
+    let origin = Origin::start(scripted);
+    let weir = weir(origin.address, "{ cache: {} }, { deny: [203.0.113.7] }", "trusted-proxies: [127.0.0.1/32]\n");
+    let from = |address: &str, more: &str| {
+        let fields = format!("X-Forwarded-For: {address}\r\n{more}");
+        ask(&mut weir.connect(), "/", &fields).status
+    };
+    assert_eq!([from("192.0.2.1", ""), from("192.0.2.1", "")], [200, 200]);
+    assert_eq!([from("203.0.113.7", LEAN), from("203.0.113.7", FULL)], [403, 403]);
+    assert_eq!(origin.request_count(), 1);
+}

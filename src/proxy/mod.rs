@@ -23,6 +23,7 @@ mod fields;
 mod files;
 pub mod filters;
 mod full;
+mod hashed;
 mod head;
 mod hit;
 mod http1;

@@ -10,7 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::num::NonZeroU32;
 use std::os::fd::RawFd;
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use crate::model::{Keepalive, UpstreamProtocol};
+use crate::proxy::hashed::Hashed;
 
 /// A pooled connection has served its requests: another one is taken instead. Nothing was sent.
 pub const USED_UP: ErrorType = ErrorType::Custom("ConnectionUsedUp");
@@ -99,7 +100,7 @@ pub enum Connected {
 /// until a request finds none.
 #[derive(Default)]
 struct Idle {
-    counts: HashMap<u64, usize, BuildHasherDefault<Mixed>>,
+    counts: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
     /// Sockets that are about to be closed: a request may still be quicker than Pingora's timer of 10 ms.
     doomed: Vec<RawFd>,
 }
@@ -145,24 +146,6 @@ impl Idle {
         if let Some(count) = self.counts.get_mut(&pool) {
             *count = 0;
         }
-    }
-}
-
-/// For keys that are hashes already.
-#[derive(Default)]
-struct Mixed(u64);
-
-impl Hasher for Mixed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
     }
 }
 

@@ -37,7 +37,7 @@ use super::refusal::{Refused, judged};
 use super::request_id::RequestId;
 use super::stream::ClientStream;
 use super::worker::Worker;
-use crate::model::{ConnectionLimits, Lanes};
+use crate::model::ConnectionLimits;
 use crate::snapshot::host::Authority;
 use crate::snapshot::path::Target;
 use crate::snapshot::request::RequestView;
@@ -83,47 +83,49 @@ async fn serve_here(client: &mut ClientStream, bytes: &[u8], body: Body, carrier
     }
     let Authority { host, port } = Authority::parse(head.host()).ok()?;
     let Ok(Target::Resource(target)) = Target::parse(head.target.as_bytes()) else { return None };
-    let view = RequestView {
-        method: head.method,
-        path: &target.path,
-        query: target.query,
-        host: &host,
-        port,
-        headers: &head,
-        client: connection.peer.ip(),
-        scheme: connection.scheme(),
-    };
     // The snapshot is let go of before anything is waited for.
-    let (client_of, view, route, ids, forwarded) = {
+    let (sender, view, route, ids, forwarded) = {
         let snapshot = connection.listener.snapshot(shared);
         let process = &snapshot.model.process;
-        if process.lanes == Lanes::Full || !snapshot.lean {
+        if !snapshot.lean {
             return None;
         }
         let peer = connection.peer.ip();
-        let who = client_address::resolve(peer, connection.scheme(), &head, &process.trusted_proxies);
-        let view = RequestView { client: who.address, scheme: who.scheme, ..view };
+        let sender = client_address::resolve(peer, connection.scheme(), &head, &process.trusted_proxies);
+        let view = RequestView {
+            method: head.method,
+            path: &target.path,
+            query: target.query,
+            host: &host,
+            port,
+            headers: &head,
+            client: sender.address,
+            scheme: sender.scheme,
+        };
         let Lookup::Route(route) = connection.listener.table(&snapshot)?.find(&view) else { return None };
         if !is_here(route, connection, body, carrier.limits) {
             return None;
         }
-        (who, view, route.clone(), process.request_ids, process.forwarded)
+        (sender, view, route.clone(), process.request_ids, process.forwarded)
     };
     let arrival = Arrival {
         connection,
-        client: client_of,
+        client: sender,
         head: &head,
         view: &view,
         target: &target,
         arm: route.arm(&view),
         route,
-        request_id: RequestId::of(ids, client_of.through, head.find("x-request-id")),
+        request_id: RequestId::of(ids, sender.through, head.find("x-request-id")),
         forwarded,
         started,
     };
     let after = if head.after == After::Close { After::Close } else { carrier.after };
     if let Some(policy) = &arrival.route.chain.cache {
-        let kept = kept::find(&arrival, policy).filter(|_| body == Body::None)?;
+        if body != Body::None || filters::run(&arrival.route.chain.checks, &view, &target.raw).is_some() {
+            return None;
+        }
+        let kept = kept::find(&arrival, policy)?;
         return kept.answer(&arrival, after, client, carrier.limits.body_timeout, shared).await;
     }
     Some(pass(client, body, carrier, &arrival, after).await)

@@ -10,7 +10,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::pin::Pin;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::patience::Patience;
 use crate::model::Keepalive;
+use crate::proxy::hashed::Hashed;
 use crate::proxy::upstream_stream::UpstreamStream;
 
 /// A connection to an endpoint, and what is known of it.
@@ -37,7 +38,7 @@ struct Idle {
 }
 
 thread_local! {
-    static POOL: RefCell<HashMap<u64, Vec<Idle>, BuildHasherDefault<Known>>> = RefCell::default();
+    static POOL: RefCell<HashMap<u64, Vec<Idle>, BuildHasherDefault<Hashed>>> = RefCell::default();
 }
 
 impl Link {
@@ -101,24 +102,6 @@ fn sweep_once(now: Instant) {
 impl Idle {
     fn is_over(&mut self, now: Instant) -> bool {
         now - *self.since.get_or_insert(now) >= self.timeout
-    }
-}
-
-/// For keys that are hashes already.
-#[derive(Default)]
-struct Known(u64);
-
-impl Hasher for Known {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
     }
 }
 
