@@ -44,6 +44,12 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// A length as messages are framed by it: digits, and so few of them that any such number is below `u64::MAX`.
+pub fn length(text: &[u8]) -> Option<u64> {
+    let is_plain = (1..=18).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    is_plain.then(|| text.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))
+}
+
 /// Of a `Host` field: for TLS.
 pub fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {

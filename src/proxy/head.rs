@@ -9,6 +9,8 @@
 //! bytes. RFC 9112 lets a proxy mend some of these; we refuse them all. Pingora parses the head again: this pass
 //! keeps no fields.
 
+use super::fields::length;
+
 /// A head that everybody reads alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -203,11 +205,7 @@ impl<'a> Seen<'a> {
         if self.length.is_some() {
             return Err(bad("there are two Content-Length fields"));
         }
-        // Eighteen digits stay below u64::MAX, whatever they are.
-        if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
-            return Err(bad("Content-Length is not a number"));
-        }
-        self.length = Some(value.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0')));
+        self.length = Some(length(value).ok_or(bad("Content-Length is not a number"))?);
         Ok(())
     }
 

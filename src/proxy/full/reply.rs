@@ -23,7 +23,7 @@ use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::attempts::Sent;
 use crate::proxy::connection::Connection;
-use crate::proxy::fields::{content_length, named_by_connection};
+use crate::proxy::fields::{content_length, length, named_by_connection};
 use crate::proxy::filters;
 use crate::snapshot::host::Authority;
 use crate::telemetry::record::{Ended, RequestText};
@@ -80,16 +80,10 @@ fn says_clearly_where_it_ends(response: &ResponseHeader) -> bool {
         (Some(_), Some(_)) => false,
     };
     let lengths = response.headers.get_all(CONTENT_LENGTH).iter();
-    let mut lengths = lengths.flat_map(|value| value.as_bytes().split(|b| *b == b',')).map(number);
+    let mut lengths =
+        lengths.flat_map(|value| value.as_bytes().split(|b| *b == b',')).map(|text| length(text.trim_ascii()));
     let first = lengths.next();
     is_chunked_at_most && first != Some(None) && lengths.all(|length| Some(length) == first)
-}
-
-/// Of so many digits that they are below u64::MAX.
-fn number(text: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
-    let is_plain = (1..=18).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| is_plain)
 }
 
 /// The endpoint is told how it did. Returns the present.

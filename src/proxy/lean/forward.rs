@@ -10,6 +10,8 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use http::Method;
+
 use super::arrival::Arrival;
 use super::body::Framing;
 use super::conversation::{self, Conversation};
@@ -295,10 +297,8 @@ impl<'a> Plan<'a> {
 
     /// Whether the method allows it (RFC 9110 §9.2.2).
     fn replay(&self) -> Replay {
-        match self.arrival.head.method {
-            "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE" => Replay::Possible,
-            _ => Replay::Impossible,
-        }
+        let method = Method::from_bytes(self.arrival.head.method.as_bytes());
+        if method.is_ok_and(|method| method.is_idempotent()) { Replay::Possible } else { Replay::Impossible }
     }
 
     fn leave(&self, progress: &mut Progress, upstream: Link) {

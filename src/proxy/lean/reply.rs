@@ -15,6 +15,7 @@ use pingora::protocols::http::date::get_cached_date;
 use super::body::Framing;
 use super::fields::{Fields, ResponseFields, Spelling};
 use super::head::After;
+use crate::proxy::fields::length;
 use crate::proxy::filters::Head;
 
 /// As many fields as Pingora's parser has room for.
@@ -224,8 +225,7 @@ impl Said {
     fn content_length(&mut self, value: &[u8]) -> Option<Passes> {
         let is_first = self.length.is_none();
         for item in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
-            let digits = (1..=18).contains(&item.len()) && item.iter().all(u8::is_ascii_digit);
-            let length = digits.then(|| item.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))?;
+            let length = length(item)?;
             if *self.length.get_or_insert(length) != length {
                 return None;
             }
