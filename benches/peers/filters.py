@@ -63,6 +63,17 @@ FILTERS = [
     ("compress-gzip-5", "[ { compress: { gzip: 5, types: [application/json], min-size: 256B } } ]",
      "gzip on; gzip_comp_level 5; gzip_types application/json; gzip_min_length 256; gzip_proxied any;",
      ["Accept-Encoding: gzip"]),
+    # What the first user of config/first-user.yaml has in force at once.
+    ("policy", "[ { rate-limit: { rate: 1000000/s, burst: 1000000, delay: none } },"
+     " { concurrency-limit: { max: 10000, key: client-ip } }, { max-body-size: 10MB }, security-headers,"
+     " { headers: { request: { set: { X-A: a } }, response: { set: { X-B: '${host}' } } } },"
+     " { cors: { origins: ['https://a.test'] } }, { access-log: on } ]",
+     "limit_req zone=rate burst=60000 nodelay; limit_conn connections 10000; client_max_body_size 10m;"
+     " add_header X-Content-Type-Options nosniff always; add_header X-Frame-Options DENY always;"
+     " add_header Referrer-Policy strict-origin-when-cross-origin always; add_header X-B $host always;"
+     " add_header Access-Control-Allow-Origin $http_origin always; add_header Vary Origin always;"
+     " proxy_set_header X-A a; proxy_set_header Connection ''; proxy_set_header Host $host;"
+     " access_log FOLDER/access.log;", ["Origin: https://a.test"]),
     ("cache-hit", "[ { cache: { ttl: { 200: 10m } } } ]",
      "proxy_cache kept; proxy_cache_valid 200 10m; proxy_cache_lock on;", []),
 ]
@@ -185,7 +196,7 @@ def weir(site):
     lines = "\n".join(f"      - {route}" for route in routes)
     text = f"""
 threads: 1
-access-log: off
+access-log: combined
 admin: {{ address: "127.0.0.1:{site.admin_port}" }}
 listeners: {{ http: {{ address: "127.0.0.1:{WEIR_PORT}" }} }}
 upstreams:
@@ -193,6 +204,7 @@ upstreams:
   other: {{ endpoints: ["127.0.0.1:{site.origin_port}"], keepalive: 256 }}
 hosts:
   - names: ["*"]
+    filters: [ {{ access-log: off }} ]
     routes:
 {lines}
 """
