@@ -54,10 +54,10 @@ impl Connection {
     }
 
     /// Wraps it so that Pingora carries it along to where only a session is at hand.
-    pub fn into_digest(self) -> Arc<ProxyDigest> {
+    pub fn digest(self: &Arc<Self>) -> Arc<ProxyDigest> {
         let unused = pingora::http::ResponseHeader::build_no_case(200, None);
         let response = Box::new(unused.unwrap_or_else(|_| unreachable!("200 is a status")));
-        Arc::new(ProxyDigest::new(response, Some(Box::new(self))))
+        Arc::new(ProxyDigest::new(response, Some(Box::new(self.clone()))))
     }
 
     /// The connection that a session of ours runs on.
@@ -65,9 +65,9 @@ impl Connection {
         Self::in_digest(digest?.proxy_digest.as_ref()?)
     }
 
-    /// What [`into_digest`](Self::into_digest) wrapped.
+    /// What [`digest`](Self::digest) wrapped.
     pub fn in_digest(digest: &ProxyDigest) -> Option<&Connection> {
-        digest.user_data.as_ref()?.downcast_ref()
+        digest.user_data.as_ref()?.downcast_ref::<Arc<Connection>>().map(Arc::as_ref)
     }
 }
 

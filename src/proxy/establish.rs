@@ -125,7 +125,7 @@ impl Arrived<'_> {
             port_value: local_port.into(),
             tls,
         };
-        let stream = Box::new(ClientStream::new(transport, deadline, connection.into_digest(), BytesMut::new()));
+        let stream = Box::new(ClientStream::new(transport, deadline, Arc::new(connection), BytesMut::new()));
         if http2 { Established::Http2(stream) } else { Established::Http1(stream) }
     }
 

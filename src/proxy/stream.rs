@@ -14,8 +14,8 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -84,12 +84,13 @@ pub struct ClientStream {
     intake: Option<Box<Intake>>,
     /// Since when the client is waited for, in a body.
     waiting: Option<Instant>,
-    /// Carries our `Connection` to where only Pingora's session is at hand.
-    about: Arc<ProxyDigest>,
+    about: Arc<Connection>,
+    /// Carries the same to where only Pingora's session is at hand; made when the first one begins.
+    digest: OnceLock<Arc<ProxyDigest>>,
 }
 
 impl ClientStream {
-    pub fn new(transport: Transport, deadline: Deadline, about: Arc<ProxyDigest>, read_ahead: BytesMut) -> Self {
+    pub fn new(transport: Transport, deadline: Deadline, about: Arc<Connection>, read_ahead: BytesMut) -> Self {
         let transport = Some(transport);
         Self {
             deadline,
@@ -101,16 +102,12 @@ impl ClientStream {
             intake: None,
             waiting: None,
             about,
+            digest: OnceLock::new(),
         }
     }
 
-    pub fn connection(&self) -> Option<&Connection> {
-        connection(&self.about)
-    }
-
-    /// For who needs the connection while the stream is written to.
-    pub fn about(&self) -> Arc<ProxyDigest> {
-        self.about.clone()
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.about
     }
 
     pub fn deadline(&self) -> &Deadline {
@@ -159,11 +156,9 @@ impl ClientStream {
     fn time<T>(&mut self, polled: &Poll<T>) {
         if polled.is_pending() {
             self.waiting.get_or_insert_with(Instant::now);
-        } else if let Some(since) = self.waiting.take()
-            && let Some(connection) = connection(&self.about)
-        {
+        } else if let Some(since) = self.waiting.take() {
             let waited = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
-            connection.waited.fetch_add(waited, Ordering::Relaxed);
+            self.about.waited.fetch_add(waited, Ordering::Relaxed);
         }
     }
 
@@ -177,9 +172,7 @@ impl ClientStream {
                     return Poll::Ready(Ok(()));
                 }
             }
-            let Some(spooling) = connection(&self.about).map(|connection| &connection.spooling) else {
-                return Poll::Pending;
-            };
+            let spooling = &self.about.spooling;
             let intake = match (&mut self.intake, spooling.order()) {
                 (Some(intake), _) => intake,
                 (none, Some(order)) => none.insert(Box::new(Intake::new(order, self.fence))),
@@ -303,13 +296,9 @@ impl ClientStream {
     }
 }
 
-fn connection(about: &ProxyDigest) -> Option<&Connection> {
-    Connection::in_digest(about)
-}
-
 /// None where nothing is slowed down.
-fn paces(about: &ProxyDigest) -> Option<&Paces> {
-    connection(about).map(|connection| &connection.paces).filter(|paces| paces.any())
+fn paces(about: &Connection) -> Option<&Paces> {
+    Some(&about.paces).filter(|paces| paces.any())
 }
 
 fn poll_pace(paces: Option<&Paces>, direction: Direction, cx: &mut Context<'_>, wanted: usize) -> Poll<usize> {
@@ -423,7 +412,7 @@ impl AsyncRead for ClientStream {
         {
             return Poll::Ready(Err(error));
         }
-        if connection(&self.about).is_some_and(|connection| connection.spooling.is_asked()) {
+        if self.about.spooling.is_asked() {
             return self.poll_intake(cx);
         }
         let limit = match self.fence {
@@ -522,7 +511,7 @@ impl UniqueID for ClientStream {
 
 impl GetProxyDigest for ClientStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        Some(self.about.clone())
+        Some(self.digest.get_or_init(|| self.about.digest()).clone())
     }
 }
 

@@ -96,8 +96,7 @@ impl Worker {
     }
 
     /// Counts and logs a request that was refused before it could be routed.
-    pub fn refused(&self, connection: Option<&Connection>, refusal: Refusal) {
-        let Some(connection) = connection else { return };
+    pub fn refused(&self, connection: &Connection, refusal: Refusal) {
         let mut record = RequestRecord::new(
             Instant::now(),
             SocketAddr::new(connection.peer.ip().to_canonical(), connection.peer.port()),

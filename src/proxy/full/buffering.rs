@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::EXPECT;
-use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until};
@@ -50,7 +49,7 @@ fn order(session: &mut Session, ctx: &Context) -> Option<Order> {
 /// HTTP/1: the stream takes it in while nobody else reads.
 async fn from_connection(session: &mut Session, ctx: &mut Context, order: Order) -> Result<()> {
     let Some(about) = session.digest().and_then(|digest| digest.proxy_digest.clone()) else { return Ok(()) };
-    let Some(connection) = connection(&about) else { return Ok(()) };
+    let Some(connection) = Connection::in_digest(&about) else { return Ok(()) };
     if content_length(&session.req_header().headers).is_some_and(|length| length > order.most) {
         return Err(failed(Failure::TooLarge));
     }
@@ -114,10 +113,6 @@ async fn from_stream(session: &mut Session, ctx: &Context, order: Order, kept: &
     }
     kept.keep(spool);
     Ok(())
-}
-
-fn connection(about: &ProxyDigest) -> Option<&Connection> {
-    about.user_data.as_ref()?.downcast_ref()
 }
 
 fn slow() -> Box<Error> {
