@@ -112,7 +112,7 @@ pub fn sanitize(head: &mut impl Head) {
 /// Tells of the certificate, or that there is none. After [`sanitize`].
 pub fn tell(head: &mut impl Head, values: Option<&CertificateValues>) {
     match values {
-        Some(values) => values.own.iter().for_each(|(name, value)| head.add(name, value.clone())),
+        Some(values) => values.own.iter().for_each(|(name, value)| head.add(name, value)),
         None => head.set(&VERIFY, NONE),
     }
 }
@@ -120,11 +120,11 @@ pub fn tell(head: &mut impl Head, values: Option<&CertificateValues>) {
 /// As [`tell`], in ingress-nginx's fields.
 pub fn tell_as_ssl_client(head: &mut impl Head, values: Option<&CertificateValues>, cert: SslClientCert) {
     match values {
-        Some(values) => values.ssl_client.iter().for_each(|(name, value)| head.add(name, value.clone())),
+        Some(values) => values.ssl_client.iter().for_each(|(name, value)| head.add(name, value)),
         None => head.set(&SSL_VERIFY, NONE),
     }
     if let (Some(value), SslClientCert::Send) = (values.and_then(|values| values.ssl_client_cert.as_ref()), cert) {
-        head.set(&SSL_CERT, value.clone());
+        head.set(&SSL_CERT, value);
     }
 }
 

@@ -20,10 +20,10 @@ pub const HOP_BY_HOP: [HeaderName; 10] = [
 ];
 
 /// Whether a name, as it was sent, is one of those.
-pub fn is_hop_by_hop(name: &str) -> bool {
+pub fn is_hop_by_hop(name: &[u8]) -> bool {
     // The shortest is as long as `te`; most names differ in length from all of them.
     matches!(name.len(), 2 | 7 | 10 | 14 | 16..=19)
-        && HOP_BY_HOP.iter().any(|own| name.eq_ignore_ascii_case(own.as_str()))
+        && HOP_BY_HOP.iter().any(|own| name.eq_ignore_ascii_case(own.as_str().as_bytes()))
 }
 
 /// Those that the message itself says are.

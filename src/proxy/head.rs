@@ -1,20 +1,33 @@
 //! Refuses a request head that two parsers could read differently, before anything else reads it.
 //!
 //! ```text
-//! bytes ──► end_of_head ──► inspect ──► Head { length, body } ──► Pingora's parser
+//! bytes ──► end_of_head ──► inspect ──► Head { version, method, target, fields, body } ──► lean lane, or Pingora's parser
 //!                              └──► Refusal ──► 400/405/431/505 and close
 //! ```
 //!
 //! Request smuggling lives in what is ambiguous: bare LF, two lengths, folded lines, a space before a colon, control
-//! bytes. RFC 9112 lets a proxy mend some of these; we refuse them all. Pingora parses the head again: this pass
-//! keeps no fields.
+//! bytes. RFC 9112 lets a proxy mend some of these; we refuse them all. The lean lane goes on with what was read here;
+//! Pingora parses the head again.
+
+use memchr::memchr;
 
 use super::fields::length;
+use super::span::{Field, Span};
 
 /// A head that everybody reads alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Head {
+    pub version: Version,
+    pub method: Span,
+    pub target: Span,
+    pub fields: Vec<Field>,
     pub body: Body,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    Http10,
+    Http11,
 }
 
 /// Where the message ends, seen from the end of its head.
@@ -42,7 +55,7 @@ const fn bad(reason: &'static str) -> Refusal {
 /// An empty line of bare LF ends it too, so that such a head is refused at once and not waited for.
 pub fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from.saturating_sub(3);
-    while let Some(lf) = bytes[at..].iter().position(|b| *b == b'\n') {
+    while let Some(lf) = memchr(b'\n', &bytes[at..]) {
         let next = at + lf + 1;
         match &bytes[next..] {
             [b'\n', ..] => return Some(next + 1),
@@ -55,9 +68,10 @@ pub fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Reads a whole head, its empty line included.
 pub fn inspect(head: &[u8]) -> Result<Head, Refusal> {
-    let mut lines = Lines { rest: head };
-    let (version, authority) = inspect_request_line(lines.next()?)?;
-    let mut seen = Seen { authority, ..Seen::default() };
+    let mut lines = Lines { head, at: 0 };
+    let RequestLine { method, target, version } = inspect_request_line(lines.next()?)?;
+    let authority = authority_of(target);
+    let mut seen = Seen { head, fields: Vec::with_capacity(USUAL_FIELDS), authority, ..Seen::default() };
     loop {
         let line = lines.next()?;
         if line.is_empty() {
@@ -65,37 +79,39 @@ pub fn inspect(head: &[u8]) -> Result<Head, Refusal> {
         }
         seen.field(line)?;
     }
-    seen.conclude(version)
+    let body = seen.body(version)?;
+    Ok(Head { version, method: Span::of(head, method), target: Span::of(head, target), fields: seen.fields, body })
 }
 
 struct Lines<'a> {
-    rest: &'a [u8],
+    head: &'a [u8],
+    at: usize,
 }
 
 impl<'a> Lines<'a> {
     fn next(&mut self) -> Result<&'a [u8], Refusal> {
-        let end = self.rest.iter().position(|b| *b == b'\n').ok_or(bad("the head is incomplete"))?;
-        let Some(line) = self.rest[..end].strip_suffix(b"\r") else {
+        let rest = &self.head[self.at..];
+        let end = memchr(b'\n', rest).ok_or(bad("the head is incomplete"))?;
+        let Some(line) = rest[..end].strip_suffix(b"\r") else {
             return Err(bad("a line ends without a carriage return"));
         };
-        self.rest = &self.rest[end + 1..];
+        self.at += end + 1;
         Ok(line)
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
-    Http10,
-    Http11,
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: Version,
 }
 
-/// The version, and the authority of an absolute target.
-fn inspect_request_line(line: &[u8]) -> Result<(Version, Option<&[u8]>), Refusal> {
+fn inspect_request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
     let mut parts = line.splitn(3, |b| *b == b' ');
     let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(bad("the request line does not have three parts"));
     };
-    if method.is_empty() || !method.iter().all(|b| is_token_byte(*b)) {
+    if method.is_empty() || !is_token(method) {
         return Err(bad("the method is not a token"));
     }
     if target.is_empty() || target.iter().any(|b| *b <= b' ' || *b == 0x7f) {
@@ -109,12 +125,15 @@ fn inspect_request_line(line: &[u8]) -> Result<(Version, Option<&[u8]>), Refusal
         b"TRACE" => return Err(Refusal { status: 405, reason: "TRACE is not served" }),
         _ => {}
     }
-    match version {
-        b"HTTP/1.1" => Ok((Version::Http11, authority_of(target))),
-        b"HTTP/1.0" => Ok((Version::Http10, authority_of(target))),
-        [b'H', b'T', b'T', b'P', b'/', ..] => Err(Refusal { status: 505, reason: "the HTTP version is not served" }),
-        _ => Err(bad("the request line does not end with an HTTP version")),
-    }
+    let version = match version {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        [b'H', b'T', b'T', b'P', b'/', ..] => {
+            return Err(Refusal { status: 505, reason: "the HTTP version is not served" });
+        }
+        _ => return Err(bad("the request line does not end with an HTTP version")),
+    };
+    Ok(RequestLine { method, target, version })
 }
 
 /// As far as Pingora's parser insists on it (RFC 3986 does on more): it would answer such a request itself, in its own words.
@@ -134,19 +153,27 @@ fn is_written_as_a_url(target: &[u8]) -> bool {
     true
 }
 
+/// Of an absolute target.
 fn authority_of(target: &[u8]) -> Option<&[u8]> {
-    let scheme = target.windows(3).position(|three| three == b"://").filter(|_| target[0] != b'/')?;
+    if target[0] == b'/' {
+        return None;
+    }
+    let scheme = target.windows(3).position(|three| three == b"://")?;
     let rest = &target[scheme + 3..];
     Some(&rest[..rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len())])
 }
 
 /// As many as Pingora's parser has room for.
-const MAX_FIELDS: u32 = 256;
+const MAX_FIELDS: usize = 256;
+
+/// Most requests have no more.
+const USUAL_FIELDS: usize = 16;
 
 /// What the target and the fields have said so far.
 #[derive(Default)]
 struct Seen<'a> {
-    fields: u32,
+    head: &'a [u8],
+    fields: Vec<Field>,
     /// Of an absolute target.
     authority: Option<&'a [u8]>,
     host: Option<&'a [u8]>,
@@ -158,29 +185,29 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn field(&mut self, line: &'a [u8]) -> Result<(), Refusal> {
-        self.fields += 1;
-        if self.fields > MAX_FIELDS {
+        if self.fields.len() == MAX_FIELDS {
             return Err(Refusal { status: 431, reason: "the request has too many header fields" });
         }
         if matches!(line[0], b' ' | b'\t') {
             return Err(bad("a header field is folded over two lines"));
         }
-        let Some(colon) = line.iter().position(|b| *b == b':') else {
+        let Some(colon) = memchr(b':', line) else {
             return Err(bad("a header field has no colon"));
         };
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.is_empty() || !is_token(name) {
             return Err(bad("a header field's name is not a token"));
         }
-        if value.iter().any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f) {
+        if holds_control_bytes(&line[colon + 1..]) {
             return Err(bad("a header field's value holds control bytes"));
         }
+        self.fields.push(Field::of(self.head, name, value));
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(value.trim_ascii())?,
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value)?,
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade_field = true,
             10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value.trim_ascii())?,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value.trim_ascii())?,
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value)?,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value)?,
             9..=17 if imitates(name) => {
                 return Err(bad("a header field would pass for one of the proxy's own where _ is read as -"));
             }
@@ -217,7 +244,8 @@ impl<'a> Seen<'a> {
         Ok(())
     }
 
-    fn conclude(self, version: Version) -> Result<Head, Refusal> {
+    /// When all fields were seen.
+    fn body(&self, version: Version) -> Result<Body, Refusal> {
         if self.host.is_none() && version == Version::Http11 {
             return Err(bad("there is no Host field"));
         }
@@ -232,13 +260,12 @@ impl<'a> Seen<'a> {
         if self.chunked && version == Version::Http10 {
             return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
         }
-        let body = match self.length {
+        Ok(match self.length {
             None | Some(0) if self.upgrade_field && self.connection_upgrade && !self.chunked => Body::Upgrade,
             _ if self.chunked => Body::Chunked,
             None | Some(0) => Body::None,
             Some(length) => Body::Length(length),
-        };
-        Ok(Head { body })
+        })
     }
 }
 
@@ -270,10 +297,30 @@ pub fn begins_a_chunk(bytes: &[u8]) -> bool {
 /// A chunk's size below 2⁶⁴.
 const MAX_CHUNK_DIGITS: usize = 16;
 
-fn is_token_byte(byte: u8) -> bool {
+fn is_token(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| TOKEN[usize::from(*byte)])
+}
+
+/// Which bytes tokens are made of (RFC 9110 §5.6.2).
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte as usize] = is_token_byte(byte);
+        byte += 1;
+    }
+    table
+};
+
+const fn is_token_byte(byte: u8) -> bool {
     matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'z' | b'|' | b'~')
         || byte.is_ascii_digit()
         || byte.is_ascii_uppercase()
+}
+
+/// All are looked at, whatever is found: so the compiler looks at many at once.
+fn holds_control_bytes(value: &[u8]) -> bool {
+    value.iter().fold(false, |found, byte| found | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f))
 }
 
 #[cfg(test)]

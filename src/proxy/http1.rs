@@ -16,7 +16,7 @@ use pingora::protocols::Shutdown;
 use pingora::protocols::http::ServerSession;
 
 use super::answer;
-use super::head::{self, Body, Refusal};
+use super::head::{self, Body, Head, Refusal};
 use super::lean::{self, After};
 use super::stream::{ClientStream, Fence};
 use super::worker::Worker;
@@ -39,8 +39,8 @@ pub enum Ended {
 pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, worker: &Worker) -> Ended {
     for request in 1.. {
         let patience = if is_ending(&stream, worker) { LINGER.min(limits.idle_timeout) } else { limits.idle_timeout };
-        let (head, body) = match next_head(&mut stream, limits, patience).await {
-            Next::Request(head, body) => (head, body),
+        let (bytes, head) = match next_head(&mut stream, limits, patience).await {
+            Next::Request(bytes, head) => (bytes, head),
             Next::Http2 => return Ended::Http2(stream),
             Next::Gone => return Ended::Closed,
             Next::Refused(refusal) => {
@@ -50,16 +50,16 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
             }
         };
         stream.deadline().clear();
-        stream.set_fence(match body {
+        stream.set_fence(match head.body {
             Body::None => Fence::At(0),
             Body::Length(length) => Fence::At(length),
             Body::Chunked => Fence::Chunked,
             Body::Upgrade => Fence::Open,
         });
         let last = request >= limits.max_requests || is_ending(&stream, worker);
-        if body != Body::Upgrade {
+        if head.body != Body::Upgrade {
             let carrier = lean::Carrier { limits, worker, after: if last { After::Close } else { After::KeepAlive } };
-            match lean::serve(&mut stream, &head, body, &carrier).await {
+            match lean::serve(&mut stream, &bytes, &head, &carrier).await {
                 Some(After::KeepAlive) => continue,
                 Some(After::Close) => {
                     stream.shutdown().await;
@@ -68,7 +68,7 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
                 None => {}
             }
         }
-        let Some(reused) = hand_over(stream, head, last, limits, worker).await else { return Ended::Closed };
+        let Some(reused) = hand_over(stream, bytes, last, limits, worker).await else { return Ended::Closed };
         let Ok(same) = reused.consume().0.into_any().downcast::<ClientStream>() else {
             return Ended::Closed;
         };
@@ -80,7 +80,7 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
 /// To the full lane. No `async fn`: what is moved into the future that is returned must not stay in the connection's own.
 fn hand_over<'a>(
     stream: Box<ClientStream>,
-    head: BytesMut,
+    bytes: BytesMut,
     last: bool,
     limits: &ConnectionLimits,
     worker: &'a Worker,
@@ -91,18 +91,18 @@ fn hand_over<'a>(
     if last {
         session.set_keepalive_reuses_remaining(Some(0));
     }
-    session.set_pipelined_prefix(head);
+    session.set_pipelined_prefix(bytes);
     let proxy = worker.proxy();
     Box::pin(async move { proxy.process_new_http(session, worker.shutdown()).await })
 }
 
 /// Whether the next request is the last one, because nobody listens there any more.
 fn is_ending(stream: &ClientStream, worker: &Worker) -> bool {
-    worker.draining() || stream.connection().is_some_and(|about| about.listener.is_removed())
+    worker.draining() || stream.connection().listener.is_removed()
 }
 
 enum Next {
-    Request(BytesMut, Body),
+    Request(BytesMut, Head),
     Http2,
     /// The client closed, or never began a request.
     Gone,
@@ -153,8 +153,8 @@ fn take_head(read_ahead: &mut BytesMut, end: usize, limits: &ConnectionLimits) -
     match head::inspect(&read_ahead[..end]) {
         Ok(head) if head.body == Body::Chunked && !head::begins_a_chunk(&read_ahead[end..]) => Next::Refused(BAD_CHUNK),
         // Taken whole where it stands alone: `split_to` would turn the buffer into shared storage.
-        Ok(head) if end == read_ahead.len() => Next::Request(std::mem::take(read_ahead), head.body),
-        Ok(head) => Next::Request(read_ahead.split_to(end), head.body),
+        Ok(head) if end == read_ahead.len() => Next::Request(std::mem::take(read_ahead), head),
+        Ok(head) => Next::Request(read_ahead.split_to(end), head),
         Err(refusal) => Next::Refused(refusal),
     }
 }

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue};
 use super::client_address::{Client, Through};
 use super::client_certificate;
 use super::connection::{Connection, address_value};
-use super::filters::{Head, joined};
+use super::filters::{FieldValue, Head, joined};
 use super::request_id::RequestId;
 use crate::model::ForwardedField;
 use crate::snapshot::table::CertificateFields;
@@ -26,20 +26,20 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request and whom it is from.
 #[derive(Clone, Copy)]
-pub struct Introduction<'a> {
+pub struct Introduction<'a, Host> {
     pub client: &'a Client,
     pub connection: &'a Connection,
     /// The client's Host.
-    pub host: Option<&'a HeaderValue>,
+    pub host: Option<Host>,
     pub request_id: &'a RequestId,
 }
 
-impl Introduction<'_> {
+impl<Host: FieldValue + Copy> Introduction<'_, Host> {
     /// Everything that an upstream is told.
     pub fn make(&self, head: &mut impl Head, certificate: CertificateFields, forwarded: ForwardedField) {
         self.tell_of_client(head);
         self.tell_of_certificate(head, certificate);
-        head.set(&X_REQUEST_ID, self.request_id.to_header_value());
+        head.set(&X_REQUEST_ID, self.request_id);
         match (forwarded, self.client.through) {
             (ForwardedField::Send, _) => self.append_forwarded(head),
             (ForwardedField::Omit, Through::TrustedProxy) => {}
@@ -49,19 +49,19 @@ impl Introduction<'_> {
 
     fn tell_of_client(&self, head: &mut impl Head) {
         let peer = &self.connection.peer_value;
-        head.set(&X_FORWARDED_PROTO, HeaderValue::from_static(self.client.scheme.as_str()));
+        head.set(&X_FORWARDED_PROTO, self.client.scheme.as_str());
         match self.client.through {
             Through::Nobody => {
-                head.set(&X_FORWARDED_FOR, peer.clone());
-                head.set(&X_REAL_IP, peer.clone());
-                head.set(&X_FORWARDED_PORT, self.connection.port_value.clone());
+                head.set(&X_FORWARDED_FOR, peer);
+                head.set(&X_REAL_IP, peer);
+                head.set(&X_FORWARDED_PORT, &self.connection.port_value);
                 self.set_forwarded_host(head);
             }
             Through::TrustedProxy => {
                 append_list(head, &X_FORWARDED_FOR, peer.clone());
                 head.set(&X_REAL_IP, address_value(self.client.address));
                 if !head.contains(&X_FORWARDED_PORT) {
-                    head.set(&X_FORWARDED_PORT, self.connection.port_value.clone());
+                    head.set(&X_FORWARDED_PORT, &self.connection.port_value);
                 }
                 if !head.contains(&X_FORWARDED_HOST) {
                     self.set_forwarded_host(head);
@@ -72,7 +72,7 @@ impl Introduction<'_> {
 
     fn set_forwarded_host(&self, head: &mut impl Head) {
         match self.host {
-            Some(host) => head.set(&X_FORWARDED_HOST, host.clone()),
+            Some(host) => head.set(&X_FORWARDED_HOST, host),
             None => head.remove(&X_FORWARDED_HOST),
         }
     }
@@ -100,7 +100,7 @@ impl Introduction<'_> {
         let peer = self.connection.peer.ip().to_canonical();
         let node = if peer.is_ipv6() { format!("\"[{peer}]\"") } else { peer.to_string() };
         let mut element = format!("for={node};proto={}", self.client.scheme.as_str());
-        if let Some(host) = self.host.and_then(|host| host.to_str().ok()) {
+        if let Some(host) = self.host.as_ref().and_then(|host| str::from_utf8(host.text()).ok()) {
             element.push_str(&format!(";host=\"{}\"", host.replace(['"', '\\'], "")));
         }
         // Made of what headers hold.

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use http::HeaderValue;
 
 use super::client_address::Through;
+use super::filters::FieldValue;
 use crate::model::RequestIds;
 
 thread_local! {
@@ -59,6 +60,16 @@ impl RequestId {
             }
             RequestId::Given(value) => value.clone(),
         }
+    }
+}
+
+impl FieldValue for &RequestId {
+    fn text(&self) -> &[u8] {
+        self.as_str().as_bytes()
+    }
+
+    fn into_value(self) -> Option<HeaderValue> {
+        Some(self.to_header_value())
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Neither lane knows a filter by its kind: it runs checks and limits on a `RequestView` and applies the edits to a head.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -184,10 +185,10 @@ pub struct Facts<'a> {
 
 impl EditValue {
     /// The value for this request. A template that comes out empty, or not as a value (a path with odd bytes), yields none.
-    pub fn render(&self, facts: &Facts<'_>) -> Option<HeaderValue> {
+    pub fn render(&self, facts: &Facts<'_>) -> Option<Cow<'_, HeaderValue>> {
         match self {
-            EditValue::Static(value) => Some(value.clone()),
-            EditValue::Template(parts) => render(parts, facts),
+            EditValue::Static(value) => Some(Cow::Borrowed(value)),
+            EditValue::Template(parts) => render(parts, facts).map(Cow::Owned),
         }
     }
 }

@@ -27,7 +27,7 @@ pub fn keep(rules: &[CacheRule], head: &mut impl ResponseHead, path: &str, now: 
     if has_own && *upstream == UpstreamCaching::Keep {
         return;
     }
-    head.set(&CACHE_CONTROL, cache_control.clone());
+    head.set(&CACHE_CONTROL, cache_control);
     match expires {
         Expires::After(after) => head.set(&EXPIRES, date(now, *after)),
         Expires::Off if has_own => head.remove(&EXPIRES),

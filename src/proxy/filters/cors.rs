@@ -52,10 +52,10 @@ pub fn permit(cors: &Cors, head: &mut impl Head, request: &dyn HeaderFields) {
     let Permission::Granted(origin) = cors.permission(request.first("origin")) else { return };
     head.set(&ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     if cors.allows_credentials() {
-        head.set(&ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        head.set(&ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
     }
     if let Some(expose) = &cors.expose {
-        head.set(&ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
+        head.set(&ACCESS_CONTROL_EXPOSE_HEADERS, expose);
     }
 }
 

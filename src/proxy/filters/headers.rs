@@ -1,23 +1,82 @@
 //! Edits on a head, whichever lane holds it.
 
+use std::borrow::Cow;
+
 use http::header::VARY;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
 use crate::model::HeaderTemplate;
-use crate::snapshot::chain::{self, Edit, EditValue, Facts};
+use crate::snapshot::chain::{self, Edit, Facts};
 use crate::snapshot::request::HeaderFields;
 
 /// The head of either side: a map, Pingora's with the spelling of names kept, or the lean lane's list.
 pub trait Head: HeaderFields {
     fn remove(&mut self, name: &HeaderName);
-    fn set(&mut self, name: &HeaderName, value: HeaderValue);
-    fn add(&mut self, name: &HeaderName, value: HeaderValue);
+    fn set(&mut self, name: &HeaderName, value: impl FieldValue);
+    fn add(&mut self, name: &HeaderName, value: impl FieldValue);
     /// Names are given as they were sent.
     fn remove_named(&mut self, is_unwanted: &dyn Fn(&[u8]) -> bool);
 
     fn contains(&self, name: &HeaderName) -> bool {
         self.first(name.as_str()).is_some()
+    }
+}
+
+/// What a field is set to: a map keeps a value, a list copies its text.
+pub trait FieldValue {
+    fn text(&self) -> &[u8];
+    /// None where a header cannot hold it.
+    fn into_value(self) -> Option<HeaderValue>;
+}
+
+impl FieldValue for HeaderValue {
+    fn text(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    fn into_value(self) -> Option<HeaderValue> {
+        Some(self)
+    }
+}
+
+impl FieldValue for &HeaderValue {
+    fn text(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    fn into_value(self) -> Option<HeaderValue> {
+        Some(self.clone())
+    }
+}
+
+impl FieldValue for Cow<'_, HeaderValue> {
+    fn text(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    fn into_value(self) -> Option<HeaderValue> {
+        Some(self.into_owned())
+    }
+}
+
+impl FieldValue for &[u8] {
+    fn text(&self) -> &[u8] {
+        self
+    }
+
+    fn into_value(self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(self).ok()
+    }
+}
+
+impl FieldValue for &'static str {
+    fn text(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    fn into_value(self) -> Option<HeaderValue> {
+        Some(HeaderValue::from_static(self))
     }
 }
 
@@ -31,12 +90,16 @@ impl Head for HeaderMap {
         self.remove(name);
     }
 
-    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
-        self.insert(name.clone(), value);
+    fn set(&mut self, name: &HeaderName, value: impl FieldValue) {
+        if let Some(value) = value.into_value() {
+            self.insert(name.clone(), value);
+        }
     }
 
-    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
-        self.append(name.clone(), value);
+    fn add(&mut self, name: &HeaderName, value: impl FieldValue) {
+        if let Some(value) = value.into_value() {
+            self.append(name.clone(), value);
+        }
     }
 
     fn remove_named(&mut self, is_unwanted: &dyn Fn(&[u8]) -> bool) {
@@ -65,13 +128,17 @@ impl Head for ResponseHeader {
         self.remove_header(name);
     }
 
-    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
-        // Fails only beyond 32,768 fields, which the size limit on heads excludes.
-        let _ = self.insert_header(name, value);
+    fn set(&mut self, name: &HeaderName, value: impl FieldValue) {
+        if let Some(value) = value.into_value() {
+            // Fails only beyond 32,768 fields, which the size limit on heads excludes.
+            let _ = self.insert_header(name, value);
+        }
     }
 
-    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
-        let _ = self.append_header(name, value);
+    fn add(&mut self, name: &HeaderName, value: impl FieldValue) {
+        if let Some(value) = value.into_value() {
+            let _ = self.append_header(name, value);
+        }
     }
 
     fn remove_named(&mut self, is_unwanted: &dyn Fn(&[u8]) -> bool) {
@@ -99,34 +166,33 @@ pub fn vary_by(head: &mut impl Head, name: &'static str) {
         is_named |= names.any(|known| known == b"*" || known.eq_ignore_ascii_case(name.as_bytes()));
     });
     if !is_named {
-        head.add(&VARY, HeaderValue::from_static(name));
+        head.add(&VARY, name);
     }
 }
 
 pub fn apply(edits: &[Edit], head: &mut impl Head, facts: &Facts<'_>) {
-    let render = |value: &EditValue| value.render(facts);
     for edit in edits {
         match edit {
             Edit::Remove(name) => head.remove(name),
-            Edit::Set(name, value) => match render(value) {
+            Edit::Set(name, value) => match value.render(facts) {
                 Some(value) => head.set(name, value),
                 None => head.remove(name),
             },
             Edit::Add(name, value) => {
-                if let Some(value) = render(value) {
+                if let Some(value) = value.render(facts) {
                     head.add(name, value);
                 }
             }
             Edit::Append(name, value) => {
-                if let Some(value) = render(value) {
-                    let value = joined(head, name, value);
+                if let Some(value) = value.render(facts) {
+                    let value = joined(head, name, value.into_owned());
                     head.set(name, value);
                 }
             }
             Edit::SetDefaultOnTls(..) if facts.request.scheme == crate::model::Scheme::Http => {}
             Edit::SetDefault(name, value) | Edit::SetDefaultOnTls(name, value) => {
                 if !head.contains(name)
-                    && let Some(value) = render(value)
+                    && let Some(value) = value.render(facts)
                 {
                     head.set(name, value);
                 }

@@ -42,7 +42,7 @@ use crate::snapshot::request::RequestView;
 pub use compress::{Compression, EncodingFailed, Framing, negotiate};
 pub use concurrency_limit::Places;
 pub use error_pages::{choose, content_type};
-pub use headers::{Head, ResponseHead, apply, joined, vary_by};
+pub use headers::{FieldValue, Head, ResponseHead, apply, joined, vary_by};
 pub use response_rewrite::rewrite;
 pub use shared_rate_limit::Pending;
 pub use words::{LimitInWords, Note, in_words, limits_in_words, notes_in_words};

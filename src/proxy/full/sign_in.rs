@@ -313,7 +313,7 @@ fn question(session: &Session, ctx: &Context, auth: &ForwardAuth, mark: &HeaderV
     {
         let facts = ctx.facts(&view, session.req_header());
         for (name, value) in &auth.set_headers {
-            set(&mut fields, name.clone(), value.render(&facts));
+            set(&mut fields, name.clone(), value.render(&facts).map(Cow::into_owned));
         }
     }
     fields.append(LOOP_MARK, mark.clone());

@@ -24,6 +24,7 @@ use crate::proxy::attempts::{Attempts, Sent};
 use crate::proxy::fields::is_hop_by_hop;
 use crate::proxy::filters::{self, Head};
 use crate::proxy::introduction::Introduction;
+use crate::proxy::span::Field;
 use crate::proxy::stream::ClientStream;
 use crate::telemetry::record::RequestRecord;
 
@@ -116,38 +117,37 @@ impl Plan<'_> {
 
     fn write_request(&self, record: &RequestRecord, turn: Turn, out: &mut Vec<u8>) {
         let (arrival, chain) = (self.arrival, &self.arrival.route.chain);
-        let mut fields = Fields::default();
-        for field in arrival.head.fields.iter().filter(|field| !is_hop_by_hop(field.name)) {
-            fields.push(field.name, field.value);
-        }
-        let host = HeaderValue::from_bytes(arrival.head.host()).ok();
+        let (head, host) = (arrival.head, arrival.head.host());
+        let mut fields = Fields::new(head.bytes, Spelling::Lowercase);
+        let goes_on = |field: &&Field| !is_hop_by_hop(field.name.in_bytes(head.bytes));
+        head.fields.iter().filter(goes_on).for_each(|field| fields.push(*field));
         Introduction {
             client: &arrival.client,
             connection: arrival.connection,
-            host: host.as_ref(),
+            host: Some(host),
             request_id: &arrival.request_id,
         }
         .make(&mut fields, arrival.route.certificate_fields, arrival.forwarded);
         if turn == Turn::Last {
-            fields.set(&CONNECTION, HeaderValue::from_static("close"));
+            fields.set(&CONNECTION, "close");
         }
         if self.body == Framing::Chunked {
-            fields.set(&TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            fields.set(&TRANSFER_ENCODING, "chunked");
         }
         if let Some(host) = &self.forward.host {
-            fields.set(&HOST, host.clone());
+            fields.set(&HOST, host);
         }
         if !chain.request_edits.is_empty() {
             filters::apply(&chain.request_edits, &mut fields, &arrival.facts(record, self.upstream()));
         }
         // HTTP/1.1 cannot be without (RFC 9112 §3.2).
-        if let (false, Some(host)) = (fields.contains(&HOST), host) {
+        if !fields.contains(&HOST) {
             fields.set(&HOST, host);
         }
-        for part in [arrival.head.method, " ", &self.target, " HTTP/1.1\r\n"] {
+        for part in [head.method, " ", &self.target, " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
-        fields.write(out, Spelling::Lowercase);
+        fields.write(out);
         out.extend_from_slice(b"\r\n");
     }
 

@@ -99,9 +99,6 @@ impl Exchange<'_> {
         if let Poll::Ready(Err(broken)) = self.poll_upload(cx) {
             return Poll::Ready(Err(broken));
         }
-        if !self.is_uploading() && self.client.poll_gone(cx).is_ready() {
-            return Poll::Ready(Err(Broken::ClientGone));
-        }
         let mut room = ReadBuf::new(self.buffer.spare());
         match Pin::new(&mut self.upstream.io).poll_read(cx, &mut room) {
             Poll::Ready(Ok(())) => {
@@ -111,6 +108,10 @@ impl Exchange<'_> {
             }
             Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Reset)),
             Poll::Pending => {}
+        }
+        // Asked after the upstream, whose answer there may be: who has left is noticed then as well, by writing.
+        if !self.is_uploading() && self.client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Broken::ClientGone));
         }
         if self.buffer.is_empty() {
             // Who waits holds no buffer.

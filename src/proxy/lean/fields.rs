@@ -1,36 +1,45 @@
-//! The fields of a head that is on its way: what came, by reference, and what was set in between.
+//! The fields of a head that is on its way: where they stand in what came, and what was set in between.
 //!
 //! ```text
-//! parsed head ──borrowed──► Fields ──edits (the same as in the full lane)──► one buffer
+//! head that was read ──► Fields ──edits (the same as in the full lane)──► one buffer
 //! ```
 
+use http::HeaderName;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, SERVER,
     SET_COOKIE, TRANSFER_ENCODING,
 };
-use http::{HeaderName, HeaderValue};
 
-use crate::proxy::filters::{Head, ResponseHead};
+use crate::proxy::filters::{FieldValue, Head, ResponseHead};
+use crate::proxy::span::{Field, Span};
 use crate::snapshot::request::HeaderFields;
 
 /// Most heads have no more, with what is set on their way.
 const USUAL: usize = 24;
 
-pub struct Fields<'a>(Vec<Field<'a>>);
+/// What is set of most heads, in bytes.
+const USUAL_TEXT: usize = 384;
 
-struct Field<'a> {
-    name: Name<'a>,
-    value: Value<'a>,
+pub struct Fields<'a> {
+    /// The head as it came.
+    head: &'a [u8],
+    /// Lines that were set in between, as they are written.
+    text: Vec<u8>,
+    list: Vec<Entry>,
+    spelling: Spelling,
 }
 
-enum Name<'a> {
-    Sent(&'a str),
-    Set(HeaderName),
+#[derive(Clone, Copy)]
+struct Entry {
+    field: Field,
+    origin: Origin,
 }
 
-enum Value<'a> {
-    Sent(&'a [u8]),
-    Set(HeaderValue),
+/// Whose bytes a field refers to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Head,
+    Text,
 }
 
 /// How names are written.
@@ -42,62 +51,70 @@ pub enum Spelling {
     Kept,
 }
 
-impl Default for Fields<'_> {
-    fn default() -> Self {
-        // On the heap: heads are handed on by value, and that many fields are 2 KiB.
-        Self(Vec::with_capacity(USUAL))
-    }
-}
-
 impl<'a> Fields<'a> {
-    pub fn push(&mut self, name: &'a str, value: &'a [u8]) {
-        self.0.push(Field { name: Name::Sent(name), value: Value::Sent(value) });
+    pub fn new(head: &'a [u8], spelling: Spelling) -> Self {
+        Self { head, text: Vec::with_capacity(USUAL_TEXT), list: Vec::with_capacity(USUAL), spelling }
+    }
+
+    /// One of the head.
+    pub fn push(&mut self, field: Field) {
+        self.list.push(Entry { field, origin: Origin::Head });
     }
 
     /// Each as a line.
-    pub fn write(&self, out: &mut Vec<u8>, spelling: Spelling) {
-        for field in &self.0 {
+    pub fn write(&self, out: &mut Vec<u8>) {
+        for entry in &self.list {
+            let (bytes, Field { name, value }) = (self.bytes(entry.origin), entry.field);
             let start = out.len();
-            match &field.name {
-                Name::Sent(name) => out.extend_from_slice(name.as_bytes()),
-                Name::Set(name) if spelling == Spelling::Kept => out.extend_from_slice(spelt(name).as_bytes()),
-                Name::Set(name) => out.extend_from_slice(name.as_str().as_bytes()),
+            let is_plain = value.start() == name.end() + 2
+                && bytes[name.end()..].starts_with(b": ")
+                && bytes[value.end()..].starts_with(b"\r\n");
+            if is_plain {
+                out.extend_from_slice(&bytes[name.start()..value.end() + 2]);
+            } else {
+                write_line(out, name.in_bytes(bytes), value.in_bytes(bytes));
             }
-            if spelling == Spelling::Lowercase {
-                out[start..].make_ascii_lowercase();
+            if self.spelling == Spelling::Lowercase {
+                out[start..start + name.length()].make_ascii_lowercase();
             }
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(field.value.as_bytes());
-            out.extend_from_slice(b"\r\n");
         }
     }
 
-    fn place(&self, name: &str) -> Option<usize> {
-        self.0.iter().position(|field| field.name.is(name))
+    fn bytes(&self, origin: Origin) -> &[u8] {
+        match origin {
+            Origin::Head => self.head,
+            Origin::Text => &self.text,
+        }
+    }
+
+    fn is(&self, entry: &Entry, name: &HeaderName) -> bool {
+        self.is_named(entry, name.as_str())
+    }
+
+    fn is_named(&self, entry: &Entry, name: &str) -> bool {
+        entry.field.name.in_bytes(self.bytes(entry.origin)).eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    fn value(&self, entry: &Entry) -> &[u8] {
+        entry.field.value.in_bytes(self.bytes(entry.origin))
+    }
+
+    /// Writes it to the text.
+    fn made(&mut self, name: &HeaderName, value: &[u8]) -> Entry {
+        let name = if self.spelling == Spelling::Kept { spelt(name) } else { name.as_str() };
+        let start = self.text.len();
+        write_line(&mut self.text, name.as_bytes(), value);
+        let name = Span::new(start, start + name.len());
+        let value = Span::new(name.end() + 2, name.end() + 2 + value.len());
+        Entry { field: Field { name, value }, origin: Origin::Text }
     }
 }
 
-impl Name<'_> {
-    fn as_str(&self) -> &str {
-        match self {
-            Name::Sent(name) => name,
-            Name::Set(name) => name.as_str(),
-        }
-    }
-
-    /// `name` is lowercase.
-    fn is(&self, name: &str) -> bool {
-        self.as_str().eq_ignore_ascii_case(name)
-    }
-}
-
-impl Value<'_> {
-    fn as_bytes(&self) -> &[u8] {
-        match self {
-            Value::Sent(bytes) => bytes,
-            Value::Set(value) => value.as_bytes(),
-        }
-    }
+fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The names that Pingora spells so where it is given no spelling.
@@ -121,38 +138,44 @@ fn spelt(name: &HeaderName) -> &str {
 
 impl HeaderFields for Fields<'_> {
     fn first(&self, name: &str) -> Option<&[u8]> {
-        self.place(name).map(|at| self.0[at].value.as_bytes())
+        self.list.iter().find(|entry| self.is_named(entry, name)).map(|entry| self.value(entry))
     }
 
     fn each(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
-        self.0.iter().filter(|field| field.name.is(name)).for_each(|field| each(field.value.as_bytes()));
+        self.list.iter().filter(|entry| self.is_named(entry, name)).for_each(|entry| each(self.value(entry)));
     }
 }
 
 impl Head for Fields<'_> {
     fn remove(&mut self, name: &HeaderName) {
-        self.0.retain(|field| !field.name.is(name.as_str()));
+        self.remove_named(&|sent| sent.eq_ignore_ascii_case(name.as_str().as_bytes()));
     }
 
-    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
-        let Some(at) = self.place(name.as_str()) else { return self.add(name, value) };
-        self.0[at] = Field { name: Name::Set(name.clone()), value: Value::Set(value) };
+    fn set(&mut self, name: &HeaderName, value: impl FieldValue) {
+        let made = self.made(name, value.text());
+        let Some(at) = self.list.iter().position(|entry| self.is(entry, name)) else { return self.list.push(made) };
+        self.list[at] = made;
         let mut after = at + 1;
-        while after < self.0.len() {
-            if self.0[after].name.is(name.as_str()) {
-                self.0.remove(after);
+        while after < self.list.len() {
+            if self.is(&self.list[after], name) {
+                self.list.remove(after);
             } else {
                 after += 1;
             }
         }
     }
 
-    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
-        self.0.push(Field { name: Name::Set(name.clone()), value: Value::Set(value) });
+    fn add(&mut self, name: &HeaderName, value: impl FieldValue) {
+        let made = self.made(name, value.text());
+        self.list.push(made);
     }
 
     fn remove_named(&mut self, is_unwanted: &dyn Fn(&[u8]) -> bool) {
-        self.0.retain(|field| !is_unwanted(field.name.as_str().as_bytes()));
+        let Self { head, text, list, .. } = self;
+        list.retain(|entry| {
+            let bytes = if entry.origin == Origin::Head { *head } else { text.as_slice() };
+            !is_unwanted(entry.field.name.in_bytes(bytes))
+        });
     }
 }
 
@@ -177,11 +200,11 @@ impl Head for ResponseFields<'_> {
         self.fields.remove(name);
     }
 
-    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
+    fn set(&mut self, name: &HeaderName, value: impl FieldValue) {
         self.fields.set(name, value);
     }
 
-    fn add(&mut self, name: &HeaderName, value: HeaderValue) {
+    fn add(&mut self, name: &HeaderName, value: impl FieldValue) {
         self.fields.add(name, value);
     }
 
@@ -198,21 +221,31 @@ impl ResponseHead for ResponseFields<'_> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
     use crate::proxy::filters::vary_by;
 
     const NAMES: [HeaderName; 3] = [SERVER, SET_COOKIE, HeaderName::from_static("x-mine")];
 
+    const SENT: [&str; 5] = ["Server", "Set-COOKIE", "x-Mine", "Other", "SET-cookie"];
+    /// Written as most are, and not.
+    const HEAD: &[u8] = b"Server: sent\r\nSet-COOKIE:sent\r\nx-Mine: sent \r\nOther:\tsent\r\nSET-cookie: sent\r\n\r\n";
+
+    fn sent_field(name: &str) -> Field {
+        let at = HEAD.windows(name.len()).position(|part| part == name.as_bytes()).unwrap();
+        let value = at + HEAD[at..].windows(4).position(|part| part == b"sent").unwrap();
+        Field { name: Span::new(at, at + name.len()), value: Span::new(value, value + 4) }
+    }
+
     /// Does the same to both, and compares what comes of it.
     #[test]
     fn edits_come_to_the_same_as_on_a_map() {
         for seed in 0..2000_u32 {
-            let (mut fields, mut map) = (Fields::default(), HeaderMap::new());
-            for (nth, sent) in ["Server", "Set-COOKIE", "x-Mine", "Other", "SET-cookie"].into_iter().enumerate() {
+            let (mut fields, mut map) = (Fields::new(&HEAD[..], Spelling::Kept), HeaderMap::new());
+            for (nth, sent) in SENT.into_iter().enumerate() {
                 if seed >> nth & 1 == 1 {
-                    fields.push(sent, b"sent");
+                    fields.push(sent_field(sent));
                     map.append(HeaderName::from_bytes(sent.as_bytes()).unwrap(), HeaderValue::from_static("sent"));
                 }
             }
@@ -240,16 +273,16 @@ mod tests {
 
     #[test]
     fn names_are_spelt_for_whom_they_go_to() {
-        let mut fields = Fields::default();
-        fields.push("X-Sent", b"1");
-        fields.add(&DATE, HeaderValue::from_static("2"));
-        fields.add(&http::header::VARY, HeaderValue::from_static("3"));
         let written = |spelling| {
+            let mut fields = Fields::new(&HEAD[..], spelling);
+            SENT[..2].iter().for_each(|name| fields.push(sent_field(name)));
+            fields.add(&DATE, "2");
+            fields.add(&http::header::VARY, "3");
             let mut out = Vec::new();
-            fields.write(&mut out, spelling);
+            fields.write(&mut out);
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(written(Spelling::Kept), "X-Sent: 1\r\nDate: 2\r\nvary: 3\r\n");
-        assert_eq!(written(Spelling::Lowercase), "x-sent: 1\r\ndate: 2\r\nvary: 3\r\n");
+        assert_eq!(written(Spelling::Kept), "Server: sent\r\nSet-COOKIE: sent\r\nDate: 2\r\nvary: 3\r\n");
+        assert_eq!(written(Spelling::Lowercase), "server: sent\r\nset-cookie: sent\r\ndate: 2\r\nvary: 3\r\n");
     }
 }

@@ -6,26 +6,16 @@
 //!
 //! Heads that ask for what the lane does not do are not read: they are the full lane's.
 
-use std::mem::MaybeUninit;
-
-use httparse::{Header, Request, Status};
-
+use crate::proxy::head::{self, Version};
+use crate::proxy::span::Field;
 use crate::snapshot::request::HeaderFields;
 
-/// A head with more fields is the full lane's.
-pub const MOST_FIELDS: usize = 48;
-
-pub type Room<'a> = [MaybeUninit<Header<'a>>; MOST_FIELDS];
-
-pub fn room<'a>() -> Room<'a> {
-    [MaybeUninit::uninit(); MOST_FIELDS]
-}
-
 pub struct Head<'a> {
+    pub bytes: &'a [u8],
     pub method: &'a str,
     /// Path and query, as they came.
     pub target: &'a str,
-    pub fields: &'a [Header<'a>],
+    pub fields: &'a [Field],
     pub after: After,
 }
 
@@ -37,24 +27,26 @@ pub enum After {
 }
 
 impl<'a> Head<'a> {
-    pub fn parse(bytes: &'a [u8], room: &'a mut Room<'a>) -> Option<Self> {
-        let mut request = Request::new(&mut []);
-        let Ok(Status::Complete(_)) = request.parse_with_uninit_headers(bytes, room) else { return None };
-        let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
+    /// `inspected`: what was read of the bytes.
+    pub fn of(bytes: &'a [u8], inspected: &'a head::Head) -> Option<Self> {
+        if inspected.version != Version::Http11 {
             return None;
-        };
+        }
         let (mut cookies, mut after) = (0, After::KeepAlive);
-        for field in request.headers.iter() {
-            match field.name.len() {
-                6 if field.name.eq_ignore_ascii_case("expect") => return None,
-                6 if field.name.eq_ignore_ascii_case("cookie") => cookies += 1,
-                10 if field.name.eq_ignore_ascii_case("connection") => after = after.heed(field.value)?,
+        for field in &inspected.fields {
+            let name = field.name.in_bytes(bytes);
+            match name.len() {
+                6 if name.eq_ignore_ascii_case(b"expect") => return None,
+                6 if name.eq_ignore_ascii_case(b"cookie") => cookies += 1,
+                10 if name.eq_ignore_ascii_case(b"connection") => after = after.heed(field.value.in_bytes(bytes))?,
                 _ => {}
             }
         }
+        let method = str::from_utf8(inspected.method.in_bytes(bytes)).ok()?;
+        let target = str::from_utf8(inspected.target.in_bytes(bytes)).ok()?;
         // Pieces of one field have to be joined.
         let is_plain = cookies <= 1 && target.starts_with('/');
-        is_plain.then_some(Self { method, target, fields: request.headers, after })
+        is_plain.then_some(Self { bytes, method, target, fields: &inspected.fields, after })
     }
 
     pub fn host(&self) -> &'a [u8] {
@@ -62,14 +54,18 @@ impl<'a> Head<'a> {
     }
 
     pub fn find(&self, name: &str) -> Option<&'a [u8]> {
-        self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        self.named(name).next()
+    }
+
+    fn named(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let (bytes, fields) = (self.bytes, self.fields);
+        let is = move |field: &&Field| field.name.in_bytes(bytes).eq_ignore_ascii_case(name.as_bytes());
+        fields.iter().filter(is).map(move |field| field.value.in_bytes(bytes))
     }
 
     /// Whether something that is kept is as good as what the upstream would send.
     pub fn takes_what_is_kept(&self) -> bool {
-        let fresh =
-            |field: &Header<'_>| ["cache-control", "pragma"].iter().any(|name| field.name.eq_ignore_ascii_case(name));
-        self.method == "GET" && !self.fields.iter().any(fresh)
+        self.method == "GET" && ["cache-control", "pragma"].iter().all(|name| self.find(name).is_none())
     }
 }
 
@@ -91,8 +87,7 @@ impl HeaderFields for Head<'_> {
     }
 
     fn each(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
-        let named = self.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
-        named.for_each(|field| each(field.value));
+        self.named(name).for_each(each);
     }
 }
 
@@ -102,16 +97,16 @@ mod tests {
 
     fn read(fields: &str) -> Option<(String, After, bool)> {
         let text = format!("GET /a?b HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n");
-        let mut room = room();
-        let head = Head::parse(text.as_bytes(), &mut room)?;
+        let inspected = head::inspect(text.as_bytes()).unwrap();
+        let head = Head::of(text.as_bytes(), &inspected)?;
         Some((head.target.to_owned(), head.after, head.takes_what_is_kept()))
     }
 
     #[test]
     fn a_plain_head_is_read_by_borrowing() {
-        let text = "PUT /a HTTP/1.1\r\nhost: a.test\r\nX: 1\r\nx:  2 \r\n\r\n";
-        let mut room = room();
-        let head = Head::parse(text.as_bytes(), &mut room).unwrap();
+        let text = b"PUT /a HTTP/1.1\r\nhost: a.test\r\nX: 1\r\nx:  2 \r\n\r\n";
+        let inspected = head::inspect(text).unwrap();
+        let head = Head::of(text, &inspected).unwrap();
         assert_eq!((head.method, head.target, head.host()), ("PUT", "/a", &b"a.test"[..]));
         assert_eq!(head.first("x"), Some(&b"1"[..]));
         let mut all = Vec::new();
@@ -134,17 +129,13 @@ mod tests {
 
     #[test]
     fn what_asks_for_more_is_left_to_the_full_lane() {
-        for more in [
-            "Expect: 100-continue\r\n",
-            "Connection: close, X-Mine\r\n",
-            "Cookie: a=1\r\nCookie: b=2\r\n",
-            &"X: 1\r\n".repeat(MOST_FIELDS),
-        ] {
+        for more in ["Expect: 100-continue\r\n", "Connection: close, X-Mine\r\n", "Cookie: a=1\r\nCookie: b=2\r\n"] {
             assert_eq!(read(more), None, "{more}");
         }
         for line in ["GET / HTTP/1.0", "GET http://a.test/ HTTP/1.1", "OPTIONS * HTTP/1.1"] {
             let text = format!("{line}\r\nHost: a.test\r\n\r\n");
-            assert!(Head::parse(text.as_bytes(), &mut room()).is_none(), "{line}");
+            let inspected = head::inspect(text.as_bytes()).unwrap();
+            assert!(Head::of(text.as_bytes(), &inspected).is_none(), "{line}");
         }
     }
 

@@ -32,7 +32,7 @@ use super::answer::{Answer, failure_detail};
 use super::client_address;
 use super::connection::Connection;
 use super::filters::{self, Admission};
-use super::head::Body;
+use super::head::{Body, Head as Inspected};
 use super::refusal::{Refused, judged};
 use super::request_id::RequestId;
 use super::stream::ClientStream;
@@ -48,7 +48,7 @@ use crate::tls::HTTP_CHALLENGE_PATH;
 use arrival::Arrival;
 use forward::{Ending, Plan};
 pub use head::After;
-use head::{Head, room};
+use head::Head;
 
 /// What carries a request here.
 pub struct Carrier<'a> {
@@ -58,26 +58,29 @@ pub struct Carrier<'a> {
     pub after: After,
 }
 
-/// Serves a request whose head (inspected) and body these are; returns what becomes of the connection. None: it is the full lane's,
+/// Serves a request whose head this is; returns what becomes of the connection. None: it is the full lane's,
 /// and nothing has been counted, read or sent.
 ///
 /// Boxed here: a connection that is idle should not have the size of one that is busy.
 pub fn serve<'a>(
     client: &'a mut ClientStream,
     bytes: &'a [u8],
-    body: Body,
+    inspected: &'a Inspected,
     carrier: &'a Carrier<'a>,
 ) -> BoxFuture<'a, Option<After>> {
-    Box::pin(serve_here(client, bytes, body, carrier))
+    Box::pin(serve_here(client, bytes, inspected, carrier))
 }
 
-async fn serve_here(client: &mut ClientStream, bytes: &[u8], body: Body, carrier: &Carrier<'_>) -> Option<After> {
-    let about = client.about();
-    let connection = Connection::in_digest(&about)?;
+async fn serve_here(
+    client: &mut ClientStream,
+    bytes: &[u8],
+    inspected: &Inspected,
+    carrier: &Carrier<'_>,
+) -> Option<After> {
+    let connection = &*client.connection().clone();
     let shared = carrier.worker.shared();
     let started = Instant::now();
-    let mut room = room();
-    let head = Head::parse(bytes, &mut room)?;
+    let (head, body) = (Head::of(bytes, inspected)?, inspected.body);
     if head.target.starts_with(HTTP_CHALLENGE_PATH) {
         return None;
     }

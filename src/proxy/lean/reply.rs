@@ -4,7 +4,6 @@
 //! bytes ──► Reply { status, reason, framing, may the connection be used again } ──hop-by-hop fields out, edits──► bytes
 //! ```
 
-use std::io::Write;
 use std::mem::MaybeUninit;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
@@ -17,6 +16,7 @@ use super::fields::{Fields, ResponseFields, Spelling};
 use super::head::After;
 use crate::proxy::fields::length;
 use crate::proxy::filters::Head;
+use crate::proxy::span::Field;
 
 /// As many fields as Pingora's parser has room for.
 const MOST_FIELDS: usize = 256;
@@ -77,23 +77,19 @@ impl<'a> Reply<'a> {
             return Ok(Err(Unread::Wrong));
         };
         let reason = response.reason.unwrap_or_default();
-        Ok(Self::of(status, reason, version, length, response.headers, method).ok_or(Unread::Wrong))
+        let line = StatusLine { status, reason, version };
+        Ok(Self::of(line, &bytes[..length], response.headers, method).ok_or(Unread::Wrong))
     }
 
-    fn of(
-        status: u16,
-        reason: &'a str,
-        version: u8,
-        length: usize,
-        headers: &[Header<'a>],
-        method: &str,
-    ) -> Option<Self> {
+    /// `head`: all of it.
+    fn of(line: StatusLine<'a>, head: &'a [u8], headers: &[Header<'a>], method: &str) -> Option<Self> {
+        let StatusLine { status, reason, version } = line;
         let mut said = Said::default();
-        let mut fields = Fields::default();
+        let mut fields = Fields::new(head, Spelling::Kept);
         for header in headers {
             match said.field(header) {
                 Passes::On if header.value.contains(&b'\n') => fields.add(&name_of(header)?, unfolded(header.value)?),
-                Passes::On => fields.push(header.name, header.value),
+                Passes::On => fields.push(Field::of(head, header.name.as_bytes(), header.value)),
                 Passes::Not => {}
                 Passes::Unreadable => return None,
             }
@@ -119,14 +115,14 @@ impl<'a> Reply<'a> {
         // Never where there is no body (RFC 9112 §6.1). To HEAD it tells of the one that GET gets.
         let may_be_chunked = !matches!(status, 100..=199 | 204);
         if may_be_chunked && (said.is_chunked || framing == Framing::UntilTheEnd) {
-            fields.add(&TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            fields.add(&TRANSFER_ENCODING, "chunked");
         }
         let is_kept = match (version, said.keep_alive) {
             (1, _) => !said.close,
             (_, keep_alive) => keep_alive && !said.close && !said.is_chunked,
         };
         let after = if is_kept && framing != Framing::UntilTheEnd { After::KeepAlive } else { After::Close };
-        Some(Self { status, reason, length, framing, after, fields })
+        Some(Self { status, reason, length: head.len(), framing, after, fields })
     }
 
     /// What the client gets of it. `after`: what becomes of the client's connection.
@@ -135,16 +131,16 @@ impl<'a> Reply<'a> {
         edit(&mut head);
         head.set(&DATE, get_cached_date());
         let connection = if after == After::KeepAlive { "keep-alive" } else { "close" };
-        head.set(&CONNECTION, HeaderValue::from_static(connection));
+        head.set(&CONNECTION, connection);
         write_line(out, self.status, self.reason);
-        head.fields.write(out, Spelling::Kept);
+        head.fields.write(out);
         out.extend_from_slice(b"\r\n");
     }
 
     /// One that another follows.
     pub fn write_informational(&self, out: &mut Vec<u8>) {
         write_line(out, self.status, self.reason);
-        self.fields.write(out, Spelling::Kept);
+        self.fields.write(out);
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -161,9 +157,18 @@ fn unfolded(value: &[u8]) -> Option<HeaderValue> {
 
 struct TooMany;
 
+struct StatusLine<'a> {
+    status: u16,
+    reason: &'a str,
+    version: u8,
+}
+
 fn write_line(out: &mut Vec<u8>, status: u16, reason: &str) {
-    // Writing to a vector does not fail.
-    let _ = write!(out, "HTTP/1.1 {status} {reason}\r\n");
+    let digit = |divisor: u16| b'0' + (status / divisor % 10) as u8;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(&[digit(100), digit(10), digit(1), b' ']);
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// What the fields say of the message itself.
