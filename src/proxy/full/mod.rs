@@ -79,6 +79,7 @@ impl FullLane {
     }
 }
 
+/// What few requests wait for is boxed, here and where it is called from here: Pingora moves the futures of these methods at each request.
 #[async_trait]
 impl ProxyHttp for FullLane {
     type CTX = Context;
@@ -107,11 +108,11 @@ impl ProxyHttp for FullLane {
                 Ok(false)
             }
             Decision::Answer(answer) => {
-                reply::answer(&self.fetcher, session, ctx, answer).await?;
+                Box::pin(reply::answer(&self.fetcher, session, ctx, answer)).await?;
                 Ok(true)
             }
             Decision::Serve(wanted) => {
-                files::answer(&self.fetcher, session, ctx, wanted).await?;
+                Box::pin(files::answer(&self.fetcher, session, ctx, wanted)).await?;
                 Ok(true)
             }
         }
@@ -143,7 +144,7 @@ impl ProxyHttp for FullLane {
 
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let Some(answer) = cache::only_if_cached(session, ctx) else { return Ok(true) };
-        reply::answer(&self.fetcher, session, ctx, answer).await?;
+        Box::pin(reply::answer(&self.fetcher, session, ctx, answer)).await?;
         Ok(false)
     }
 
@@ -195,7 +196,7 @@ impl ProxyHttp for FullLane {
     ) -> Result<()> {
         departure::watch_body(body.as_ref(), place(end), ctx)?;
         if !ctx.feeds.is_empty() {
-            mirror::tee(body.as_ref(), place(end), ctx).await;
+            Box::pin(mirror::tee(body.as_ref(), place(end), ctx)).await;
         }
         if end { Ok(()) } else { slow_body::watch(session, ctx) }
     }
