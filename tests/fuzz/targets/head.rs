@@ -8,6 +8,14 @@ use libfuzzer_sys::fuzz_target;
 #[allow(dead_code)]
 mod head;
 
+#[path = "../../../src/proxy/fields.rs"]
+#[allow(dead_code)]
+mod fields;
+
+#[path = "../../../src/proxy/span.rs"]
+#[allow(dead_code)]
+mod span;
+
 use head::Body;
 
 fuzz_target!(|bytes: &[u8]| {

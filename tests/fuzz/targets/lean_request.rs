@@ -13,10 +13,17 @@ mod inspection;
 #[path = "../../../src/proxy/chunks.rs"]
 mod chunks;
 
+#[path = "../../../src/proxy/fields.rs"]
+mod fields;
+
+#[path = "../../../src/proxy/span.rs"]
+mod span;
+
 mod proxy {
     pub use weir::proxy::filters;
 
-    pub(crate) use crate::chunks;
+    pub(crate) use crate::inspection as head;
+    pub(crate) use crate::{chunks, fields, span};
 }
 
 mod snapshot {
@@ -24,20 +31,20 @@ mod snapshot {
 }
 
 use inspection::Body;
-use lean::head::{After, Head, room};
+use lean::head::{After, Head};
 use snapshot::request::HeaderFields;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some(end) = inspection::end_of_head(bytes, 0) else { return };
     let bytes = &bytes[..end];
     let Ok(inspected) = inspection::inspect(bytes) else { return };
-    let mut room = room();
-    let Some(head) = Head::parse(bytes, &mut room) else { return };
+    let Some(head) = Head::of(bytes, &inspected) else { return };
     let lines = lines(bytes);
     let (first, fields) = (lines[0], &lines[1..]);
     assert_eq!(first, format!("{} {} HTTP/1.1", head.method, head.target).as_bytes(), "the request line");
     assert!(head.target.starts_with('/'));
-    let read: Vec<(&[u8], &[u8])> = head.fields.iter().map(|field| (field.name.as_bytes(), field.value)).collect();
+    let read = head.fields.iter().map(|field| (field.name.in_bytes(bytes), field.value.in_bytes(bytes)));
+    let read: Vec<(&[u8], &[u8])> = read.collect();
     let told: Vec<(&[u8], &[u8])> = fields.iter().map(|line| field(line)).collect();
     assert_eq!(read, told, "the fields");
     let values = |name: &str| {

@@ -10,10 +10,20 @@ mod lean;
 #[path = "../../../src/proxy/chunks.rs"]
 mod chunks;
 
+#[path = "../../../src/proxy/fields.rs"]
+mod fields;
+
+#[path = "../../../src/proxy/span.rs"]
+mod span;
+
+#[path = "../../../src/proxy/head.rs"]
+mod inspection;
+
 mod proxy {
     pub use weir::proxy::filters;
 
-    pub(crate) use crate::chunks;
+    pub(crate) use crate::inspection as head;
+    pub(crate) use crate::{chunks, fields, span};
 }
 
 mod snapshot {
