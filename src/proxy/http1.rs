@@ -37,37 +37,35 @@ pub enum Ended {
 }
 
 pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, worker: &Worker) -> Ended {
-    for request in 1.. {
+    for served in 1.. {
         let patience = if is_ending(&stream, worker) { LINGER.min(limits.idle_timeout) } else { limits.idle_timeout };
-        let (bytes, head) = match next_head(&mut stream, limits, patience).await {
-            Next::Request(bytes, head) => (bytes, head),
+        let request = match next_request(&mut stream, limits, patience).await {
+            Next::Request(request) => request,
             Next::Http2 => return Ended::Http2(stream),
             Next::Gone => return Ended::Closed,
             Next::Refused(refusal) => {
                 worker.refused(stream.connection(), refusal);
-                answer::refuse(&mut stream, refusal).await;
+                Box::pin(answer::refuse(&mut stream, refusal)).await;
                 return Ended::Closed;
             }
         };
         stream.deadline().clear();
-        stream.set_fence(match head.body {
+        stream.set_fence(match request.head.body {
             Body::None => Fence::At(0),
             Body::Length(length) => Fence::At(length),
             Body::Chunked => Fence::Chunked,
             Body::Upgrade => Fence::Open,
         });
-        let last = request >= limits.max_requests || is_ending(&stream, worker);
-        if head.body != Body::Upgrade {
-            let carrier = lean::Carrier { limits, worker, after: if last { After::Close } else { After::KeepAlive } };
-            match lean::serve(&mut stream, &bytes, &head, &carrier).await {
-                Some(After::KeepAlive) => continue,
-                Some(After::Close) => {
-                    stream.shutdown().await;
-                    return Ended::Closed;
-                }
-                None => {}
+        let last = served >= limits.max_requests || is_ending(&stream, worker);
+        let carrier = lean::Carrier { limits, worker, after: if last { After::Close } else { After::KeepAlive } };
+        let bytes = match lean::serve(&mut stream, request, carrier).await {
+            Ok(After::KeepAlive) => continue,
+            Ok(After::Close) => {
+                stream.shutdown().await;
+                return Ended::Closed;
             }
-        }
+            Err(bytes) => bytes,
+        };
         let Some(reused) = hand_over(stream, bytes, last, limits, worker).await else { return Ended::Closed };
         let Ok(same) = reused.consume().0.into_any().downcast::<ClientStream>() else {
             return Ended::Closed;
@@ -101,15 +99,22 @@ fn is_ending(stream: &ClientStream, worker: &Worker) -> bool {
     worker.draining() || stream.connection().listener.is_removed()
 }
 
+/// A request whose head has come.
+pub struct Request {
+    /// The head, and nothing behind it.
+    pub bytes: BytesMut,
+    pub head: Head,
+}
+
 enum Next {
-    Request(BytesMut, Head),
+    Request(Request),
     Http2,
     /// The client closed, or never began a request.
     Gone,
     Refused(Refusal),
 }
 
-async fn next_head(stream: &mut ClientStream, limits: &ConnectionLimits, patience: Duration) -> Next {
+async fn next_request(stream: &mut ClientStream, limits: &ConnectionLimits, patience: Duration) -> Next {
     stream.set_fence(Fence::At(0));
     skip_empty_lines(stream.read_ahead());
     if stream.read_ahead().is_empty() {
@@ -153,8 +158,8 @@ fn take_head(read_ahead: &mut BytesMut, end: usize, limits: &ConnectionLimits) -
     match head::inspect(&read_ahead[..end]) {
         Ok(head) if head.body == Body::Chunked && !head::begins_a_chunk(&read_ahead[end..]) => Next::Refused(BAD_CHUNK),
         // Taken whole where it stands alone: `split_to` would turn the buffer into shared storage.
-        Ok(head) if end == read_ahead.len() => Next::Request(std::mem::take(read_ahead), head),
-        Ok(head) => Next::Request(read_ahead.split_to(end), head),
+        Ok(head) if end == read_ahead.len() => Next::Request(Request { bytes: std::mem::take(read_ahead), head }),
+        Ok(head) => Next::Request(Request { bytes: read_ahead.split_to(end), head }),
         Err(refusal) => Next::Refused(refusal),
     }
 }

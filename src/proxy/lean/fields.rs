@@ -92,7 +92,9 @@ impl<'a> Fields<'a> {
     }
 
     fn is_named(&self, entry: &Entry, name: &str) -> bool {
-        entry.field.name.in_bytes(self.bytes(entry.origin)).eq_ignore_ascii_case(name.as_bytes())
+        // Most differ in length.
+        entry.field.name.length() == name.len()
+            && entry.field.name.in_bytes(self.bytes(entry.origin)).eq_ignore_ascii_case(name.as_bytes())
     }
 
     fn value(&self, entry: &Entry) -> &[u8] {
@@ -148,7 +150,9 @@ impl HeaderFields for Fields<'_> {
 
 impl Head for Fields<'_> {
     fn remove(&mut self, name: &HeaderName) {
-        self.remove_named(&|sent| sent.eq_ignore_ascii_case(name.as_str().as_bytes()));
+        if self.contains(name) {
+            self.remove_named(&|sent| sent.eq_ignore_ascii_case(name.as_str().as_bytes()));
+        }
     }
 
     fn set(&mut self, name: &HeaderName, value: impl FieldValue) {

@@ -204,7 +204,7 @@ impl<'a> Plan<'a> {
                 let left =
                     attempts.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(begun));
                 let limit = self.forward.timeouts.connect.min(left);
-                let opened = in_time(limit, self.open(lease.endpoint())).await.ok_or(NoLink::Late)?;
+                let opened = in_time(limit, Box::pin(self.open(lease.endpoint()))).await.ok_or(NoLink::Late)?;
                 let stream = opened.map_err(|failed| {
                     tracing::debug!(endpoint = %lease.endpoint().address, error = %failed, "no connection");
                     match failed {

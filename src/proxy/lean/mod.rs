@@ -6,6 +6,8 @@
 //!   └──────────── anything else, before anything is counted or sent: the full lane, which gets the head as it came
 //! ```
 //!
+//! What few requests need (a new connection, a wait, an answer of Weir's own) is boxed: all would pay for its size.
+//!
 //! Routing, checks, limits, edits, balancing, metrics and logs are the same objects as in the full lane. Both lanes answer alike: whoever
 //! can tell them apart has found a defect.
 
@@ -26,13 +28,15 @@ mod upload;
 
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use futures::future::BoxFuture;
 
 use super::answer::{Answer, failure_detail};
 use super::client_address;
 use super::connection::Connection;
 use super::filters::{self, Admission};
-use super::head::{Body, Head as Inspected};
+use super::head::Body;
+use super::http1::Request;
 use super::refusal::{Refused, judged};
 use super::request_id::RequestId;
 use super::stream::ClientStream;
@@ -58,29 +62,26 @@ pub struct Carrier<'a> {
     pub after: After,
 }
 
-/// Serves a request whose head this is; returns what becomes of the connection. None: it is the full lane's,
-/// and nothing has been counted, read or sent.
+/// Serves a request; returns what becomes of the connection. Or the head as it came: it is the full lane's, and nothing has been
+/// counted, read or sent.
 ///
 /// Boxed here: a connection that is idle should not have the size of one that is busy.
 pub fn serve<'a>(
     client: &'a mut ClientStream,
-    bytes: &'a [u8],
-    inspected: &'a Inspected,
-    carrier: &'a Carrier<'a>,
-) -> BoxFuture<'a, Option<After>> {
-    Box::pin(serve_here(client, bytes, inspected, carrier))
+    request: Request,
+    carrier: Carrier<'a>,
+) -> BoxFuture<'a, Result<After, BytesMut>> {
+    Box::pin(async move {
+        let after = serve_here(client, &request, &carrier).await;
+        after.ok_or(request.bytes)
+    })
 }
 
-async fn serve_here(
-    client: &mut ClientStream,
-    bytes: &[u8],
-    inspected: &Inspected,
-    carrier: &Carrier<'_>,
-) -> Option<After> {
+async fn serve_here(client: &mut ClientStream, request: &Request, carrier: &Carrier<'_>) -> Option<After> {
     let connection = &*client.connection().clone();
     let shared = carrier.worker.shared();
     let started = Instant::now();
-    let (head, body) = (Head::of(bytes, inspected)?, inspected.body);
+    let (head, body) = (Head::of(&request.bytes, &request.head)?, request.head.body);
     if head.target.starts_with(HTTP_CHALLENGE_PATH) {
         return None;
     }
@@ -129,7 +130,7 @@ async fn serve_here(
             return None;
         }
         let kept = kept::find(&arrival, policy)?;
-        return kept.answer(&arrival, after, client, carrier.limits.body_timeout, shared).await;
+        return Box::pin(kept.answer(&arrival, after, client, carrier.limits.body_timeout, shared)).await;
     }
     Some(pass(client, body, carrier, &arrival, after).await)
 }
@@ -171,7 +172,7 @@ async fn pass(
     };
     let answer = refused.unwrap_or_else(|refused| page(refused, arrival, &mut record));
     let words = own::Words { arrival, upstream: None, patience: carrier.limits.body_timeout };
-    let after = words.tell(client, answer, &mut record, after, body).await;
+    let after = Box::pin(words.tell(client, answer, &mut record, after, body)).await;
     record.finish(Instant::now());
     arrival.finish(&record, None, shared);
     after
@@ -199,7 +200,8 @@ async fn send(
 ) -> After {
     let (arrival, shared) = (plan.arrival, carrier.worker.shared());
     let mut progress = plan.begin();
-    let ending = match is_delayed(client, admission.delay).await {
+    let delayed = if admission.delay.is_zero() { Delayed::Not } else { Box::pin(wait(client, admission.delay)).await };
+    let ending = match delayed {
         Delayed::ClientGone => {
             progress.record.ended = Ended::ClientClosed;
             Ending::Over(After::Close)
@@ -217,7 +219,7 @@ async fn send(
             let answer = Answer::error(status, failure_detail(status), id, accept);
             let words = own::Words { arrival, upstream: Some(plan.upstream()), patience: carrier.limits.body_timeout };
             // As in the full lane, whose sessions end with a failure.
-            words.tell(client, answer, &mut progress.record, After::Close, Body::None).await
+            Box::pin(words.tell(client, answer, &mut progress.record, After::Close, Body::None)).await
         }
     };
     // Given back before anything is counted: who reads a metric sees the place free.
@@ -239,10 +241,7 @@ enum Delayed {
 }
 
 /// A request that came sooner than its rate allows waits here, for as long as its client does.
-async fn is_delayed(client: &mut ClientStream, delay: Duration) -> Delayed {
-    if delay.is_zero() {
-        return Delayed::Not;
-    }
+async fn wait(client: &mut ClientStream, delay: Duration) -> Delayed {
     tokio::select! {
         () = tokio::time::sleep(delay) => Delayed::Over,
         () = std::future::poll_fn(|cx| client.poll_gone(cx)) => Delayed::ClientGone,

@@ -59,7 +59,7 @@ pub async fn in_time<T>(limit: Duration, step: impl Future<Output = T>) -> Optio
     let mut step = pin!(step);
     match step.as_mut().now_or_never() {
         Some(done) => Some(done),
-        None => tokio::time::timeout(limit, step).await.ok(),
+        None => Box::pin(tokio::time::timeout(limit, step)).await.ok(),
     }
 }
 

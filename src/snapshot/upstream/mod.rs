@@ -184,7 +184,7 @@ impl Upstream {
         deadline: Option<Instant>,
     ) -> Result<Lease, PickError> {
         match self.pick(request) {
-            Err(PickError::Saturated(_)) => self.shared.queue.wait(self, request, deadline).await,
+            Err(PickError::Saturated(_)) => Box::pin(self.shared.queue.wait(self, request, deadline)).await,
             picked => picked,
         }
     }
