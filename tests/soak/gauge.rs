@@ -19,13 +19,17 @@ pub struct Gauge {
     readings: JoinHandle<Vec<Reading>>,
 }
 
-/// Of each quarter of the time the middle reading, and the highest of all, which is shown and held to nothing.
 #[derive(Debug)]
-#[allow(dead_code)]
 pub struct Held {
-    pub resident_kib: [u64; 4],
-    pub most_resident_kib: u64,
+    /// The least of each quarter of the time: what bursts take comes and goes, what is lost stays.
+    pub least_kib: [u64; 4],
+    /// Of each quarter the middle reading.
     pub files: [u64; 4],
+    /// The middle readings of twelve parts, and the highest of all: shown, and held to nothing.
+    #[allow(dead_code)]
+    course_kib: Vec<u64>,
+    #[allow(dead_code)]
+    most_kib: u64,
 }
 
 impl Gauge {
@@ -46,17 +50,19 @@ impl Gauge {
     pub fn stop(self) -> Held {
         self.stop.store(true, Ordering::SeqCst);
         let readings = self.readings.join().expect("the process ran");
-        assert!(readings.len() >= 8, "too few readings: {}", readings.len());
-        let quarter = |nth: usize| &readings[nth * readings.len() / 4..(nth + 1) * readings.len() / 4];
-        let middle = |nth: usize, of: fn(&Reading) -> u64| {
-            let mut values: Vec<u64> = quarter(nth).iter().map(of).collect();
+        assert!(readings.len() >= 24, "too few readings: {}", readings.len());
+        let sorted = |nth: usize, parts: usize, of: fn(&Reading) -> u64| {
+            let part = &readings[nth * readings.len() / parts..(nth + 1) * readings.len() / parts];
+            let mut values: Vec<u64> = part.iter().map(of).collect();
             values.sort_unstable();
-            values[values.len() / 2]
+            values
         };
+        let middle = |values: Vec<u64>| values[values.len() / 2];
         Held {
-            resident_kib: [0, 1, 2, 3].map(|nth| middle(nth, |reading| reading.resident_kib)),
-            most_resident_kib: readings.iter().map(|reading| reading.resident_kib).max().unwrap_or_default(),
-            files: [0, 1, 2, 3].map(|nth| middle(nth, |reading| reading.files)),
+            least_kib: [0, 1, 2, 3].map(|nth| sorted(nth, 4, |reading| reading.resident_kib)[0]),
+            files: [0, 1, 2, 3].map(|nth| middle(sorted(nth, 4, |reading| reading.files))),
+            course_kib: (0..12).map(|nth| middle(sorted(nth, 12, |reading| reading.resident_kib))).collect(),
+            most_kib: readings.iter().map(|reading| reading.resident_kib).max().unwrap_or_default(),
         }
     }
 }
