@@ -21,6 +21,7 @@ use super::reply::{LARGEST, Reply, Unread};
 use super::upload::Upload;
 use crate::model::RetryOn;
 use crate::proxy::attempts::{Attempts, Sent};
+use crate::proxy::chunks::Sender;
 use crate::proxy::fields::is_hop_by_hop;
 use crate::proxy::filters::{self, Head};
 use crate::proxy::introduction::Introduction;
@@ -88,7 +89,7 @@ impl Conversation<'_> {
             Ok(Answer::Elsewhere) => return End::Elsewhere,
             Err(broken) => return End::Nothing(broken),
         };
-        let (mut incoming, outgoing) = (Incoming::new(begun.framing), Outgoing::of(begun.framing));
+        let (mut incoming, outgoing) = (Incoming::sent_by(Sender::Origin, begun.framing), Outgoing::of(begun.framing));
         if let Err(broken) = exchange.relay(&mut incoming, outgoing, &mut record.bytes_out).await {
             return End::Cut(broken);
         }
