@@ -176,6 +176,11 @@ impl Origin {
         self.state.received.lock().expect("no panic while held").clone()
     }
 
+    /// Those that came since this was last asked.
+    pub fn take_received(&self) -> Vec<Received> {
+        std::mem::take(&mut *self.state.received.lock().expect("no panic while held"))
+    }
+
     /// The only request there was.
     #[track_caller]
     pub fn only_request(&self) -> Received {
