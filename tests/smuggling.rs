@@ -7,6 +7,8 @@
 mod smuggling;
 mod support;
 
+use std::time::Duration;
+
 use smuggling::attack::{Attack, HIDDEN};
 use smuggling::stage::Stage;
 use smuggling::{bodies, fields, heads, streams};
@@ -83,5 +85,27 @@ fn a_connection_whose_answer_came_before_the_body_is_nobody_elses() {
                 received.iter().filter(|r| r.connection == spoiled).map(|r| r.target.as_str()).collect();
             assert!(on_it.iter().all(|target| ["/attack", "/smuggled"].contains(target)), "{case}: {on_it:?}");
         }
+    }
+}
+
+/// The other side of it: requests that are whole when they are answered share a connection.
+#[test]
+fn a_connection_whose_answers_came_after_the_bodies_is_used_again() {
+    for lanes in ["auto", "full"] {
+        let origin = Origin::start(|request| Answer::ok(&request.target));
+        let file = format!("threads: 1\nlanes: {lanes}\n{}", Weir::forwarding_to(&[origin.address], ""));
+        let weir = Weir::start(&file);
+        let mut client = weir.connect();
+        for body in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
+            client.write(format!("POST /whole HTTP/1.1\r\nHost: a\r\n{body}"));
+            assert_eq!(client.read_response_to("POST").text(), "/whole", "lanes {lanes}");
+            // In two pieces, the end of it late.
+            let (beginning, end) = body.split_at(body.len() - 3);
+            client.write(format!("POST /late HTTP/1.1\r\nHost: a\r\n{beginning}"));
+            std::thread::sleep(Duration::from_millis(50));
+            client.write(end);
+            assert_eq!(client.read_response_to("POST").text(), "/late", "lanes {lanes}");
+        }
+        assert_eq!(origin.connection_count(), 1, "lanes {lanes}");
     }
 }

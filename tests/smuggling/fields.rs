@@ -164,7 +164,7 @@ pub fn attacks() -> Vec<Attack> {
         attacks.push(alone(&name, &line, b"5\r\nhello\r\n0\r\n\r\n"));
     }
     // Covers the size of the chunk and no more.
-    let short = (format!("{:x}\r\n", HIDDEN.len()).len()).to_string();
+    let short = format!("{:x}\r\n", HIDDEN.len()).len().to_string();
     for line in lines("Content-Length", &short, &[]) {
         let name = shown(&line);
         let body = in_a_chunk();
