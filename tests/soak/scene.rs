@@ -19,7 +19,6 @@ pub const PATIENCE: &str = "5s";
 pub struct Scene {
     pub weir: Weir,
     pub doors: Doors,
-    extra: SocketAddr,
     steady: Pool,
     wild: Pool,
     /// Killed, and still in the file.
@@ -34,7 +33,6 @@ impl Scene {
         let mut scene = Scene {
             weir: Weir::spawn("hosts: []\n"),
             doors,
-            extra: free_address(),
             steady: Pool::start(3),
             wild: Pool::start(3),
             dead: Vec::new(),
@@ -155,7 +153,8 @@ hosts:
             http = self.doors.http,
             https = self.doors.https,
             extra = match n % 3 {
-                0 => format!("  extra: {{ address: \"{}\" }}", self.extra),
+                // Another one each time: one that was left may be somebody else's by now.
+                0 => format!("  extra: {{ address: \"{}\" }}", free_address()),
                 _ => String::new(),
             },
             name = n / 2 % 2,
