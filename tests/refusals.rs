@@ -114,9 +114,20 @@ fn a_second_request_cannot_hide_in_the_body_of_a_refused_one() {
 fn broken_chunks_end_the_request_and_the_connection() {
     let origin = Origin::named("origin");
     let weir = Weir::in_front_of(&[origin.address]);
-    for body in
-        ["xyz\r\nhello\r\n0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "-1\r\n\r\n", "fffffffffffffffff\r\n", "5 \n hello"]
-    {
+    for body in [
+        "xyz\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhelloX\r\n0\r\n\r\n",
+        "-1\r\n\r\n",
+        "fffffffffffffffff\r\n",
+        "5 \n hello",
+        "5 5\r\nhello\r\n0\r\n\r\n",
+        "5;a\0\r\nhello\r\n0\r\n\r\n",
+        "5;a=\"\r\n\"\r\nhello\r\n0\r\n\r\n",
+        "0\r\nno colon\r\n\r\n",
+        "0\r\n folded: x\r\n\r\n",
+        "0\r\nA : b\r\n\r\n",
+        "0\r\nA: \x7f\r\n\r\n",
+    ] {
         let mut client = weir.connect();
         client.write(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}"));
         let answer = String::from_utf8_lossy(&client.read_to_end()).into_owned();

@@ -1,12 +1,27 @@
 //! Where a chunked body ends (RFC 9112 §7.1), in whatever pieces it comes. What is in it is not looked at.
+//!
+//! A client's framing is held to the grammar: what else could stand in a size's line or in a trailer, another reader might take for
+//! an end.
+
+use super::head::is_token_byte;
 
 /// What has been seen of one body.
 #[derive(Debug, Default)]
 pub struct Chunks {
+    sender: Sender,
     state: State,
     /// Bytes of content, without framing.
     content: u64,
     framing: u64,
+}
+
+/// Whose body it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sender {
+    #[default]
+    Client,
+    /// Odd extensions and trailers are passed over, as Pingora does in the full lane: they end here, and nobody is framed by them.
+    Origin,
 }
 
 /// What comes next.
@@ -18,13 +33,16 @@ enum State {
         size: u64,
         digits: u8,
     },
+    /// Behind a size, before an extension.
+    Space(u64),
     Extension(u64),
     SizeEnd(u64),
     Content(u64),
     ContentCr,
     ContentLf,
     TrailerBegin,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     LastLf,
     Done,
@@ -48,6 +66,10 @@ pub enum Piece {
 }
 
 impl Chunks {
+    pub fn sent_by(sender: Sender) -> Self {
+        Self { sender, ..Self::default() }
+    }
+
     /// How many of these bytes belong to the body.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, BadChunks> {
         let mut at = 0;
@@ -69,6 +91,9 @@ impl Chunks {
         }
         let mut at = 0;
         while at < bytes.len() && !matches!(self.state, State::Content(_) | State::Done) {
+            if self.sender == Sender::Client && self.state.forbids(bytes[at]) {
+                return Err(BadChunks);
+            }
             self.state = self.state.after(bytes[at])?;
             at += 1;
         }
@@ -93,8 +118,9 @@ impl State {
         let digit = || char::from(byte).to_digit(16).map(u64::from);
         Ok(match (self, byte) {
             (State::Begin, _) => State::Size { size: digit().ok_or(BadChunks)?, digits: 1 },
-            (State::Size { size, .. }, b'\r') => State::SizeEnd(size),
-            (State::Size { size, .. }, b';' | b' ' | b'\t') => State::Extension(size),
+            (State::Size { size, .. } | State::Space(size), b'\r') => State::SizeEnd(size),
+            (State::Size { size, .. } | State::Space(size), b';') => State::Extension(size),
+            (State::Size { size, .. } | State::Space(size), b' ' | b'\t') => State::Space(size),
             // As long as Pingora's, zeros included: such sizes stay below 2⁶⁴.
             (State::Size { digits: 16.., .. }, _) => return Err(BadChunks),
             (State::Size { size, digits }, _) => {
@@ -108,15 +134,43 @@ impl State {
             (State::ContentCr, b'\r') => State::ContentLf,
             (State::ContentLf, b'\n') => State::Begin,
             (State::TrailerBegin, b'\r') => State::LastLf,
-            (State::Trailer, b'\r') => State::TrailerLf,
-            (State::TrailerBegin | State::Trailer, b'\n') => return Err(BadChunks),
-            (State::TrailerBegin | State::Trailer, _) => State::Trailer,
+            (State::TrailerName | State::TrailerValue, b'\r') => State::TrailerLf,
+            (State::TrailerBegin | State::TrailerName | State::TrailerValue, b'\n') => return Err(BadChunks),
+            (State::TrailerName, b':') => State::TrailerValue,
+            (State::TrailerBegin | State::TrailerName, _) => State::TrailerName,
+            (State::TrailerValue, _) => State::TrailerValue,
             (State::LastLf, b'\n') => State::Done,
-            (State::SizeEnd(_) | State::ContentCr | State::ContentLf | State::TrailerLf | State::LastLf, _) => {
-                return Err(BadChunks);
-            }
+            (
+                State::Space(_)
+                | State::SizeEnd(_)
+                | State::ContentCr
+                | State::ContentLf
+                | State::TrailerLf
+                | State::LastLf,
+                _,
+            ) => return Err(BadChunks),
             (State::Content(_) | State::Done, _) => self,
         })
+    }
+
+    /// Bytes that no extension holds, and no trailer as RFC 9110 §5 writes fields.
+    fn forbids(self, byte: u8) -> bool {
+        let is_control = (byte < b' ' && byte != b'\t') || byte == 0x7f;
+        match self {
+            State::Extension(_) | State::TrailerValue => is_control && byte != b'\r',
+            State::TrailerBegin => !is_token_byte(byte) && byte != b'\r',
+            State::TrailerName => !is_token_byte(byte) && byte != b':',
+            State::Begin
+            | State::Size { .. }
+            | State::Space(_)
+            | State::SizeEnd(_)
+            | State::Content(_)
+            | State::ContentCr
+            | State::ContentLf
+            | State::TrailerLf
+            | State::LastLf
+            | State::Done => false,
+        }
     }
 }
 
@@ -156,8 +210,31 @@ mod tests {
             "0\r\nA: b\n\r\n",
             "11111111111111111\r\n",
             "00000000000000000\r\n\r\n",
+            "1 2\r\n",
+            "1\t2\r\n",
+        ] {
+            for sender in [Sender::Client, Sender::Origin] {
+                assert_eq!(Chunks::sent_by(sender).feed(body.as_bytes()), Err(BadChunks), "{body:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clients_framing_is_held_to_the_grammar() {
+        for body in [
+            "0;a\0\r\n\r\n",
+            "0;\x7f\r\n\r\n",
+            "0;a=\"\r\n\"\r\n\r\n",
+            "0\r\nno colon\r\n\r\n",
+            "0\r\n: x\r\n\r\n",
+            "0\r\n folded: x\r\n\r\n",
+            "0\r\nA : b\r\n\r\n",
+            "0\r\nA: \0\r\n\r\n",
         ] {
             assert_eq!(Chunks::default().feed(body.as_bytes()), Err(BadChunks), "{body:?}");
+            let mut of_an_answer = Chunks::sent_by(Sender::Origin);
+            assert_eq!(of_an_answer.feed(body.as_bytes()), Ok(body.len()), "{body:?}");
+            assert!(of_an_answer.is_whole(), "{body:?}");
         }
     }
 

@@ -50,6 +50,11 @@ pub fn length(text: &[u8]) -> Option<u64> {
     is_plain.then(|| text.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))
 }
 
+/// Whether there are zeros in front of a number: readers are known that take it for an octal one then.
+pub fn is_padded(text: &[u8]) -> bool {
+    matches!(text, [b'0', _, ..])
+}
+
 /// Of a `Host` field: for TLS.
 pub fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {

@@ -11,7 +11,7 @@
 
 use memchr::memchr;
 
-use super::fields::length;
+use super::fields::{is_padded, length};
 use super::span::{Field, Span};
 
 /// A head that everybody reads alike.
@@ -232,6 +232,9 @@ impl<'a> Seen<'a> {
         if self.length.is_some() {
             return Err(bad("there are two Content-Length fields"));
         }
+        if is_padded(value) {
+            return Err(bad("Content-Length begins with a zero, which some read as octal"));
+        }
         self.length = Some(length(value).ok_or(bad("Content-Length is not a number"))?);
         Ok(())
     }
@@ -269,9 +272,17 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Fields that Weir sets itself, as CGI and WSGI would read them from an imitation with underscores.
-const OWN_FIELDS: [&[u8]; 6] =
-    [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"x-request-id"];
+/// Fields that Weir sets itself, the framing among them, as CGI and WSGI would read them from an imitation with underscores.
+const OWN_FIELDS: [&[u8]; 8] = [
+    b"content-length",
+    b"transfer-encoding",
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-real-ip",
+    b"x-request-id",
+];
 
 /// Whether a name stands for one of ours in the eyes of an origin that takes underscores for dashes.
 pub fn imitates(name: &[u8]) -> bool {
@@ -312,7 +323,7 @@ const TOKEN: [bool; 256] = {
     table
 };
 
-const fn is_token_byte(byte: u8) -> bool {
+pub const fn is_token_byte(byte: u8) -> bool {
     matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'z' | b'|' | b'~')
         || byte.is_ascii_digit()
         || byte.is_ascii_uppercase()
@@ -347,12 +358,14 @@ mod tests {
 
     #[test]
     fn what_two_parsers_could_read_differently_is_refused() {
-        let cases: [(&[u8], u16, &str); 24] = [
+        let cases: [(&[u8], u16, &str); 27] = [
             (b"GET /<a> HTTP/1.1\r\nHost: a\r\n\r\n", 400, "percent-encoded"),
             (b"GET /` HTTP/1.1\r\nHost: a\r\n\r\n", 400, "percent-encoded"),
             (b"GET /?a=\"b\" HTTP/1.1\r\nHost: a\r\n\r\n", 400, "percent-encoded"),
             (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "different hosts"),
             (b"GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: 1\r\n\r\n", 400, "pass for one"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 1\r\n\r\n", 400, "pass for one"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\n\r\n", 400, "pass for one"),
             (b"GET / HTTP/1.1\nHost: a\n\n", 400, "carriage return"),
             (b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400, "carriage return"),
             (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400, "HTTP version"),
@@ -369,6 +382,7 @@ mod tests {
             (b"GET / HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n", 400, "control bytes"),
             (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400, "two Content-Length"),
             (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", 400, "not a number"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 010\r\n\r\n", 400, "octal"),
             (
                 b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
                 400,

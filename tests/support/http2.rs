@@ -62,6 +62,7 @@ impl H2Client {
     #[track_caller]
     pub fn plain(to: SocketAddr) -> H2Client {
         let stream = block_on(TcpStream::connect(to)).expect("a connection");
+        stream.set_nodelay(true).expect("a socket");
         Self::over(stream, "http")
     }
 
@@ -70,7 +71,13 @@ impl H2Client {
     pub fn tls(to: SocketAddr, server_name: &str, client: &TlsClient) -> H2Client {
         let connector = TlsConnector::from(client.config.clone());
         let name = ServerName::try_from(server_name.to_owned()).expect("a server name");
-        let stream = block_on(async { connector.connect(name, TcpStream::connect(to).await?).await }).expect("TLS");
+        let stream = block_on(async {
+            let tcp = TcpStream::connect(to).await?;
+            // As every client does: what follows a small head need not wait until that is acknowledged.
+            tcp.set_nodelay(true)?;
+            connector.connect(name, tcp).await
+        });
+        let stream = stream.expect("TLS");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]), "h2 is agreed on");
         Self::over(stream, "https")
     }

@@ -11,6 +11,7 @@
 // Each file in tests/ is a crate of its own and uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+mod blackhole;
 mod certificates;
 mod coding;
 mod frames;
@@ -31,6 +32,7 @@ mod wait;
 mod websocket;
 mod weir;
 
+pub use blackhole::Blackhole;
 pub use certificates::{Authority, Identity, TlsClient};
 pub use coding::{decoded, decoded_so_far};
 pub use frames::{
@@ -41,7 +43,7 @@ pub use http1::{Connection, Request, Response, request};
 pub use http2::{H2Client, H2Origin, H2Response, H2Stream, grpc_message};
 pub use knot::{Knot, OTHER_SECRET, SECRET};
 pub use nginx::Nginx;
-pub use origin::{Answer, Blackhole, Origin, Received};
+pub use origin::{Answer, Origin, Received};
 pub use pebble::{Pebble, PebbleSettings};
 pub use ports::{free_address, free_port};
 pub use process::{Process, Signal, resident_kib_of};

@@ -87,6 +87,13 @@ enum Ask {
     AfterBody,
 }
 
+/// What becomes of a request when it is answered.
+#[derive(Clone, Copy, PartialEq)]
+enum Keep {
+    Everything,
+    Nothing,
+}
+
 /// Stops listening and cuts its connections when dropped.
 pub struct Origin {
     pub address: SocketAddr,
@@ -97,7 +104,10 @@ pub struct Origin {
 struct State {
     script: Box<Script>,
     ask: Ask,
+    keep: Keep,
     received: Mutex<Vec<Received>>,
+    requests: AtomicUsize,
+    busy: AtomicUsize,
     /// By connection; what ended is taken out, so that the last handle closes the socket.
     open: Mutex<HashMap<usize, TcpStream>>,
     connections: AtomicUsize,
@@ -111,7 +121,12 @@ impl Origin {
     }
 
     pub fn start_at(address: SocketAddr, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Origin {
-        Self::asking(Ask::AfterBody, address, Box::new(script))
+        Self::begin(Ask::AfterBody, Keep::Everything, address, Box::new(script))
+    }
+
+    /// Keeps nothing of what it is sent, for loads that go on for long: it only counts.
+    pub fn forgetful(script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Origin {
+        Self::begin(Ask::AfterBody, Keep::Nothing, free_address(), Box::new(script))
     }
 
     /// The script is asked before the body has come: `raw` ends with what of the body came along.
@@ -124,15 +139,18 @@ impl Origin {
         address: SocketAddr,
         script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
     ) -> Origin {
-        Self::asking(Ask::AfterHead, address, Box::new(script))
+        Self::begin(Ask::AfterHead, Keep::Everything, address, Box::new(script))
     }
 
-    fn asking(ask: Ask, address: SocketAddr, script: Box<Script>) -> Origin {
+    fn begin(ask: Ask, keep: Keep, address: SocketAddr, script: Box<Script>) -> Origin {
         let listener = listen(address);
         let state = Arc::new(State {
             script,
             ask,
+            keep,
             received: Mutex::default(),
+            requests: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
             open: Mutex::default(),
             connections: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -158,6 +176,11 @@ impl Origin {
         self.state.received.lock().expect("no panic while held").clone()
     }
 
+    /// Those that came since this was last asked.
+    pub fn take_received(&self) -> Vec<Received> {
+        std::mem::take(&mut *self.state.received.lock().expect("no panic while held"))
+    }
+
     /// The only request there was.
     #[track_caller]
     pub fn only_request(&self) -> Received {
@@ -171,7 +194,12 @@ impl Origin {
     }
 
     pub fn request_count(&self) -> usize {
-        self.state.received.lock().expect("no panic while held").len()
+        self.state.requests.load(Ordering::SeqCst)
+    }
+
+    /// Requests whose head has come and whose answer has not gone out yet.
+    pub fn busy_count(&self) -> usize {
+        self.state.busy.load(Ordering::SeqCst)
     }
 
     pub fn connection_count(&self) -> usize {
@@ -237,8 +265,11 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
 fn converse(stream: &mut TcpStream, connection: usize, state: &State) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut ahead = Vec::new();
-    while let Some(request) = read_counted(stream, connection, &mut ahead, state)? {
-        state.received.lock().expect("no panic while held").push(request.clone());
+    while let Some((request, _busy)) = read_counted(stream, connection, &mut ahead, state)? {
+        if state.keep == Keep::Everything {
+            state.received.lock().expect("no panic while held").push(request.clone());
+        }
+        state.requests.fetch_add(1, Ordering::SeqCst);
         match (state.script)(&request) {
             Answer::Send(bytes) => stream.write_all(&bytes)?,
             Answer::SendAndClose(bytes) => return stream.write_all(&bytes),
@@ -253,13 +284,29 @@ fn converse(stream: &mut TcpStream, connection: usize, state: &State) -> io::Res
     Ok(())
 }
 
+/// Counts one request as busy for as long as it lives.
+struct Busy<'a>(&'a AtomicUsize);
+
+impl<'a> Busy<'a> {
+    fn begin(count: &'a AtomicUsize) -> Busy<'a> {
+        count.fetch_add(1, Ordering::SeqCst);
+        Busy(count)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// One request; none when the other side closed before it.
-fn read_counted(
+fn read_counted<'a>(
     stream: &mut TcpStream,
     connection: usize,
     ahead: &mut Vec<u8>,
-    state: &State,
-) -> io::Result<Option<Received>> {
+    state: &'a State,
+) -> io::Result<Option<(Received, Busy<'a>)>> {
     let mut read_more = |ahead: &mut Vec<u8>| -> io::Result<bool> {
         let mut piece = [0; 16 << 10];
         let n = stream.read(&mut piece)?;
@@ -275,6 +322,7 @@ fn read_counted(
             return Ok(None);
         }
     };
+    let busy = Busy::begin(&state.busy);
     let head = String::from_utf8_lossy(&ahead[..head_end]).into_owned();
     let headers = parse_fields(&head);
     let framing = match state.ask {
@@ -293,7 +341,7 @@ fn read_counted(
     let mut word = || words.next().unwrap_or_default();
     let (method, target, version) = (word(), word(), word());
     let raw = ahead.drain(..end).collect();
-    Ok(Some(Received { connection, method, target, version, headers, body, raw }))
+    Ok(Some((Received { connection, method, target, version, headers, body, raw }, busy)))
 }
 
 enum Framing {
@@ -349,34 +397,5 @@ fn wait_for_the_end(stream: &mut TcpStream) -> io::Result<()> {
             Err(error) if is_timeout(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// A port where connecting neither succeeds nor fails: its accept queue is full and nobody accepts.
-pub struct Blackhole {
-    pub address: SocketAddr,
-    _listener: socket2::Socket,
-    _waiting: Vec<socket2::Socket>,
-}
-
-impl Blackhole {
-    pub fn start() -> Blackhole {
-        Self::start_at(free_address())
-    }
-
-    pub fn start_at(address: SocketAddr) -> Blackhole {
-        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-        let listener = socket();
-        // Connections of an earlier test may linger there.
-        listener.set_reuse_address(true).expect("a socket");
-        listener.bind(&address.into()).expect("the port is free");
-        listener.listen(0).expect("it listens");
-        let waiting = std::iter::repeat_with(|| {
-            let client = socket();
-            client.set_nonblocking(true).expect("a socket");
-            let _ = client.connect(&address.into());
-            client
-        });
-        Blackhole { address, _listener: listener, _waiting: waiting.take(8).collect() }
     }
 }

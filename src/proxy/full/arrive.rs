@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderValue;
-use http::header::{CONNECTION, COOKIE, HOST, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, UPGRADE};
+use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -25,7 +25,7 @@ use crate::proxy::answer::{self, Answer};
 use crate::proxy::attempts::Attempts;
 use crate::proxy::client_address;
 use crate::proxy::connection::Connection;
-use crate::proxy::fields::content_length;
+use crate::proxy::fields::{self, content_length};
 use crate::proxy::filters::{self, Verdict};
 use crate::proxy::head;
 use crate::proxy::refusal::{Refused, judged};
@@ -249,11 +249,19 @@ fn tidy(session: &mut Session) -> Result<()> {
     if header.headers.contains_key(UPGRADE) && !header.headers.get_all(CONNECTION).iter().any(upgrades) {
         header.remove_header(&UPGRADE);
     }
-    // What HTTP/1 heads were refused for before they came here.
-    if version == http::Version::HTTP_2
-        && let Some(name) = header.headers.keys().find(|name| head::imitates(name.as_str().as_bytes())).cloned()
-    {
-        header.remove_header(&name);
+    // What HTTP/1 heads are refused for before they come here.
+    if version == http::Version::HTTP_2 {
+        let imitates = |name: &&HeaderName| head::imitates(name.as_str().as_bytes());
+        let imitations: Vec<HeaderName> = header.headers.keys().filter(imitates).cloned().collect();
+        for name in &imitations {
+            header.remove_header(name);
+        }
+        let is_padded = |value: &HeaderValue| fields::is_padded(value.as_bytes());
+        if header.headers.get(CONTENT_LENGTH).is_some_and(is_padded)
+            && let Some(length) = content_length(&header.headers)
+        {
+            header.insert_header(CONTENT_LENGTH, length.to_string())?;
+        }
     }
     Ok(())
 }

@@ -4,12 +4,13 @@
 //! keepalive.connections: 0 ──► a pool key of its own for each request, which says `Connection: close`
 //! keepalive.connections: n ──► more than n idle at the endpoint: the connection of this request is not kept
 //! keepalive.max-requests ────► counted by socket: the last request says `Connection: close`, one more is turned away
+//! an answer before the end of its request ────► spoiled: whoever comes next is turned away
 //! ```
 //!
 //! Pingora's pool knows none of these bounds, and does not tell what is in it: how many are idle is an estimate.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::num::NonZeroU32;
 use std::os::fd::RawFd;
@@ -30,6 +31,8 @@ type Served = (SystemTime, u32);
 
 thread_local! {
     static SERVED: RefCell<HashMap<RawFd, Served>> = RefCell::default();
+    /// At most one of each socket there is.
+    static SPOILED: RefCell<HashSet<RawFd>> = RefCell::default();
     static NEXT_KEY: Cell<u64> = const { Cell::new(0) };
     static IDLE: RefCell<Idle> = RefCell::default();
 }
@@ -149,6 +152,12 @@ impl Idle {
     }
 }
 
+/// The upstream has answered before it had the whole request. It may take the rest for another request and answer that, too, and Pingora
+/// keeps the connection once the rest is sent: whoever came next would get that answer.
+pub fn spoil(fd: RawFd) {
+    SPOILED.with_borrow_mut(|spoiled| spoiled.insert(fd));
+}
+
 /// Counts the request on its connection. Many requests share an HTTP/2 connection at one time: it is not counted.
 pub fn take_turn(
     keepalive: &Keepalive,
@@ -157,6 +166,11 @@ pub fn take_turn(
     digest: Option<&Digest>,
     origin: Connected,
 ) -> Result<Turn> {
+    // A new connection may have the number of one that was spoiled.
+    let was_spoiled = SPOILED.with_borrow_mut(|spoiled| spoiled.remove(&fd));
+    if was_spoiled && origin == Connected::FromPool {
+        return Err(Error::new(USED_UP).into_up());
+    }
     if keepalive.connections == 0 && protocol == UpstreamProtocol::Http1 {
         return Ok(Turn::Last);
     }
@@ -209,6 +223,17 @@ mod tests {
         let mut idle = Idle::default();
         (0..100_000).for_each(|pool| idle.add_one(pool));
         assert!(idle.counts.len() <= Idle::POOLS);
+    }
+
+    #[test]
+    fn a_spoiled_connection_is_turned_away_and_another_of_its_number_is_not() {
+        let keepalive = Keepalive { connections: 1, idle_timeout: Duration::from_secs(1), max_requests: None };
+        let take = |origin| take_turn(&keepalive, UpstreamProtocol::Http1, 7, None, origin);
+        spoil(7);
+        assert_eq!(*take(Connected::FromPool).unwrap_err().etype(), USED_UP);
+        spoil(7);
+        assert_eq!(take(Connected::Anew).unwrap(), Turn::Any);
+        assert_eq!(take(Connected::FromPool).unwrap(), Turn::Any);
     }
 
     #[test]

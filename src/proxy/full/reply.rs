@@ -58,6 +58,8 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
     if status == 101 || response.version == http::Version::HTTP_2 {
         forwarding.pooling.afterwards = Afterwards::NotCounted;
+    } else if forwarding.attempt.sent.is_none() {
+        pooled::spoil(forwarding.pooling.socket);
     }
     if status == 101 {
         // Known from here on: the time for the request ends with the handshake.

@@ -8,7 +8,7 @@
 
 use std::io::Write;
 
-use crate::proxy::chunks::{BadChunks, Chunks, Piece};
+use crate::proxy::chunks::{BadChunks, Chunks, Piece, Sender};
 
 /// How a message says where its body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +36,16 @@ enum Left {
 }
 
 impl Incoming {
+    /// Of a request.
     pub fn new(framing: Framing) -> Self {
+        Self::sent_by(Sender::Client, framing)
+    }
+
+    pub fn sent_by(sender: Sender, framing: Framing) -> Self {
         let left = match framing {
             Framing::None => Left::Bytes(0),
             Framing::Length(length) => Left::Bytes(length),
-            Framing::Chunked => Left::Chunks(Chunks::default()),
+            Framing::Chunked => Left::Chunks(Chunks::sent_by(sender)),
             Framing::UntilTheEnd => Left::UntilTheEnd,
         };
         Self { left, content: 0 }

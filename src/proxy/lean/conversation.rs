@@ -21,6 +21,7 @@ use super::reply::{LARGEST, Reply, Unread};
 use super::upload::Upload;
 use crate::model::RetryOn;
 use crate::proxy::attempts::{Attempts, Sent};
+use crate::proxy::chunks::Sender;
 use crate::proxy::fields::is_hop_by_hop;
 use crate::proxy::filters::{self, Head};
 use crate::proxy::introduction::Introduction;
@@ -89,12 +90,15 @@ impl Conversation<'_> {
             Ok(Answer::Elsewhere) => return End::Elsewhere,
             Err(broken) => return End::Nothing(broken),
         };
-        let (mut incoming, outgoing) = (Incoming::new(begun.framing), Outgoing::of(begun.framing));
+        // An upstream that has answered before it had the whole request may take the rest for another one, and answer that, too:
+        // whoever came next on its connection would get that answer.
+        let had_all = exchange.upload.as_ref().is_none_or(Upload::is_whole);
+        let (mut incoming, outgoing) = (Incoming::sent_by(Sender::Origin, begun.framing), Outgoing::of(begun.framing));
         if let Err(broken) = exchange.relay(&mut incoming, outgoing, &mut record.bytes_out).await {
             return End::Cut(broken);
         }
         // It has its answer, whatever becomes of the rest.
-        let is_sent = exchange.finish_upload().await.is_ok() && exchange.upload.as_ref().is_none_or(Upload::is_whole);
+        let is_sent = exchange.finish_upload().await.is_ok() && had_all;
         let is_clean = is_sent && exchange.buffer.is_empty() && turn == Turn::Any;
         End::Over { client: begun.client, upstream: if is_clean { begun.upstream } else { After::Close } }
     }
