@@ -3,15 +3,17 @@
 //! | Where | May differ |
 //! |---|---|
 //! | a reply's chunks are none | Pingora takes an empty size line for the last chunk, and passes over line feeds in extensions: the lean lane may break off what the full one hands out as whole |
-//! | a reply has interim answers | whether they had been passed on when the rest failed, and so whether the request could be tried again |
+//! | a reply begins before its request is whole | how much of the request is sent on; whether the answer says that it is the last, as it does where the client is still sending |
+//! | a reply has interim answers | whether they had been passed on when the rest failed, and so whether the request could be tried again: one lane may say that it failed where the other has tried it again, and gone on |
 
-use super::case::{Case, Reply, Step};
+use super::case::{Begins, Case, Reply, Step};
 use super::message::{End, Holds, Message, Reader};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
     pub lean_breaks_off: bool,
     pub tried_again: bool,
+    pub answered_early: bool,
 }
 
 impl Allowance {
@@ -21,6 +23,7 @@ impl Allowance {
         Allowance {
             lean_breaks_off: sent.iter().any(|bytes| is_broken(bytes)),
             tried_again: sent.iter().any(is_interim),
+            answered_early: case.replies.iter().any(|reply| reply.begins == Begins::AtHead),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | the sticky cookie's value | it names the endpoint |
 //! | what `Connection` says where the client has ended its side | nobody heeds it |
 //! | 400 or 413 for a body that is both broken and too large | which is seen first is chance |
+//! | who refuses a body that begins with no chunk | whether it has come when its head is read is chance |
 //! | more than one repetition of a request | it depends on what waits in the pools, and each lane has its own |
 //! | interim answers before an error of Weir's about the upstream | whether they were on their way already is chance |
 //! | a request that never became whole, where it reached one origin alone | how much of it came along with its head is chance |
@@ -34,6 +35,14 @@ pub struct Difference {
     pub lean: String,
 }
 
+impl Difference {
+    /// One lane has ended a connection that the other has kept, behind an earlier case than this.
+    pub fn of_connection_behind(seed: u64) -> Difference {
+        let (about, told) = ("connection behind a case".to_owned(), format!("one of them ended it before seed {seed}"));
+        Difference { about, full: told.clone(), lean: told }
+    }
+}
+
 /// Takes out what must differ.
 pub fn normalize(outcome: &mut Outcome, side: &Side) {
     let origin = side.origin.address.to_string();
@@ -43,9 +52,9 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
         last.fields.retain(|(name, _)| is_connection(name));
         last.body.clear();
     }
-    if outcome.answers.last().is_some_and(is_failure) {
-        let is_first_final = outcome.answers.iter().filter(|answer| answer.status() >= 200).count() == 1;
-        outcome.answers.retain(|answer| !is_first_final || answer.status() >= 200);
+    if let Some(failure) = outcome.answers.pop_if(|last| is_failure(last)) {
+        while outcome.answers.pop_if(|before| (100..200).contains(&before.status())).is_some() {}
+        outcome.answers.push(failure);
     }
     if outcome.pushes > 0 {
         outcome.answers.iter_mut().for_each(|answer| answer.fields.retain(|(name, _)| !is_connection(name)));
@@ -67,12 +76,12 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
 
 /// In Weir's words.
 fn refuses_a_body(answer: &Message) -> bool {
-    let words = match answer.status() {
-        400 => "the request is malformed",
-        413 => "the request body is larger than the limit",
+    let words: &[&str] = match answer.status() {
+        400 => &["the request is malformed", "the chunked body does not begin with a chunk"],
+        413 => &["the request body is larger than the limit"],
         _ => return false,
     };
-    answer.body.windows(words.len()).any(|window| window == words.as_bytes())
+    words.iter().any(|words| answer.body.windows(words.len()).any(|window| window == words.as_bytes()))
 }
 
 fn is_connection(name: &[u8]) -> bool {
@@ -155,14 +164,19 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
         words.collect::<Vec<_>>().join(" ")
     };
     let (full_statuses, lean_statuses) = (statuses(full), statuses(lean));
-    if allowance.lean_breaks_off && lean_breaks_off(&full.answers, &lean.answers) {
+    if allowance.lean_breaks_off && lean_breaks_off(&full.answers, &lean.answers)
+        || allowance.tried_again && (has_given_up(full, lean) || has_given_up(lean, full))
+        || allowance.answered_early && (has_ended_early(full, lean) || has_ended_early(lean, full))
+    {
         return Vec::new();
     }
     found.note(kind(&full.answers, &lean.answers), full_statuses, lean_statuses);
     let number = |requests: &[&Message]| requests.len().to_string();
     found.note("number of requests", number(&full_requests), number(&lean_requests));
     for (one, other) in full_requests.iter().zip(&lean_requests) {
-        found.messages("request", one, other);
+        if !(allowance.answered_early && is_beginning_of_one(one, other)) {
+            found.messages("request", one, other);
+        }
     }
     for (one, other) in full.answers.iter().zip(&lean.answers) {
         found.messages("answer", one, other);
@@ -170,7 +184,6 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
     let word = |connection: Connection| format!("{connection:?}");
     found.note("connection", word(full.connection), word(lean.connection));
     found.note("silences", full.pushes.to_string(), lean.pushes.to_string());
-    found.note("stale connection", full.was_stale.to_string(), lean.was_stale.to_string());
     found.0
 }
 
@@ -182,6 +195,39 @@ fn lean_breaks_off(full: &[Message], lean: &[Message]) -> bool {
     };
     let is_beginning = full[at].body.starts_with(&lean[at].body);
     is_beginning && full[at].first == lean[at].first && pairs().take(at).all(|(one, other)| one == other)
+}
+
+/// Whether one says that a request has failed, last of all, which the other has sent once more at least. Answers before it are the same.
+fn has_given_up(one: &Outcome, other: &Outcome) -> bool {
+    let Some((last, before)) = one.answers.split_last() else { return false };
+    let is_tried_again = one.requests.len() < other.requests.len();
+    is_tried_again && is_failure(last) && other.answers.len() > before.len() && other.answers.starts_with(before)
+}
+
+/// Whether the requests are one, as far as they have come.
+fn is_beginning_of_one(one: &Message, other: &Message) -> bool {
+    // Taken out where a request is whole and has no content.
+    let head = |message: &Message| {
+        let fields = message.fields.iter().filter(|(name, _)| name != b"transfer-encoding");
+        (message.first.clone(), fields.cloned().collect::<Vec<_>>())
+    };
+    let is_cut = one.end == End::Missing || other.end == End::Missing;
+    is_cut && head(one) == head(other) && (one.body.starts_with(&other.body) || other.body.starts_with(&one.body))
+}
+
+/// Whether one says behind an answer that it is the last, which the other does not say. It is the same else, as those before it are.
+fn has_ended_early(one: &Outcome, other: &Outcome) -> bool {
+    let Some((last, before)) = one.answers.split_last() else { return false };
+    let Some(same) = other.answers.get(before.len()) else { return false };
+    let told = |answer: &Message| {
+        let mut answer = answer.clone();
+        answer.fields.retain(|(name, _)| !is_connection(name));
+        answer
+    };
+    last.lists("connection", "close")
+        && !same.lists("connection", "close")
+        && told(last) == told(same)
+        && other.answers.starts_with(before)
 }
 
 /// Of different answers, in a few words: a status of the origin's says nothing, one of Weir's own does.

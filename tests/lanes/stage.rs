@@ -47,6 +47,8 @@ pub struct Side {
     pub origin: Origin,
     /// By [`Client`].
     visitors: [Option<Visitor>; 2],
+    /// Of the case before, where Weir has not ended its connection.
+    leaving: Option<Visitor>,
     playing: Playing,
 }
 
@@ -96,12 +98,12 @@ const PUSHES: [Push; 5] = [Push::NextPiece, Push::Ending, Push::OriginHangsUp, P
 impl Side {
     pub fn new(weir: SocketAddr, origin: Origin) -> Side {
         let playing = Playing::of(0);
-        Side { weir, origin, visitors: [None, None], playing }
+        Side { weir, origin, visitors: [None, None], leaving: None, playing }
     }
 
     /// Both ends of every connection: what is played next is not disturbed by what was played before.
     pub fn forget_connections(&mut self) {
-        self.visitors = [None, None];
+        (self.visitors, self.leaving) = ([None, None], None);
         self.origin.forget_connections();
     }
 
@@ -258,7 +260,7 @@ impl Side {
             (false, false) => Connection::Open,
         };
         if is_over || playing.hangs || half_closed {
-            self.visitors[playing.client] = None;
+            self.leaving = self.visitors[playing.client].take();
         }
         let requests = self.origin.finish();
         let broke_unasked = is_over && !has_answers && requests.is_empty() && !playing.is_fresh;
@@ -269,6 +271,13 @@ impl Side {
             pushes: playing.pushes,
             was_stale: playing.was_disturbed || broke_unasked,
         }
+    }
+
+    /// Whether nothing of the case comes any more.
+    fn is_settled(&mut self) -> bool {
+        let was_quiet = !self.origin.forget_connections();
+        let has_left = self.leaving.as_mut().is_none_or(Visitor::has_ended);
+        was_quiet && has_left
     }
 
     fn watch(&mut self, sockets: &mut Vec<libc::pollfd>) {
@@ -320,17 +329,30 @@ pub fn play(sides: &mut [Side], case: &Case, patience: Patience) -> Vec<Outcome>
     let is_unanswered =
         |outcome: &Outcome| outcome.connection != Connection::Open && outcome.answers.len() < case.answers;
     if outcomes.iter().any(is_unanswered) {
-        // What the client had asked for before it went may still be sent on: it is not the next case's.
+        settle(sides);
+    }
+    sides.iter_mut().for_each(|side| side.leaving = None);
+    outcomes
+}
+
+/// What the client had asked for before it went may still be sent on, and more of it when what it waits for is hung up: none of it is
+/// the next case's.
+fn settle(sides: &mut [Side]) {
+    let begun = Instant::now();
+    loop {
         std::thread::sleep(SETTLING);
-        for side in sides {
-            side.origin.forget_connections();
+        let settled = sides.iter_mut().map(Side::is_settled);
+        if settled.fold(true, |all, one| all && one) || begun.elapsed() > LONGEST_SETTLING {
+            break;
         }
     }
-    outcomes
 }
 
 /// Enough for what is on its way between two processes of a machine.
 const SETTLING: Duration = Duration::from_millis(3);
+
+/// A lane that hangs is not waited for.
+const LONGEST_SETTLING: Duration = Duration::from_millis(200);
 
 fn wait(sides: &mut [Side], sockets: &mut Vec<libc::pollfd>, most: Duration) {
     sockets.clear();
