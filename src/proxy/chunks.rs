@@ -18,6 +18,8 @@ enum State {
         size: u64,
         digits: u8,
     },
+    /// Space behind a size: digits do not go on, and nothing but an extension begins (RFC 9112 §7.1.1).
+    Space(u64),
     Extension(u64),
     SizeEnd(u64),
     Content(u64),
@@ -93,8 +95,10 @@ impl State {
         let digit = || char::from(byte).to_digit(16).map(u64::from);
         Ok(match (self, byte) {
             (State::Begin, _) => State::Size { size: digit().ok_or(BadChunks)?, digits: 1 },
-            (State::Size { size, .. }, b'\r') => State::SizeEnd(size),
-            (State::Size { size, .. }, b';' | b' ' | b'\t') => State::Extension(size),
+            (State::Size { size, .. } | State::Space(size), b'\r') => State::SizeEnd(size),
+            (State::Size { size, .. } | State::Space(size), b';') => State::Extension(size),
+            (State::Size { size, .. } | State::Space(size), b' ' | b'\t') => State::Space(size),
+            (State::Space(_), _) => return Err(BadChunks),
             // As long as Pingora's, zeros included: such sizes stay below 2⁶⁴.
             (State::Size { digits: 16.., .. }, _) => return Err(BadChunks),
             (State::Size { size, digits }, _) => {
@@ -126,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_end_is_found_in_whatever_pieces_it_comes() {
-        for body in ["0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "a;x=y\r\n0\r\n0\r\n\r\n01\r\n00 \r\nA: b\r\nC: d\r\n\r\n"]
+        for body in
+            ["0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "a;x=y\r\n0\r\n0\r\n\r\n01\r\n00 \t;z\r\nA: b\r\nC: d\r\n\r\n"]
         {
             let with_more = format!("{body}GET /");
             for cut in 0..with_more.len() {
@@ -150,6 +155,8 @@ mod tests {
             "x",
             "\r\n",
             "5\nhello",
+            "5 0\r\nhello",
+            "5 a=b\r\nhello",
             "2\r\nabc\r\n",
             "1\r\na\n",
             "0\r\n\n",

@@ -187,14 +187,23 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
     found.0
 }
 
-/// Whether the answers are the same up to one that the lean lane breaks off; what follows on such a connection differs, too.
+/// Whether the answers are the same up to one that the lean lane breaks off; what follows on such a connection differs, too. Where the full
+/// lane waits for the rest of it, and nothing comes, both are broken off.
 fn lean_breaks_off(full: &[Message], lean: &[Message]) -> bool {
     let pairs = || full.iter().zip(lean);
-    let Some(at) = pairs().position(|(one, other)| one.end == End::Whole && other.end != End::Whole) else {
+    let Some(at) = pairs().position(|(_, other)| other.end != End::Whole) else {
         return false;
     };
     let is_beginning = full[at].body.starts_with(&lean[at].body);
-    is_beginning && full[at].first == lean[at].first && pairs().take(at).all(|(one, other)| one == other)
+    is_beginning
+        && full[at].first == lean[at].first
+        && pairs().take(at).all(|(one, other)| but_connection(one) == but_connection(other))
+}
+
+fn but_connection(answer: &Message) -> Message {
+    let mut answer = answer.clone();
+    answer.fields.retain(|(name, _)| !is_connection(name));
+    answer
 }
 
 /// Whether one says that a request has failed, last of all, which the other has sent once more at least. Answers before it are the same.
@@ -219,14 +228,9 @@ fn is_beginning_of_one(one: &Message, other: &Message) -> bool {
 fn has_ended_early(one: &Outcome, other: &Outcome) -> bool {
     let Some((last, before)) = one.answers.split_last() else { return false };
     let Some(same) = other.answers.get(before.len()) else { return false };
-    let told = |answer: &Message| {
-        let mut answer = answer.clone();
-        answer.fields.retain(|(name, _)| !is_connection(name));
-        answer
-    };
     last.lists("connection", "close")
         && !same.lists("connection", "close")
-        && told(last) == told(same)
+        && but_connection(last) == but_connection(same)
         && other.answers.starts_with(before)
 }
 

@@ -13,6 +13,11 @@ pub fn cases() -> Vec<(&'static str, Case)> {
     vec![
         of_reply("a version that is the origin's own", "HTTP/1.0 201 Created\r\nContent-Length: 0\r\n\r\n"),
         of_reply("a length said twice", "HTTP/1.1 504 No\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n"),
+        of_reply("a length said twice in one field", "HTTP/1.1 404 No\r\nContent-Length: 2, 2\r\n\r\nno"),
+        of_reply(
+            "a size with something else behind it",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1 a=b\r\nd\r\n0\r\n\r\n",
+        ),
         of_reply("a coding where there is no body", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
         of_reply(
             "a coding twice",
@@ -39,6 +44,7 @@ pub fn cases() -> Vec<(&'static str, Case)> {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nd\r\n00000000000000000\r\n\r\n",
         ),
         of_request("a size of seventeen digits", &chunked("1\r\nd\r\n00000000000000000\r\n\r\n")),
+        of_request("a size with something else behind it", &chunked("1\r\nd\r\n1 a=b\r\ne\r\n0\r\n\r\n")),
         of_request("an empty line for a size", &chunked("1\r\nd\r\n\r\n0\r\n\r\n")),
         of_request("a quote in a query", "GET /?a=\"b\" HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         of_request("angle brackets in a path", "GET /<a> HTTP/1.1\r\nHost: a.test\r\n\r\n"),

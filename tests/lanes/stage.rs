@@ -41,6 +41,18 @@ pub enum Connection {
     Hangs,
 }
 
+impl Outcome {
+    /// Whether requests of the case may come when it is over.
+    fn may_go_on(&self, case: &Case) -> bool {
+        let finals = self.answers.iter().filter(|answer| answer.status() >= 200).count();
+        match self.connection {
+            Connection::Open => false,
+            Connection::Closed => finals < case.answers,
+            Connection::Hangs => true,
+        }
+    }
+}
+
 /// One lane, as one worker uses it.
 pub struct Side {
     pub weir: SocketAddr,
@@ -326,9 +338,7 @@ pub fn play(sides: &mut [Side], case: &Case, patience: Patience) -> Vec<Outcome>
         }
     }
     let outcomes: Vec<Outcome> = sides.iter_mut().map(Side::finish).collect();
-    let is_unanswered =
-        |outcome: &Outcome| outcome.connection != Connection::Open && outcome.answers.len() < case.answers;
-    if outcomes.iter().any(is_unanswered) {
+    if outcomes.iter().any(|outcome| outcome.may_go_on(case)) {
         settle(sides);
     }
     sides.iter_mut().for_each(|side| side.leaving = None);
