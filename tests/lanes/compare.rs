@@ -14,6 +14,7 @@
 //! | who refuses a body that begins with no chunk | whether it has come when its head is read is chance |
 //! | more than one repetition of a request | it depends on what waits in the pools, and each lane has its own |
 //! | interim answers before an error of Weir's about the upstream | whether they were on their way already is chance |
+//! | what goes through a tunnel behind the four bytes that an origin waits for | it ends the tunnel when it has them |
 //! | a request that never became whole, where it reached one origin alone | how much of it came along with its head is chance |
 //! | the length of a body that was cut off: one is the beginning of the other | how much was on its way is chance |
 //! | sizes of reads and of chunks | framing, not content; the reader has put them together |
@@ -68,10 +69,22 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
             normalize_value(name, value, &origin, &port);
         }
         message.fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if is_tunnelled(message) {
+            message.body.truncate(TUNNELLED);
+        }
         if message.body.len() < LONGEST_PAGE {
             hide_ids(&mut message.body);
         }
     }
+}
+
+/// What an origin waits for in a tunnel.
+const TUNNELLED: usize = 4;
+
+/// Whether what follows the head of a request can only be another protocol's.
+fn is_tunnelled(message: &Message) -> bool {
+    let is_framed = message.values("content-length").chain(message.values("transfer-encoding")).next().is_some();
+    message.lists("connection", "upgrade") && !is_framed && !message.first.starts_with(b"HTTP/")
 }
 
 /// In Weir's words.
@@ -165,7 +178,7 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
     };
     let (full_statuses, lean_statuses) = (statuses(full), statuses(lean));
     if allowance.lean_breaks_off && lean_breaks_off(&full.answers, &lean.answers)
-        || allowance.tried_again && (has_given_up(full, lean) || has_given_up(lean, full))
+        || (allowance.tried_again || allowance.lost) && (has_given_up(full, lean) || has_given_up(lean, full))
         || allowance.answered_early && (has_ended_early(full, lean) || has_ended_early(lean, full))
     {
         return Vec::new();
@@ -206,11 +219,11 @@ fn but_connection(answer: &Message) -> Message {
     answer
 }
 
-/// Whether one says that a request has failed, last of all, which the other has sent once more at least. Answers before it are the same.
+/// Whether one says last of all that a request has failed, and the other, which has sent more, goes on there. Answers before it are the same.
 fn has_given_up(one: &Outcome, other: &Outcome) -> bool {
     let Some((last, before)) = one.answers.split_last() else { return false };
-    let is_tried_again = one.requests.len() < other.requests.len();
-    is_tried_again && is_failure(last) && other.answers.len() > before.len() && other.answers.starts_with(before)
+    let has_sent_less = one.requests.len() < other.requests.len();
+    has_sent_less && is_failure(last) && other.answers.len() > before.len() && other.answers.starts_with(before)
 }
 
 /// Whether the requests are one, as far as they have come.
