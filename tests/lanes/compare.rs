@@ -11,7 +11,7 @@
 //! | the sticky cookie's value | it names the endpoint |
 //! | what `Connection` says where the client has ended its side | nobody heeds it |
 //! | 400 or 413 for a body that is both broken and too large | which is seen first is chance |
-//! | who refuses a body that begins with no chunk | whether it has come when its head is read is chance |
+//! | whether a body that begins with no chunk is refused, or another last answer comes before it is read | whether it has come with its head is chance |
 //! | more than one repetition of a request | it depends on what waits in the pools, and each lane has its own |
 //! | interim answers before an error of Weir's about the upstream | whether they were on their way already is chance |
 //! | what goes through a tunnel behind the four bytes that an origin waits for | it ends the tunnel when it has them |
@@ -48,6 +48,8 @@ impl Difference {
 pub fn normalize(outcome: &mut Outcome, side: &Side) {
     let origin = side.origin.address.to_string();
     let port = side.weir.port().to_string();
+    outcome.refused_at_once =
+        outcome.answers.last().is_some_and(|last| last.status() == 400 && says(last, BEGINS_WRONG));
     if let Some(last) = outcome.answers.last_mut().filter(|last| refuses_a_body(last)) {
         last.first = b"HTTP/1.1 400 the body is refused".to_vec();
         last.fields.retain(|(name, _)| is_connection(name));
@@ -87,14 +89,24 @@ fn is_tunnelled(message: &Message) -> bool {
     message.lists("connection", "upgrade") && !is_framed && !message.first.starts_with(b"HTTP/")
 }
 
-/// In Weir's words.
+/// In Weir's words; where none are said, because the request was HEAD, as a page of Weir's that is the connection's last.
 fn refuses_a_body(answer: &Message) -> bool {
     let words: &[&str] = match answer.status() {
-        400 => &["the request is malformed", "the chunked body does not begin with a chunk"],
+        400 => &["the request is malformed", BEGINS_WRONG],
         413 => &["the request body is larger than the limit"],
         _ => return false,
     };
-    words.iter().any(|words| answer.body.windows(words.len()).any(|window| window == words.as_bytes()))
+    let is_untold = answer.body.is_empty()
+        && answer.values("content-length").any(|length| length != b"0")
+        && answer.values("content-type").any(|kind| kind == b"text/plain; charset=utf-8")
+        && answer.lists("connection", "close");
+    is_untold || words.iter().any(|words| says(answer, words))
+}
+
+const BEGINS_WRONG: &str = "the chunked body does not begin with a chunk";
+
+fn says(answer: &Message, words: &str) -> bool {
+    answer.body.windows(words.len()).any(|window| window == words.as_bytes())
 }
 
 fn is_connection(name: &[u8]) -> bool {
@@ -180,6 +192,8 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
     if allowance.lean_breaks_off && lean_breaks_off(&full.answers, &lean.answers)
         || (allowance.tried_again || allowance.lost) && (has_given_up(full, lean) || has_given_up(lean, full))
         || allowance.answered_early && (has_ended_early(full, lean) || has_ended_early(lean, full))
+        || is_refused_at_once(full, lean)
+        || is_refused_at_once(lean, full)
     {
         return Vec::new();
     }
@@ -235,6 +249,14 @@ fn is_beginning_of_one(one: &Message, other: &Message) -> bool {
     };
     let is_cut = one.end == End::Missing || other.end == End::Missing;
     is_cut && head(one) == head(other) && (one.body.starts_with(&other.body) || other.body.starts_with(&one.body))
+}
+
+/// Whether one refuses the body of a request that the other answers without having read it. Answers before it are the same.
+fn is_refused_at_once(one: &Outcome, other: &Outcome) -> bool {
+    let (Some((_, before)), Some((_, same))) = (one.answers.split_last(), other.answers.split_last()) else {
+        return false;
+    };
+    one.refused_at_once && !other.refused_at_once && before == same && other.connection == Connection::Closed
 }
 
 /// Whether one says behind an answer that it is the last, which the other does not say. It is the same else, as those before it are.

@@ -30,6 +30,8 @@ pub struct Outcome {
     pub pushes: usize,
     /// A connection that earlier cases used was closed under this one.
     pub was_stale: bool,
+    /// A body was refused for how it begins, as [`super::compare::normalize`] finds it.
+    pub refused_at_once: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -282,6 +284,7 @@ impl Side {
             connection,
             pushes: playing.pushes,
             was_stale: playing.was_disturbed || broke_unasked,
+            refused_at_once: false,
         }
     }
 
