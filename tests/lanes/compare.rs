@@ -98,7 +98,7 @@ fn refuses_a_body(answer: &Message) -> bool {
     };
     let is_untold = answer.body.is_empty()
         && answer.values("content-length").any(|length| length != b"0")
-        && answer.values("content-type").any(|kind| kind == b"text/plain; charset=utf-8")
+        && answer.values("content-type").any(|kind| kind.ends_with(b"; charset=utf-8"))
         && answer.lists("connection", "close");
     is_untold || words.iter().any(|words| says(answer, words))
 }
