@@ -46,7 +46,7 @@ fn nobody_can_tell_the_lanes_apart() {
         first_seed: setting("WEIR_LANES_SEED", 1),
         cases,
         most: Duration::from_secs(setting("WEIR_LANES_SECONDS", if cases > CASES { 86_400 } else { SECONDS })),
-        patience: Duration::from_millis(setting("WEIR_LANES_PATIENCE", 60)),
+        patience: Duration::from_millis(setting("WEIR_LANES_PATIENCE", 120)),
     };
     if let Ok(seed) = std::env::var("WEIR_LANES_SHOW") {
         return println!("{}", show_outcomes(&mut arena(1).workers[0], seed.parse().expect("a seed")));

@@ -33,7 +33,7 @@ enum State {
         size: u64,
         digits: u8,
     },
-    /// Behind a size, before an extension.
+    /// Space behind a size: digits do not go on, and nothing but an extension begins (RFC 9112 §7.1.1).
     Space(u64),
     Extension(u64),
     SizeEnd(u64),
@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn the_end_is_found_in_whatever_pieces_it_comes() {
-        for body in ["0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "a;x=y\r\n0\r\n0\r\n\r\n01\r\n00 \r\nA: b\r\nC: d\r\n\r\n"]
+        for body in
+            ["0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "a;x=y\r\n0\r\n0\r\n\r\n01\r\n00 \t;z\r\nA: b\r\nC: d\r\n\r\n"]
         {
             let with_more = format!("{body}GET /");
             for cut in 0..with_more.len() {
@@ -204,6 +205,8 @@ mod tests {
             "x",
             "\r\n",
             "5\nhello",
+            "5 0\r\nhello",
+            "5 a=b\r\nhello",
             "2\r\nabc\r\n",
             "1\r\na\n",
             "0\r\n\n",

@@ -3,15 +3,19 @@
 //! | Where | May differ |
 //! |---|---|
 //! | a reply's chunks are none | Pingora takes an empty size line for the last chunk, and passes over line feeds in extensions: the lean lane may break off what the full one hands out as whole |
-//! | a reply has interim answers | whether they had been passed on when the rest failed, and so whether the request could be tried again |
+//! | a reply begins before its request is whole | how much of the request is sent on; whether the answer says that it is the last, as it does where the client is still sending |
+//! | an origin ends a connection behind an answer that does not say so | whether the next request still went there: one that may not be sent twice is lost |
+//! | a reply has interim answers | whether they had been passed on when the rest failed, and so whether the request could be tried again: one lane may say that it failed where the other has tried it again, and gone on |
 
-use super::case::{Case, Reply, Step};
+use super::case::{Begins, Case, Reply, Step};
 use super::message::{End, Holds, Message, Reader};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
     pub lean_breaks_off: bool,
     pub tried_again: bool,
+    pub lost: bool,
+    pub answered_early: bool,
 }
 
 impl Allowance {
@@ -21,8 +25,18 @@ impl Allowance {
         Allowance {
             lean_breaks_off: sent.iter().any(|bytes| is_broken(bytes)),
             tried_again: sent.iter().any(is_interim),
+            lost: case.replies.iter().any(ends_unannounced),
+            answered_early: case.replies.iter().any(|reply| reply.begins == Begins::AtHead),
         }
     }
+}
+
+fn ends_unannounced(reply: &Reply) -> bool {
+    let mut reader = Reader::new(Holds::Answers);
+    reader.push(&sent(reply));
+    let mut answers = std::iter::from_fn(|| reader.next(|answer| answer.status() >= 200));
+    let announced = answers.any(|answer| answer.lists("connection", "close"));
+    reply.steps.contains(&Step::Close) && !announced
 }
 
 fn sent(reply: &Reply) -> Vec<u8> {

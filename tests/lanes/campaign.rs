@@ -4,6 +4,9 @@
 //! seeds ──► workers: generate, play, compare ──differs──► again on fresh connections ──differs──► minimize ──► Report
 //!                                                              └──does not──► counted as unsteady
 //! ```
+//!
+//! Where one lane alone has ended a connection behind a case, which of the next cases sees it is chance: the case behind which it
+//! ended is looked at instead.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,8 +85,14 @@ impl Campaign {
             }
             let seed = self.first_seed + number;
             let case = generate::case(seed);
-            let (differences, outcomes) = differ(sides, &case, Patience(self.patience));
+            let Played { differences, outcomes, found } = differ(sides, &case, Patience(self.patience));
             tally.count(&outcomes[0]);
+            if found == Found::EndedByOne
+                && let Some(at) = before.iter().rposition(|earlier| earlier.client == case.client)
+            {
+                let ended = Difference::of_connection_behind(seed);
+                self.look_closer(sides, seed, &before[..at], &before[at], &[ended], report);
+            }
             if !differences.is_empty() {
                 self.look_closer(sides, seed, &before, &case, &differences, report);
                 before.clear();
@@ -153,7 +162,7 @@ impl Campaign {
     ) -> String {
         let mut text = format!("seed {seed}\n");
         let differs = |sides: &mut [Side], cases: &[Case]| {
-            again(sides, cases, patience).0.iter().any(|difference| difference.about == about)
+            again(sides, cases, patience).differences.iter().any(|difference| difference.about == about)
         };
         if history.is_empty() {
             let least = minimize(alone, |case| differs(sides, std::slice::from_ref(case)));
@@ -183,40 +192,60 @@ const UNSTEADY_SHOWN: usize = 20;
 /// Cases that are played again with one that differs.
 const KEPT: usize = 6;
 
-/// Plays a case as it comes, on the connections that are there.
-fn differ(sides: &mut [Side], case: &Case, patience: Patience) -> (Vec<Difference>, Vec<Outcome>) {
+/// What came of a case.
+#[derive(Default)]
+struct Played {
+    differences: Vec<Difference>,
+    outcomes: Vec<Outcome>,
+    found: Found,
+}
+
+/// How a case found the connections that it was to be played on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Found {
+    #[default]
+    Alike,
+    /// One lane alone had ended its own.
+    EndedByOne,
+}
+
+/// Plays a case as it comes, on the connections that are there. Where they have ended behind an earlier one, on fresh ones.
+fn differ(sides: &mut [Side], case: &Case, patience: Patience) -> Played {
     let mut outcomes = play(sides, case, patience);
-    if outcomes.iter().all(|outcome| outcome.was_stale) {
-        // Both have ended the connection behind the case before.
+    let stale = outcomes.iter().filter(|outcome| outcome.was_stale).count();
+    let found = if (1..outcomes.len()).contains(&stale) { Found::EndedByOne } else { Found::Alike };
+    if stale > 0 {
         sides.iter_mut().for_each(Side::forget_connections);
         outcomes = play(sides, case, patience);
     }
     for (outcome, side) in outcomes.iter_mut().zip(sides.iter()) {
         normalize(outcome, side);
     }
-    let [full, lean] = &outcomes[..] else { return (Vec::new(), outcomes) };
-    let mut found = compare(case, full, lean);
-    found.extend(laws::broken(case, full, lean));
-    (found, outcomes)
+    let mut differences = Vec::new();
+    if let [full, lean] = &outcomes[..] {
+        differences = compare(case, full, lean);
+        differences.extend(laws::broken(case, full, lean));
+    }
+    Played { differences, outcomes, found }
 }
 
 /// What differs every time, on fresh connections, in the last of these cases. Where a lane does not do the same every time, nothing
 /// is said: it is chance that decides, and not the lane.
 fn steadily(sides: &mut [Side], cases: &[Case], patience: Patience) -> Vec<Difference> {
-    let mut first: Option<(Vec<Difference>, Vec<Outcome>)> = None;
+    let mut first: Option<Played> = None;
     for _ in 0..TIMES {
         let last = again(sides, cases, patience);
-        let is_steady = first.as_ref().is_none_or(|(_, outcomes)| alike(cases, outcomes, &last.1));
-        if last.0.is_empty() || !is_steady {
+        let is_steady = first.as_ref().is_none_or(|first| alike(cases, &first.outcomes, &last.outcomes));
+        if last.differences.is_empty() || !is_steady {
             return Vec::new();
         }
         first.get_or_insert(last);
     }
-    first.map(|(differences, _)| differences).unwrap_or_default()
+    first.map(|first| first.differences).unwrap_or_default()
 }
 
 /// On fresh connections; what came of the last.
-fn again(sides: &mut [Side], cases: &[Case], patience: Patience) -> (Vec<Difference>, Vec<Outcome>) {
+fn again(sides: &mut [Side], cases: &[Case], patience: Patience) -> Played {
     sides.iter_mut().for_each(Side::forget_connections);
     cases.iter().map(|case| differ(sides, case, patience)).last().unwrap_or_default()
 }

@@ -38,8 +38,10 @@ pub struct Piece {
 pub enum When {
     /// Behind the piece before it, in a write of its own.
     AtOnce,
-    /// An interim answer has come: `100`, or `101`.
-    AfterInterim,
+    /// An interim answer has come behind so many final ones: what belongs to the request's body may go.
+    AfterInterim(usize),
+    /// The protocol has been switched: what belongs to the other protocol may go.
+    AfterSwitch,
     /// So many final answers have come.
     AfterAnswers(usize),
 }

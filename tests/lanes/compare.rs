@@ -11,8 +11,10 @@
 //! | the sticky cookie's value | it names the endpoint |
 //! | what `Connection` says where the client has ended its side | nobody heeds it |
 //! | 400 or 413 for a body that is both broken and too large | which is seen first is chance |
+//! | whether a body that begins with no chunk is refused, or another last answer comes before it is read | whether it has come with its head is chance |
 //! | more than one repetition of a request | it depends on what waits in the pools, and each lane has its own |
 //! | interim answers before an error of Weir's about the upstream | whether they were on their way already is chance |
+//! | what goes through a tunnel behind the four bytes that an origin waits for | it ends the tunnel when it has them |
 //! | a request that never became whole, where it reached one origin alone | how much of it came along with its head is chance |
 //! | the length of a body that was cut off: one is the beginning of the other | how much was on its way is chance |
 //! | sizes of reads and of chunks | framing, not content; the reader has put them together |
@@ -34,18 +36,28 @@ pub struct Difference {
     pub lean: String,
 }
 
+impl Difference {
+    /// One lane has ended a connection that the other has kept, behind an earlier case than this.
+    pub fn of_connection_behind(seed: u64) -> Difference {
+        let (about, told) = ("connection behind a case".to_owned(), format!("one of them ended it before seed {seed}"));
+        Difference { about, full: told.clone(), lean: told }
+    }
+}
+
 /// Takes out what must differ.
 pub fn normalize(outcome: &mut Outcome, side: &Side) {
     let origin = side.origin.address.to_string();
     let port = side.weir.port().to_string();
+    outcome.refused_at_once =
+        outcome.answers.last().is_some_and(|last| last.status() == 400 && says(last, BEGINS_WRONG));
     if let Some(last) = outcome.answers.last_mut().filter(|last| refuses_a_body(last)) {
         last.first = b"HTTP/1.1 400 the body is refused".to_vec();
         last.fields.retain(|(name, _)| is_connection(name));
         last.body.clear();
     }
-    if outcome.answers.last().is_some_and(is_failure) {
-        let is_first_final = outcome.answers.iter().filter(|answer| answer.status() >= 200).count() == 1;
-        outcome.answers.retain(|answer| !is_first_final || answer.status() >= 200);
+    if let Some(failure) = outcome.answers.pop_if(|last| is_failure(last)) {
+        while outcome.answers.pop_if(|before| (100..200).contains(&before.status())).is_some() {}
+        outcome.answers.push(failure);
     }
     if outcome.pushes > 0 {
         outcome.answers.iter_mut().for_each(|answer| answer.fields.retain(|(name, _)| !is_connection(name)));
@@ -59,19 +71,41 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
             normalize_value(name, value, &origin, &port);
         }
         message.fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if is_tunnelled(message) {
+            message.body.truncate(TUNNELLED);
+        }
         if message.body.len() < LONGEST_PAGE {
             hide_ids(&mut message.body);
         }
     }
 }
 
-/// In Weir's words.
+/// What an origin waits for in a tunnel.
+const TUNNELLED: usize = 4;
+
+/// Whether what follows the head of a request can only be another protocol's.
+fn is_tunnelled(message: &Message) -> bool {
+    let is_framed = message.values("content-length").chain(message.values("transfer-encoding")).next().is_some();
+    message.lists("connection", "upgrade") && !is_framed && !message.first.starts_with(b"HTTP/")
+}
+
+/// In Weir's words; where none are said, because the request was HEAD, as a page of Weir's that is the connection's last.
 fn refuses_a_body(answer: &Message) -> bool {
-    let words = match answer.status() {
-        400 => "the request is malformed",
-        413 => "the request body is larger than the limit",
+    let words: &[&str] = match answer.status() {
+        400 => &["the request is malformed", BEGINS_WRONG],
+        413 => &["the request body is larger than the limit"],
         _ => return false,
     };
+    let is_untold = answer.body.is_empty()
+        && answer.values("content-length").any(|length| length != b"0")
+        && answer.values("content-type").any(|kind| kind.ends_with(b"; charset=utf-8"))
+        && answer.lists("connection", "close");
+    is_untold || words.iter().any(|words| says(answer, words))
+}
+
+const BEGINS_WRONG: &str = "the chunked body does not begin with a chunk";
+
+fn says(answer: &Message, words: &str) -> bool {
     answer.body.windows(words.len()).any(|window| window == words.as_bytes())
 }
 
@@ -155,14 +189,21 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
         words.collect::<Vec<_>>().join(" ")
     };
     let (full_statuses, lean_statuses) = (statuses(full), statuses(lean));
-    if allowance.lean_breaks_off && lean_breaks_off(&full.answers, &lean.answers) {
+    if allowance.lean_breaks_off && lean_breaks_off(&full.answers, &lean.answers)
+        || (allowance.tried_again || allowance.lost) && (has_given_up(full, lean) || has_given_up(lean, full))
+        || allowance.answered_early && (has_ended_early(full, lean) || has_ended_early(lean, full))
+        || is_refused_at_once(full, lean)
+        || is_refused_at_once(lean, full)
+    {
         return Vec::new();
     }
     found.note(kind(&full.answers, &lean.answers), full_statuses, lean_statuses);
     let number = |requests: &[&Message]| requests.len().to_string();
     found.note("number of requests", number(&full_requests), number(&lean_requests));
     for (one, other) in full_requests.iter().zip(&lean_requests) {
-        found.messages("request", one, other);
+        if !(allowance.answered_early && is_beginning_of_one(one, other)) {
+            found.messages("request", one, other);
+        }
     }
     for (one, other) in full.answers.iter().zip(&lean.answers) {
         found.messages("answer", one, other);
@@ -170,18 +211,62 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
     let word = |connection: Connection| format!("{connection:?}");
     found.note("connection", word(full.connection), word(lean.connection));
     found.note("silences", full.pushes.to_string(), lean.pushes.to_string());
-    found.note("stale connection", full.was_stale.to_string(), lean.was_stale.to_string());
     found.0
 }
 
-/// Whether the answers are the same up to one that the lean lane breaks off; what follows on such a connection differs, too.
+/// Whether the answers are the same up to one that the lean lane breaks off; what follows on such a connection differs, too. Where the full
+/// lane waits for the rest of it, and nothing comes, both are broken off.
 fn lean_breaks_off(full: &[Message], lean: &[Message]) -> bool {
     let pairs = || full.iter().zip(lean);
-    let Some(at) = pairs().position(|(one, other)| one.end == End::Whole && other.end != End::Whole) else {
+    let Some(at) = pairs().position(|(_, other)| other.end != End::Whole) else {
         return false;
     };
     let is_beginning = full[at].body.starts_with(&lean[at].body);
-    is_beginning && full[at].first == lean[at].first && pairs().take(at).all(|(one, other)| one == other)
+    is_beginning
+        && full[at].first == lean[at].first
+        && pairs().take(at).all(|(one, other)| but_connection(one) == but_connection(other))
+}
+
+fn but_connection(answer: &Message) -> Message {
+    let mut answer = answer.clone();
+    answer.fields.retain(|(name, _)| !is_connection(name));
+    answer
+}
+
+/// Whether one says last of all that a request has failed, and the other, which has sent more, goes on there. Answers before it are the same.
+fn has_given_up(one: &Outcome, other: &Outcome) -> bool {
+    let Some((last, before)) = one.answers.split_last() else { return false };
+    let has_sent_less = one.requests.len() < other.requests.len();
+    has_sent_less && is_failure(last) && other.answers.len() > before.len() && other.answers.starts_with(before)
+}
+
+/// Whether the requests are one, as far as they have come.
+fn is_beginning_of_one(one: &Message, other: &Message) -> bool {
+    // Taken out where a request is whole and has no content.
+    let head = |message: &Message| {
+        let fields = message.fields.iter().filter(|(name, _)| name != b"transfer-encoding");
+        (message.first.clone(), fields.cloned().collect::<Vec<_>>())
+    };
+    let is_cut = one.end == End::Missing || other.end == End::Missing;
+    is_cut && head(one) == head(other) && (one.body.starts_with(&other.body) || other.body.starts_with(&one.body))
+}
+
+/// Whether one refuses the body of a request that the other answers without having read it. Answers before it are the same.
+fn is_refused_at_once(one: &Outcome, other: &Outcome) -> bool {
+    let (Some((_, before)), Some((_, same))) = (one.answers.split_last(), other.answers.split_last()) else {
+        return false;
+    };
+    one.refused_at_once && !other.refused_at_once && before == same && other.connection == Connection::Closed
+}
+
+/// Whether one says behind an answer that it is the last, which the other does not say. It is the same else, as those before it are.
+fn has_ended_early(one: &Outcome, other: &Outcome) -> bool {
+    let Some((last, before)) = one.answers.split_last() else { return false };
+    let Some(same) = other.answers.get(before.len()) else { return false };
+    last.lists("connection", "close")
+        && !same.lists("connection", "close")
+        && but_connection(last) == but_connection(same)
+        && other.answers.starts_with(before)
 }
 
 /// Of different answers, in a few words: a status of the origin's says nothing, one of Weir's own does.

@@ -65,8 +65,11 @@ fn pieces(random: &mut Random, requests: &[Request]) -> Vec<Piece> {
         let waits = request.expects && random.percent(80);
         if waits || request.upgrades {
             pieces.push(Piece { bytes: request.head.clone(), when });
-            let rest = if request.upgrades { b"ping".to_vec() } else { request.body.clone() };
-            pieces.push(Piece { bytes: rest, when: When::AfterInterim });
+            let (rest, when) = match request.upgrades {
+                true => (b"ping".to_vec(), When::AfterSwitch),
+                false => (request.body.clone(), When::AfterInterim(number)),
+            };
+            pieces.push(Piece { bytes: rest, when });
             continue;
         }
         let whole = [request.head.as_slice(), &request.body].concat();

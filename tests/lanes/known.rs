@@ -1,6 +1,6 @@
 //! Cases in which the lanes once differed, or both were wrong, at their least. They are played in every run.
 
-use super::case::{Case, Piece, When};
+use super::case::{Begins, Case, Ending, Piece, Reply, When};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -13,6 +13,11 @@ pub fn cases() -> Vec<(&'static str, Case)> {
     vec![
         of_reply("a version that is the origin's own", "HTTP/1.0 201 Created\r\nContent-Length: 0\r\n\r\n"),
         of_reply("a length said twice", "HTTP/1.1 504 No\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n"),
+        of_reply("a length said twice in one field", "HTTP/1.1 404 No\r\nContent-Length: 2, 2\r\n\r\nno"),
+        of_reply(
+            "a size with something else behind it",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1 a=b\r\nd\r\n0\r\n\r\n",
+        ),
         of_reply("a coding where there is no body", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
         of_reply(
             "a coding twice",
@@ -39,6 +44,7 @@ pub fn cases() -> Vec<(&'static str, Case)> {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nd\r\n00000000000000000\r\n\r\n",
         ),
         of_request("a size of seventeen digits", &chunked("1\r\nd\r\n00000000000000000\r\n\r\n")),
+        of_request("a size with something else behind it", &chunked("1\r\nd\r\n1 a=b\r\ne\r\n0\r\n\r\n")),
         of_request("an empty line for a size", &chunked("1\r\nd\r\n\r\n0\r\n\r\n")),
         of_request("a quote in a query", "GET /?a=\"b\" HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         of_request("angle brackets in a path", "GET /<a> HTTP/1.1\r\nHost: a.test\r\n\r\n"),
@@ -48,9 +54,28 @@ pub fn cases() -> Vec<(&'static str, Case)> {
         ),
         of_request("a HEAD request that is refused", "HEAD / HTTP/1.1\r\nHost: a.test\r\nX Y: z\r\n\r\n"),
         of_request("a field folded over two lines", "GET / HTTP/1.1\r\nHost: a.test\r\nX: a\r\n b\r\n\r\n"),
+        (
+            "a client that leaves an upstream which says nothing",
+            of_silence(&chunked("1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n")),
+        ),
+        (
+            "a head that comes in pieces, to be answered without a body",
+            in_pieces(&["H", "EAD / HTTP/1.1\r\nHost: a.test\r\n\r\n"]),
+        ),
         ("an empty body in chunks, tried again", Case::plain(chunked("0\r\n\r\n"), "no answer\r\n\r\n")),
         ("requests in one packet, chunked ones among them", pipelined(&[&chunked("1\r\nd\r\n0\r\n\r\n"), get, get])),
     ]
+}
+
+/// The client says that it sends no more when nothing has come for a while.
+fn of_silence(request: &str) -> Case {
+    let replies = vec![Reply { begins: Begins::AtEnd, steps: Vec::new() }];
+    Case { ending: Ending::HalfCloses, replies, ..Case::plain(request, "") }
+}
+
+fn in_pieces(pieces: &[&str]) -> Case {
+    let pieces = pieces.iter().map(|piece| Piece { bytes: piece.as_bytes().to_vec(), when: When::AtOnce });
+    Case { pieces: pieces.collect(), ..Case::plain("", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") }
 }
 
 fn pipelined(requests: &[&str]) -> Case {

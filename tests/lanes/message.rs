@@ -157,9 +157,7 @@ impl Reader {
     }
 
     fn begin(&mut self, has_body: impl Fn(&Message) -> bool) -> Option<()> {
-        // As Weir, a reader of HTTP/1 passes over empty lines before a head.
-        let blank = self.ahead.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        self.ahead.drain(..blank);
+        self.ahead.drain(..self.blank());
         let end = end_of_head(&self.ahead)?;
         let message = Message::parse_head(&self.ahead[..end]);
         self.ahead.drain(..end);
@@ -170,6 +168,14 @@ impl Reader {
         };
         self.current = Some((message, framing));
         Some(())
+    }
+
+    /// As Weir, a reader of HTTP/1 passes over empty lines before a head; before a request's only over such as end as they should.
+    fn blank(&self) -> usize {
+        match self.holds {
+            Holds::Answers => self.ahead.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count(),
+            Holds::Requests => 2 * self.ahead.chunks_exact(2).take_while(|line| line == b"\r\n").count(),
+        }
     }
 
     /// The stream has ended: what there is of a message, if there is anything.

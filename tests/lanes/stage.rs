@@ -30,6 +30,8 @@ pub struct Outcome {
     pub pushes: usize,
     /// A connection that earlier cases used was closed under this one.
     pub was_stale: bool,
+    /// A body was refused for how it begins, as [`super::compare::normalize`] finds it.
+    pub refused_at_once: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,12 +43,26 @@ pub enum Connection {
     Hangs,
 }
 
+impl Outcome {
+    /// Whether requests of the case may come when it is over.
+    fn may_go_on(&self, case: &Case) -> bool {
+        let finals = self.answers.iter().filter(|answer| answer.status() >= 200).count();
+        match self.connection {
+            Connection::Open => false,
+            Connection::Closed => finals < case.answers,
+            Connection::Hangs => true,
+        }
+    }
+}
+
 /// One lane, as one worker uses it.
 pub struct Side {
     pub weir: SocketAddr,
     pub origin: Origin,
     /// By [`Client`].
     visitors: [Option<Visitor>; 2],
+    /// Of the case before, where Weir has not ended its connection.
+    leaving: Option<Visitor>,
     playing: Playing,
 }
 
@@ -96,12 +112,12 @@ const PUSHES: [Push; 5] = [Push::NextPiece, Push::Ending, Push::OriginHangsUp, P
 impl Side {
     pub fn new(weir: SocketAddr, origin: Origin) -> Side {
         let playing = Playing::of(0);
-        Side { weir, origin, visitors: [None, None], playing }
+        Side { weir, origin, visitors: [None, None], leaving: None, playing }
     }
 
     /// Both ends of every connection: what is played next is not disturbed by what was played before.
     pub fn forget_connections(&mut self) {
-        self.visitors = [None, None];
+        (self.visitors, self.leaving) = ([None, None], None);
         self.origin.forget_connections();
     }
 
@@ -258,7 +274,7 @@ impl Side {
             (false, false) => Connection::Open,
         };
         if is_over || playing.hangs || half_closed {
-            self.visitors[playing.client] = None;
+            self.leaving = self.visitors[playing.client].take();
         }
         let requests = self.origin.finish();
         let broke_unasked = is_over && !has_answers && requests.is_empty() && !playing.is_fresh;
@@ -268,7 +284,15 @@ impl Side {
             connection,
             pushes: playing.pushes,
             was_stale: playing.was_disturbed || broke_unasked,
+            refused_at_once: false,
         }
+    }
+
+    /// Whether nothing of the case comes any more.
+    fn is_settled(&mut self) -> bool {
+        let was_quiet = !self.origin.forget_connections();
+        let has_left = self.leaving.as_mut().is_none_or(Visitor::has_ended);
+        was_quiet && has_left
     }
 
     fn watch(&mut self, sockets: &mut Vec<libc::pollfd>) {
@@ -317,20 +341,31 @@ pub fn play(sides: &mut [Side], case: &Case, patience: Patience) -> Vec<Outcome>
         }
     }
     let outcomes: Vec<Outcome> = sides.iter_mut().map(Side::finish).collect();
-    let is_unanswered =
-        |outcome: &Outcome| outcome.connection != Connection::Open && outcome.answers.len() < case.answers;
-    if outcomes.iter().any(is_unanswered) {
-        // What the client had asked for before it went may still be sent on: it is not the next case's.
+    if outcomes.iter().any(|outcome| outcome.may_go_on(case)) {
+        settle(sides);
+    }
+    sides.iter_mut().for_each(|side| side.leaving = None);
+    outcomes
+}
+
+/// What the client had asked for before it went may still be sent on, and more of it when what it waits for is hung up: none of it is
+/// the next case's.
+fn settle(sides: &mut [Side]) {
+    let begun = Instant::now();
+    loop {
         std::thread::sleep(SETTLING);
-        for side in sides {
-            side.origin.forget_connections();
+        let settled = sides.iter_mut().map(Side::is_settled);
+        if settled.fold(true, |all, one| all && one) || begun.elapsed() > LONGEST_SETTLING {
+            break;
         }
     }
-    outcomes
 }
 
 /// Enough for what is on its way between two processes of a machine.
 const SETTLING: Duration = Duration::from_millis(3);
+
+/// A lane that hangs is not waited for.
+const LONGEST_SETTLING: Duration = Duration::from_millis(200);
 
 fn wait(sides: &mut [Side], sockets: &mut Vec<libc::pollfd>, most: Duration) {
     sockets.clear();

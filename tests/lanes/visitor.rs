@@ -23,7 +23,9 @@ pub struct Visitor {
     pub has_half_closed: bool,
     pieces_sent: usize,
     finals: usize,
-    interims: usize,
+    /// Behind how many final ones each of them came.
+    interims: Vec<usize>,
+    has_switched: bool,
     answers: Vec<Message>,
     heads: Heads,
 }
@@ -50,14 +52,16 @@ impl Visitor {
             has_half_closed: false,
             pieces_sent: 0,
             finals: 0,
-            interims: 0,
+            interims: Vec::new(),
+            has_switched: false,
             answers: Vec::new(),
             heads: Heads::None,
         })
     }
 
     pub fn begin(&mut self, case: &Case) {
-        (self.pieces_sent, self.finals, self.interims) = (0, 0, 0);
+        (self.pieces_sent, self.finals, self.has_switched) = (0, 0, false);
+        self.interims.clear();
         self.heads = Heads::of(case);
     }
 
@@ -91,7 +95,8 @@ impl Visitor {
         let may_go = self.out.is_empty()
             && case.pieces.get(self.pieces_sent).is_some_and(|piece| match piece.when {
                 When::AtOnce => true,
-                When::AfterInterim => self.interims > 0,
+                When::AfterInterim(count) => self.interims.contains(&count),
+                When::AfterSwitch => self.has_switched,
                 When::AfterAnswers(count) => self.finals >= count,
             });
         may_go && self.send_next(case)
@@ -115,6 +120,15 @@ impl Visitor {
     pub fn half_close(&mut self) {
         self.has_half_closed = true;
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Reads on to the end, of which nobody wants to know. True: there it is.
+    pub fn has_ended(&mut self) -> bool {
+        if !self.has_half_closed {
+            self.half_close();
+        }
+        let mut stream = &self.stream;
+        read_all(&mut stream, |_| {})
     }
 
     /// Nothing that comes from here on is taken.
@@ -150,15 +164,16 @@ impl Visitor {
             };
             let Some(answer) = next else { break };
             match answer.status() {
-                100 | 102..=199 => self.interims += 1,
-                _ => self.finals += 1,
+                100 | 102..=199 => self.interims.push(self.finals),
+                status => {
+                    self.finals += 1;
+                    self.has_switched |= status == 101;
+                }
             }
             self.answers.push(answer);
         }
         // The tunnel is open while its bytes still come.
-        if self.reader.open().is_some_and(|answer| answer.status() == 101) {
-            self.interims = self.interims.max(1);
-        }
+        self.has_switched |= self.reader.open().is_some_and(|answer| answer.status() == 101);
     }
 
     /// The last answer, taken back where it is the sentinel's.
@@ -190,11 +205,14 @@ fn choose_port_late(socket: &Socket) -> io::Result<()> {
 impl Heads {
     fn of(case: &Case) -> Heads {
         let mentions = |bytes: &[u8]| bytes.windows(5).any(|word| word == b"HEAD ");
-        if !case.pieces.iter().any(|piece| mentions(&piece.bytes)) {
+        // Only pieces together hold all words: any of them may be cut in two.
+        let sent: Vec<&[u8]> = case.pieces.iter().map(|piece| piece.bytes.as_slice()).collect();
+        let sent = sent.concat();
+        if !mentions(&sent) {
             return Heads::None;
         }
         let mut reader = Reader::new(Holds::Requests);
-        case.pieces.iter().for_each(|piece| reader.push(&piece.bytes));
+        reader.push(&sent);
         let mut heads = Vec::new();
         while let Some(request) = reader.next(|_| true) {
             heads.push(request.first.starts_with(b"HEAD "));

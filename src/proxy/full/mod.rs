@@ -198,7 +198,12 @@ impl ProxyHttp for FullLane {
         if !ctx.feeds.is_empty() {
             Box::pin(mirror::tee(body.as_ref(), place(end), ctx)).await;
         }
-        if end { Ok(()) } else { slow_body::watch(session, ctx) }
+        if end {
+            departure::let_pieces_leave(ctx).await
+        } else {
+            slow_body::watch(session, ctx)?
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(

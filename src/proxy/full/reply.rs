@@ -168,14 +168,22 @@ fn own_the_message(response: &mut ResponseHeader) {
     if response.version == http::Version::HTTP_10 {
         response.set_version(http::Version::HTTP_11);
     }
-    let mut lengths = response.headers.get_all(CONTENT_LENGTH).iter();
-    if let (Some(length), Some(_)) = (lengths.next().cloned(), lengths.next()) {
-        // Pingora has refused those that differ. Replacing a field makes no new one, so this does not fail.
+    if let Some(length) = length_said_again(response) {
+        // Replacing a field makes no new one, so this does not fail.
         let _ = response.insert_header(CONTENT_LENGTH, length);
     }
     if matches!(response.status.as_u16(), 100..=199 | 204) && response.headers.contains_key(TRANSFER_ENCODING) {
         response.remove_header(&TRANSFER_ENCODING);
     }
+}
+
+/// Of a length that is said several times, the first; those that differ have been refused.
+fn length_said_again(response: &ResponseHeader) -> Option<HeaderValue> {
+    let mut lengths = response.headers.get_all(CONTENT_LENGTH).iter();
+    let (first, is_alone) = (lengths.next()?.as_bytes(), lengths.next().is_none());
+    let mut items = first.split(|b| *b == b',');
+    let (item, is_all) = (items.next()?.trim_ascii(), items.next().is_none());
+    if is_alone && is_all { None } else { HeaderValue::from_bytes(item).ok() }
 }
 
 /// RFC 9110 §7.6.1. Pingora writes `Connection` anew, and keeps `Upgrade` apart. What says where the body ends is not the

@@ -90,6 +90,7 @@ impl<'a> Reply<'a> {
             match said.field(header) {
                 Passes::On if header.value.contains(&b'\n') => fields.add(&name_of(header)?, unfolded(header.value)?),
                 Passes::On => fields.push(Field::of(head, header.name.as_bytes(), header.value)),
+                Passes::As(value) => fields.push(Field::of(head, header.name.as_bytes(), value)),
                 Passes::Not => {}
                 Passes::Unreadable => return None,
             }
@@ -184,14 +185,15 @@ struct Said {
     named: Vec<HeaderName>,
 }
 
-enum Passes {
+enum Passes<'a> {
     On,
+    As(&'a [u8]),
     Not,
     Unreadable,
 }
 
 impl Said {
-    fn field(&mut self, header: &Header<'_>) -> Passes {
+    fn field<'a>(&mut self, header: &Header<'a>) -> Passes<'a> {
         let (name, value) = (header.name, header.value);
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
@@ -226,16 +228,17 @@ impl Said {
         }
     }
 
-    /// One, or the same several times (RFC 9110 §8.6).
-    fn content_length(&mut self, value: &[u8]) -> Option<Passes> {
-        let is_first = self.length.is_none();
+    /// One, or the same several times, which is passed on as one (RFC 9110 §8.6).
+    fn content_length<'a>(&mut self, value: &'a [u8]) -> Option<Passes<'a>> {
+        let mut passes = if self.length.is_none() { None } else { Some(Passes::Not) };
         for item in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
             let length = length(item)?;
             if *self.length.get_or_insert(length) != length {
                 return None;
             }
+            passes.get_or_insert(Passes::As(item));
         }
-        Some(if is_first { Passes::On } else { Passes::Not })
+        passes
     }
 }
 
