@@ -24,11 +24,10 @@ pub enum RequestId {
 impl RequestId {
     /// Unique, not secret: xoroshiro128+ seeded from the system's randomness per thread.
     pub fn generate() -> Self {
-        let words = [next(), next()];
         let mut text = [0; 32];
-        for (digit, at) in text.iter_mut().zip(0..) {
-            let nibble = (words[at / 16] >> (at % 16 * 4)) & 15;
-            *digit = b"0123456789abcdef"[nibble as usize];
+        let bytes = [next(), next()].map(u64::to_ne_bytes);
+        for (digits, byte) in text.chunks_exact_mut(2).zip(bytes.as_flattened()) {
+            digits.copy_from_slice(&DIGITS[usize::from(*byte)]);
         }
         Self::Generated(text)
     }
@@ -72,6 +71,18 @@ impl FieldValue for &RequestId {
         Some(self.to_header_value())
     }
 }
+
+/// Of each byte.
+const DIGITS: [[u8; 2]; 256] = {
+    let digit = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [digit[byte >> 4], digit[byte & 15]];
+        byte += 1;
+    }
+    table
+};
 
 fn seed() -> [u64; 2] {
     let random = || RandomState::new().hash_one(std::thread::current().id());

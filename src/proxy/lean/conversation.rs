@@ -79,7 +79,8 @@ impl Conversation<'_> {
             deadline: progress.attempts.deadline,
         };
         let Progress { record, attempts, upload, has_spoken } = progress;
-        let mut exchange = Exchange { client, upstream, upload, buffer: Buffer::default(), timeouts };
+        let mut exchange =
+            Exchange { client, upstream, upload, buffer: Buffer::default(), timeouts, sent: attempts.sent };
         let sent = exchange.send(&request).await;
         REQUEST.set(request);
         if let Err(broken) = sent {
@@ -92,7 +93,7 @@ impl Conversation<'_> {
         };
         // An upstream that has answered before it had the whole request may take the rest for another one, and answer that, too:
         // whoever came next on its connection would get that answer.
-        let had_all = exchange.upload.as_ref().is_none_or(Upload::is_whole);
+        let had_all = exchange.upload.as_deref().is_none_or(Upload::is_whole);
         let (mut incoming, outgoing) = (Incoming::sent_by(Sender::Origin, begun.framing), Outgoing::of(begun.framing));
         if let Err(broken) = exchange.relay(&mut incoming, outgoing, &mut record.bytes_out).await {
             return End::Cut(broken);
@@ -191,7 +192,7 @@ impl Plan<'_> {
                     attempts.sent = upload.sent_at();
                 }
                 let now = attempts.answered(status);
-                if self.is_to_be_tried_elsewhere(status, attempts, exchange.upload.as_ref(), *has_spoken) {
+                if self.is_to_be_tried_elsewhere(status, attempts, exchange.upload.as_deref(), *has_spoken) {
                     return Ok(Answer::Elsewhere);
                 }
                 record.first_byte = Some(now - record.started);

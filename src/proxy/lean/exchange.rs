@@ -24,9 +24,11 @@ pub struct Exchange<'a> {
     pub client: &'a mut ClientStream,
     pub upstream: &'a mut Link,
     /// The request's body, where there is one.
-    pub upload: &'a mut Option<Upload>,
+    pub upload: &'a mut Option<Box<Upload>>,
     pub buffer: Buffer,
     pub timeouts: Timeouts,
+    /// When the request was; the first wait begins there, and reads no clock.
+    pub sent: Option<Instant>,
 }
 
 /// How long each step may take.
@@ -90,7 +92,8 @@ impl Exchange<'_> {
     /// Waits for more from the upstream; 0 at the end of its connection.
     pub async fn receive(&mut self) -> Result<usize, Broken> {
         if !self.is_uploading() {
-            self.upstream.patience.begin(self.left(self.timeouts.read)?, Instant::now());
+            let now = self.sent.take().unwrap_or_else(Instant::now);
+            self.upstream.patience.begin(self.left(self.timeouts.read)?, now);
         }
         std::future::poll_fn(|cx| self.poll_receive(cx)).await
     }

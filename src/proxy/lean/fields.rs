@@ -26,6 +26,8 @@ pub struct Fields<'a> {
     /// Lines that were set in between, as they are written.
     text: Vec<u8>,
     list: Vec<Entry>,
+    /// A bit for each length that names have: most that are asked for are not there, and no name need be compared.
+    lengths: u64,
     spelling: Spelling,
 }
 
@@ -53,12 +55,17 @@ pub enum Spelling {
 
 impl<'a> Fields<'a> {
     pub fn new(head: &'a [u8], spelling: Spelling) -> Self {
-        Self { head, text: Vec::with_capacity(USUAL_TEXT), list: Vec::with_capacity(USUAL), spelling }
+        Self { head, text: Vec::with_capacity(USUAL_TEXT), list: Vec::with_capacity(USUAL), lengths: 0, spelling }
     }
 
     /// One of the head.
     pub fn push(&mut self, field: Field) {
-        self.list.push(Entry { field, origin: Origin::Head });
+        self.put(Entry { field, origin: Origin::Head });
+    }
+
+    fn put(&mut self, entry: Entry) {
+        self.lengths |= length_bit(entry.field.name.length());
+        self.list.push(entry);
     }
 
     /// Each as a line.
@@ -87,8 +94,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn is(&self, entry: &Entry, name: &HeaderName) -> bool {
-        self.is_named(entry, name.as_str())
+    fn place(&self, name: &str) -> Option<usize> {
+        if self.lengths & length_bit(name.len()) == 0 {
+            return None;
+        }
+        self.list.iter().position(|entry| self.is_named(entry, name))
     }
 
     fn is_named(&self, entry: &Entry, name: &str) -> bool {
@@ -110,6 +120,10 @@ impl<'a> Fields<'a> {
         let value = Span::new(name.end() + 2, name.end() + 2 + value.len());
         Entry { field: Field { name, value }, origin: Origin::Text }
     }
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << (length % 64)
 }
 
 fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -140,7 +154,7 @@ fn spelt(name: &HeaderName) -> &str {
 
 impl HeaderFields for Fields<'_> {
     fn first(&self, name: &str) -> Option<&[u8]> {
-        self.list.iter().find(|entry| self.is_named(entry, name)).map(|entry| self.value(entry))
+        self.place(name).map(|at| self.value(&self.list[at]))
     }
 
     fn each(&self, name: &str, each: &mut dyn FnMut(&[u8])) {
@@ -157,11 +171,11 @@ impl Head for Fields<'_> {
 
     fn set(&mut self, name: &HeaderName, value: impl FieldValue) {
         let made = self.made(name, value.text());
-        let Some(at) = self.list.iter().position(|entry| self.is(entry, name)) else { return self.list.push(made) };
+        let Some(at) = self.place(name.as_str()) else { return self.put(made) };
         self.list[at] = made;
         let mut after = at + 1;
         while after < self.list.len() {
-            if self.is(&self.list[after], name) {
+            if self.is_named(&self.list[after], name.as_str()) {
                 self.list.remove(after);
             } else {
                 after += 1;
@@ -171,7 +185,7 @@ impl Head for Fields<'_> {
 
     fn add(&mut self, name: &HeaderName, value: impl FieldValue) {
         let made = self.made(name, value.text());
-        self.list.push(made);
+        self.put(made);
     }
 
     fn remove_named(&mut self, is_unwanted: &dyn Fn(&[u8]) -> bool) {

@@ -47,7 +47,8 @@ pub struct Progress {
     pub record: RequestRecord,
     pub attempts: Attempts,
     /// None: there is no body.
-    pub upload: Option<Upload>,
+    /// Boxed: most have none.
+    pub upload: Option<Box<Upload>>,
     /// An answer before the answer has gone to the client: what another attempt says could contradict it.
     pub has_spoken: bool,
 }
@@ -92,7 +93,7 @@ impl<'a> Plan<'a> {
             write_timeout: self.forward.timeouts.write,
             deadline,
         };
-        let upload = (self.body != Framing::None).then(|| Upload::new(self.body, self.replay(), bounds));
+        let upload = (self.body != Framing::None).then(|| Box::new(Upload::new(self.body, self.replay(), bounds)));
         Progress { record: self.arrival.record(), attempts: Attempts::until(deadline), upload, has_spoken: false }
     }
 
@@ -272,7 +273,7 @@ impl<'a> Plan<'a> {
         let is_stale = progress.record.connection == Some(UpstreamConnection::Reused)
             && condition == RetryOn::Reset
             && progress.record.first_byte.is_none();
-        if is_stale && !progress.has_spoken && self.may_replay(progress.upload.as_ref()) == Replay::Possible {
+        if is_stale && !progress.has_spoken && self.may_replay(progress.upload.as_deref()) == Replay::Possible {
             return if progress.attempts.was_stale() && rewind(progress) { Step::Again } else { failed(status) };
         }
         progress.attempts.report(outcome);
@@ -284,7 +285,7 @@ impl<'a> Plan<'a> {
 
     /// None where there may be no other attempt.
     fn again(&self, progress: &mut Progress, condition: RetryOn, sent: Sent) -> Option<Step> {
-        let replay = self.may_replay(progress.upload.as_ref());
+        let replay = self.may_replay(progress.upload.as_deref());
         let allowed = !progress.has_spoken
             && progress.attempts.may_try_again(self.forward, condition, sent, replay)
             && rewind(progress);

@@ -34,7 +34,7 @@ use futures::future::BoxFuture;
 use super::answer::{Answer, failure_detail};
 use super::client_address;
 use super::connection::Connection;
-use super::filters::{self, Admission};
+use super::filters::{self, Admission, Verdict};
 use super::head::Body;
 use super::http1::Request;
 use super::refusal::{Refused, judged};
@@ -162,20 +162,30 @@ async fn pass(
 ) -> After {
     let (route, shared) = (&arrival.route, carrier.worker.shared());
     route.metrics(arrival.arm).begin();
-    let mut record = arrival.record();
     let refused = match filters::admit(&route.chain, arrival.view, &arrival.target.raw, arrival.started) {
         Ok(admission) => match planned(arrival, body, carrier.limits) {
             Ok(plan) => return send(client, plan, admission, carrier, after).await,
-            Err(refused) => Err(refused),
+            Err(refused) => Not::Planned(refused),
         },
-        Err((filter, verdict)) => judged(filter, verdict, &mut record),
+        Err((filter, verdict)) => Not::Admitted(filter, verdict),
     };
-    let answer = refused.unwrap_or_else(|refused| page(refused, arrival, &mut record));
+    let mut record = arrival.record();
+    let answer = match refused {
+        Not::Planned(refused) => Err(refused),
+        Not::Admitted(filter, verdict) => judged(filter, verdict, &mut record),
+    };
+    let answer = answer.unwrap_or_else(|refused| page(refused, arrival, &mut record));
     let words = own::Words { arrival, upstream: None, patience: carrier.limits.body_timeout };
     let after = Box::pin(words.tell(client, answer, &mut record, after, body)).await;
     record.finish(Instant::now());
     arrival.finish(&record, None, shared);
     after
+}
+
+/// Why it goes nowhere.
+enum Not {
+    Admitted(&'static str, Verdict),
+    Planned(Refused),
 }
 
 fn planned<'a>(arrival: &'a Arrival<'a>, body: Body, limits: &'a ConnectionLimits) -> Result<Plan<'a>, Refused> {
@@ -226,10 +236,10 @@ async fn send(
     drop(admission);
     let now = Instant::now();
     progress.close(now);
-    let mut record = progress.record;
+    let record = &mut progress.record;
     record.finish(now);
-    plan.forward.metrics.end(&record);
-    arrival.finish(&record, Some(plan.upstream()), shared);
+    plan.forward.metrics.end(record);
+    arrival.finish(record, Some(plan.upstream()), shared);
     after
 }
 

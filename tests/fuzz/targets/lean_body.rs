@@ -10,6 +10,15 @@ mod body;
 #[path = "../../../src/proxy/chunks.rs"]
 mod chunks;
 
+#[path = "../../../src/proxy/fields.rs"]
+mod fields;
+
+#[path = "../../../src/proxy/head.rs"]
+mod head;
+
+#[path = "../../../src/proxy/span.rs"]
+mod span;
+
 mod proxy {
     pub(crate) use crate::chunks;
 }

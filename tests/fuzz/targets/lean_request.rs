@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 mod lean;
 
 #[path = "../../../src/proxy/head.rs"]
-mod inspection;
+mod head;
 
 #[path = "../../../src/proxy/chunks.rs"]
 mod chunks;
@@ -22,22 +22,21 @@ mod span;
 mod proxy {
     pub use weir::proxy::filters;
 
-    pub(crate) use crate::inspection as head;
-    pub(crate) use crate::{chunks, fields, span};
+    pub(crate) use crate::{chunks, fields, head, span};
 }
 
 mod snapshot {
     pub use weir::snapshot::request;
 }
 
-use inspection::Body;
+use head::Body;
 use lean::head::{After, Head};
 use snapshot::request::HeaderFields;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some(end) = inspection::end_of_head(bytes, 0) else { return };
+    let Some(end) = head::end_of_head(bytes, 0) else { return };
     let bytes = &bytes[..end];
-    let Ok(inspected) = inspection::inspect(bytes) else { return };
+    let Ok(inspected) = head::inspect(bytes) else { return };
     let Some(head) = Head::of(bytes, &inspected) else { return };
     let lines = lines(bytes);
     let (first, fields) = (lines[0], &lines[1..]);

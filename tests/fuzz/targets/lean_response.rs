@@ -17,13 +17,12 @@ mod fields;
 mod span;
 
 #[path = "../../../src/proxy/head.rs"]
-mod inspection;
+mod head;
 
 mod proxy {
     pub use weir::proxy::filters;
 
-    pub(crate) use crate::inspection as head;
-    pub(crate) use crate::{chunks, fields, span};
+    pub(crate) use crate::{chunks, fields, head, span};
 }
 
 mod snapshot {
