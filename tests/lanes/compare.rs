@@ -192,6 +192,7 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
     if allowance.lean_breaks_off && lean_breaks_off(&full.answers, &lean.answers)
         || (allowance.tried_again || allowance.lost) && (has_given_up(full, lean) || has_given_up(lean, full))
         || allowance.answered_early && (has_ended_early(full, lean) || has_ended_early(lean, full))
+        || allowance.full_is_deaf && is_deaf(full, lean)
         || is_refused_at_once(full, lean)
         || is_refused_at_once(lean, full)
     {
@@ -257,6 +258,12 @@ fn is_refused_at_once(one: &Outcome, other: &Outcome) -> bool {
         return false;
     };
     one.refused_at_once && !other.refused_at_once && before == same && other.connection == Connection::Closed
+}
+
+/// Whether one still waits for the upstream where the other has ended, because the client has. They are the same else.
+fn is_deaf(full: &Outcome, lean: &Outcome) -> bool {
+    let waits = full.connection == Connection::Hangs && lean.connection == Connection::Closed;
+    waits && full.answers == lean.answers && full.requests == lean.requests
 }
 
 /// Whether one says behind an answer that it is the last, which the other does not say. It is the same else, as those before it are.
