@@ -361,7 +361,6 @@ fn plan(route: &Arc<Route>, arm: usize, forward: &Forward, arrival: &Arrival<'_>
         shadows: mirror::choose(&route.chain.mirrors, view),
         max_body: route.chain.max_body,
         received_body: 0,
-        body_pieces: 0,
         attempt: Attempts::default(),
         pooling: Pooling::default(),
     })

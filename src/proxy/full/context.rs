@@ -177,8 +177,6 @@ pub struct Forwarding {
     pub shadows: Vec<Shadow>,
     pub max_body: Option<u64>,
     pub received_body: u64,
-    /// In which it came, all attempts together.
-    pub body_pieces: u32,
     pub attempt: Attempts,
     /// Of the attempt that is under way.
     pub pooling: Pooling,

@@ -91,17 +91,6 @@ pub fn introduce(
     introduction.make_to_others(fields, client_fields, ctx.route.as_ref().map(|route| route.certificate_fields));
 }
 
-/// Pieces of a body that Pingora has in its queue at most.
-const PIECES: u32 = 4;
-
-/// The body has ended. Pingora hears of a client that leaves only while there is room in its queue, which the end fills where it comes at
-/// once with other pieces: a turn for those that wait makes room.
-pub async fn let_pieces_leave(ctx: &Context) {
-    if ctx.forwarding.as_ref().is_some_and(|forwarding| forwarding.body_pieces >= PIECES - 1) {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// Counts the request body on its way, notes when it is whole, and ends a request whose body grows beyond the limit.
 pub fn watch_body(piece: Option<&Bytes>, place: Place, ctx: &mut Context) -> Result<()> {
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
@@ -120,7 +109,6 @@ pub fn watch_body(piece: Option<&Bytes>, place: Place, ctx: &mut Context) -> Res
     }
     let Some(piece) = piece else { return Ok(()) };
     forwarding.received_body += piece.len() as u64;
-    forwarding.body_pieces = forwarding.body_pieces.saturating_add(1);
     match forwarding.max_body {
         Some(max) if forwarding.received_body > max => {
             let error = Error::explain(ErrorType::HTTPStatus(413), "the request body is larger than the limit");

@@ -198,12 +198,7 @@ impl ProxyHttp for FullLane {
         if !ctx.feeds.is_empty() {
             Box::pin(mirror::tee(body.as_ref(), place(end), ctx)).await;
         }
-        if end {
-            departure::let_pieces_leave(ctx).await
-        } else {
-            slow_body::watch(session, ctx)?
-        }
-        Ok(())
+        if end { Ok(()) } else { slow_body::watch(session, ctx) }
     }
 
     async fn upstream_response_filter(
