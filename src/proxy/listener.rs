@@ -224,17 +224,16 @@ struct Accepted {
 
 /// No `async fn`: see [`Accepted`].
 fn begin<'a>(
-    accepted: Box<Accepted>,
+    Accepted { stream, peer }: Accepted,
     listener: &'a Arc<ListenerState>,
     settings: &'a Settings,
     worker: &'a Worker,
 ) -> BoxFuture<'a, Option<Established>> {
-    let Accepted { stream, peer } = *accepted;
     Box::pin(establish(stream, peer, listener, settings, worker))
 }
 
 async fn serve(accepted: Box<Accepted>, place: Place, settings: Arc<Settings>, worker: Arc<Worker>) {
-    let Some(established) = begin(accepted, &place.listener, &settings, &worker).await else { return };
+    let Some(established) = begin(*accepted, &place.listener, &settings, &worker).await else { return };
     // Boxed: few connections take these ways, and all would pay for their size.
     match (established, &settings.serves) {
         (Established::Http1(stream), Serves::Requests { limits, .. }) => {

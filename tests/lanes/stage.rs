@@ -354,8 +354,9 @@ fn settle(sides: &mut [Side]) {
     let begun = Instant::now();
     loop {
         std::thread::sleep(SETTLING);
-        let settled = sides.iter_mut().map(Side::is_settled);
-        if settled.fold(true, |all, one| all && one) || begun.elapsed() > LONGEST_SETTLING {
+        // All are asked, whatever one of them says.
+        let moving = sides.iter_mut().map(Side::is_settled).filter(|is_settled| !is_settled).count();
+        if moving == 0 || begun.elapsed() > LONGEST_SETTLING {
             break;
         }
     }

@@ -54,7 +54,7 @@ impl SlowClients {
                         return;
                     }
                     let (name, deed) = DEEDS[turn % DEEDS.len()];
-                    let wire = if turn / DEEDS.len() % 2 == 0 { Wire::Plain } else { Wire::Tls };
+                    let wire = if (turn / DEEDS.len()).is_multiple_of(2) { Wire::Plain } else { Wire::Tls };
                     match ledger.watch(|| deed(wire, doors, (number << 32) + turn)) {
                         Ok(()) => ledger.done(name),
                         Err(what) => ledger.fail(format!("{name}, {wire:?}: {what}")),

@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn edits_come_to_the_same_as_on_a_map() {
         for seed in 0..2000_u32 {
-            let (mut fields, mut map) = (Fields::new(&HEAD[..], Spelling::Kept), HeaderMap::new());
+            let (mut fields, mut map) = (Fields::new(HEAD, Spelling::Kept), HeaderMap::new());
             for (nth, sent) in SENT.into_iter().enumerate() {
                 if seed >> nth & 1 == 1 {
                     fields.push(sent_field(sent));
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn names_are_spelt_for_whom_they_go_to() {
         let written = |spelling| {
-            let mut fields = Fields::new(&HEAD[..], spelling);
+            let mut fields = Fields::new(HEAD, spelling);
             SENT[..2].iter().for_each(|name| fields.push(sent_field(name)));
             fields.add(&DATE, "2");
             fields.add(&http::header::VARY, "3");
