@@ -30,8 +30,8 @@ pub async fn collect(session: &mut Session, ctx: &mut Context) -> Result<()> {
         session.req_header_mut().remove_header(&EXPECT);
     }
     match session.req_header().extensions.get::<Arc<Kept>>().cloned() {
-        Some(kept) => Box::pin(from_stream(session, ctx, order, &kept)).await,
-        None => Box::pin(from_connection(session, ctx, order)).await,
+        Some(kept) => from_stream(session, ctx, order, &kept).await,
+        None => from_connection(session, ctx, order).await,
     }
 }
 

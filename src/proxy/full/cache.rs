@@ -406,7 +406,7 @@ pub async fn invalidate(response: &ResponseHeader, ctx: &Context) {
     let others =
         [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| caching.sibling(response.headers.get(name)?));
     let keys: Vec<u128> = std::iter::once(key).chain(others).collect();
-    Box::pin(store.remove_all(keys)).await;
+    store.remove_all(keys).await;
 }
 
 impl Caching {

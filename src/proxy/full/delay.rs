@@ -15,10 +15,9 @@ use super::context::Context;
 use crate::telemetry::record::Ended;
 
 pub async fn wait(session: &mut Session, ctx: &mut Context, delay: Duration) -> Result<()> {
-    if delay.is_zero() { Ok(()) } else { Box::pin(wait_for(session, ctx, delay)).await }
-}
-
-async fn wait_for(session: &mut Session, ctx: &mut Context, delay: Duration) -> Result<()> {
+    if delay.is_zero() {
+        return Ok(());
+    }
     let over = tokio::time::sleep(delay);
     if session.as_mut().is_body_empty() {
         tokio::pin!(over);

@@ -79,7 +79,6 @@ impl FullLane {
     }
 }
 
-/// What few requests wait for is boxed, here and where it is called from here: Pingora moves the futures of these methods at each request.
 #[async_trait]
 impl ProxyHttp for FullLane {
     type CTX = Context;
@@ -108,11 +107,11 @@ impl ProxyHttp for FullLane {
                 Ok(false)
             }
             Decision::Answer(answer) => {
-                Box::pin(reply::answer(&self.fetcher, session, ctx, answer)).await?;
+                reply::answer(&self.fetcher, session, ctx, answer).await?;
                 Ok(true)
             }
             Decision::Serve(wanted) => {
-                Box::pin(files::answer(&self.fetcher, session, ctx, wanted)).await?;
+                files::answer(&self.fetcher, session, ctx, wanted).await?;
                 Ok(true)
             }
         }
@@ -144,7 +143,7 @@ impl ProxyHttp for FullLane {
 
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let Some(answer) = cache::only_if_cached(session, ctx) else { return Ok(true) };
-        Box::pin(reply::answer(&self.fetcher, session, ctx, answer)).await?;
+        reply::answer(&self.fetcher, session, ctx, answer).await?;
         Ok(false)
     }
 
@@ -196,7 +195,7 @@ impl ProxyHttp for FullLane {
     ) -> Result<()> {
         departure::watch_body(body.as_ref(), place(end), ctx)?;
         if !ctx.feeds.is_empty() {
-            Box::pin(mirror::tee(body.as_ref(), place(end), ctx)).await;
+            mirror::tee(body.as_ref(), place(end), ctx).await;
         }
         if end { Ok(()) } else { slow_body::watch(session, ctx) }
     }

@@ -75,8 +75,7 @@ pub async fn intercept(
     let is_for_client = status >= 400 && ctx.purpose == Purpose::Client;
     let Some(pages) = ctx.error_pages().filter(|_| is_for_client) else { return Ok(Replaced::Nothing) };
     let Some(rule) = pages.intercepting(status) else { return Ok(Replaced::Nothing) };
-    let showing = Box::pin(show(fetcher, session, ctx, rule, status, ""));
-    let Some(shown) = showing.await else { return Ok(Replaced::Nothing) };
+    let Some(shown) = show(fetcher, session, ctx, rule, status, "").await else { return Ok(Replaced::Nothing) };
     let mut head = response.clone();
     head.set_status(shown.status)?;
     head.set_version(http::Version::HTTP_11);

@@ -14,7 +14,7 @@ use crate::shared_counts::Links;
 /// Whoever has nothing counted there waits for nothing.
 pub async fn ask(links: &Links, session: &Session, ctx: &mut Context, decision: Decision) -> Decision {
     let (Some(pending), Some(route)) = (ctx.admission.pending.take(), ctx.route.clone()) else { return decision };
-    match Box::pin(filters::count_shared(&pending, &route.chain, links)).await {
+    match filters::count_shared(&pending, &route.chain, links).await {
         Ok(delay) => {
             ctx.admission.delay = delay;
             decision

@@ -64,29 +64,20 @@ pub async fn ask(
 ) -> pingora::Result<Decision> {
     let Some(sign_in) = ctx.admission.sign_in.take() else { return Ok(decision) };
     ctx.was_held = true;
-    let known = Box::pin(who(lane, session, ctx, &sign_in)).await?;
+    let known = match &sign_in.or_by_address {
+        Some(addresses) => anyone(lane, session, ctx, &sign_in, addresses).await?,
+        None => match token(session, ctx, &sign_in).await {
+            Ok(delay) => {
+                delay::wait(session, ctx, delay).await?;
+                others(lane, session, ctx, &sign_in).await
+            }
+            Err(refusal) => Err(refusal),
+        },
+    };
     let Err((filter, verdict)) = known else { return Ok(decision) };
     // It goes to no upstream, and none counts it.
     ctx.forwarding = None;
     Ok(Decision::Answer(arrive::answer_of(filter, verdict, session, ctx)))
-}
-
-async fn who(
-    lane: &FullLane,
-    session: &mut Session,
-    ctx: &mut Context,
-    sign_in: &SignIn,
-) -> pingora::Result<Result<(), Refusal>> {
-    if let Some(addresses) = &sign_in.or_by_address {
-        return anyone(lane, session, ctx, sign_in, addresses).await;
-    }
-    match token(session, ctx, sign_in).await {
-        Ok(delay) => {
-            delay::wait(session, ctx, delay).await?;
-            Ok(others(lane, session, ctx, sign_in).await)
-        }
-        Err(refusal) => Ok(Err(refusal)),
-    }
 }
 
 /// Verifies the token, and asks the limits that count by what it says: how long the request has to wait.
