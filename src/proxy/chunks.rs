@@ -3,7 +3,7 @@
 //! A client's framing is held to the grammar: what else could stand in a size's line or in a trailer, another reader might take for
 //! an end.
 
-use super::head::is_token_byte;
+use super::head::{is_control_byte, is_token_byte};
 
 /// What has been seen of one body.
 #[derive(Debug, Default)]
@@ -155,9 +155,8 @@ impl State {
 
     /// Bytes that no extension holds, and no trailer as RFC 9110 §5 writes fields.
     fn forbids(self, byte: u8) -> bool {
-        let is_control = (byte < b' ' && byte != b'\t') || byte == 0x7f;
         match self {
-            State::Extension(_) | State::TrailerValue => is_control && byte != b'\r',
+            State::Extension(_) | State::TrailerValue => is_control_byte(byte) && byte != b'\r',
             State::TrailerBegin => !is_token_byte(byte) && byte != b'\r',
             State::TrailerName => !is_token_byte(byte) && byte != b':',
             State::Begin

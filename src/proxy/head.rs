@@ -331,7 +331,12 @@ pub const fn is_token_byte(byte: u8) -> bool {
 
 /// All are looked at, whatever is found: so the compiler looks at many at once.
 fn holds_control_bytes(value: &[u8]) -> bool {
-    value.iter().fold(false, |found, byte| found | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f))
+    value.iter().fold(false, |found, byte| found | is_control_byte(*byte))
+}
+
+/// What no value holds (RFC 9110 §5.5).
+pub const fn is_control_byte(byte: u8) -> bool {
+    ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f)
 }
 
 #[cfg(test)]
