@@ -102,9 +102,7 @@ impl<'a> Fields<'a> {
     }
 
     fn is_named(&self, entry: &Entry, name: &str) -> bool {
-        // Most differ in length.
-        entry.field.name.length() == name.len()
-            && entry.field.name.in_bytes(self.bytes(entry.origin)).eq_ignore_ascii_case(name.as_bytes())
+        entry.field.name.in_bytes(self.bytes(entry.origin)).eq_ignore_ascii_case(name.as_bytes())
     }
 
     fn value(&self, entry: &Entry) -> &[u8] {

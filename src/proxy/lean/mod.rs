@@ -34,7 +34,7 @@ use futures::future::BoxFuture;
 use super::answer::{Answer, failure_detail};
 use super::client_address;
 use super::connection::Connection;
-use super::filters::{self, Admission, Verdict};
+use super::filters::{self, Admission};
 use super::head::Body;
 use super::http1::Request;
 use super::refusal::{Refused, judged};
@@ -162,30 +162,24 @@ async fn pass(
 ) -> After {
     let (route, shared) = (&arrival.route, carrier.worker.shared());
     route.metrics(arrival.arm).begin();
-    let refused = match filters::admit(&route.chain, arrival.view, &arrival.target.raw, arrival.started) {
+    // What is sent on has a record of its own.
+    let (mut record, refused) = match filters::admit(&route.chain, arrival.view, &arrival.target.raw, arrival.started) {
         Ok(admission) => match planned(arrival, body, carrier.limits) {
             Ok(plan) => return send(client, plan, admission, carrier, after).await,
-            Err(refused) => Not::Planned(refused),
+            Err(refused) => (arrival.record(), Err(refused)),
         },
-        Err((filter, verdict)) => Not::Admitted(filter, verdict),
+        Err((filter, verdict)) => {
+            let mut record = arrival.record();
+            let refused = judged(filter, verdict, &mut record);
+            (record, refused)
+        }
     };
-    let mut record = arrival.record();
-    let answer = match refused {
-        Not::Planned(refused) => Err(refused),
-        Not::Admitted(filter, verdict) => judged(filter, verdict, &mut record),
-    };
-    let answer = answer.unwrap_or_else(|refused| page(refused, arrival, &mut record));
+    let answer = refused.unwrap_or_else(|refused| page(refused, arrival, &mut record));
     let words = own::Words { arrival, upstream: None, patience: carrier.limits.body_timeout };
     let after = Box::pin(words.tell(client, answer, &mut record, after, body)).await;
     record.finish(Instant::now());
     arrival.finish(&record, None, shared);
     after
-}
-
-/// Why it goes nowhere.
-enum Not {
-    Admitted(&'static str, Verdict),
-    Planned(Refused),
 }
 
 fn planned<'a>(arrival: &'a Arrival<'a>, body: Body, limits: &'a ConnectionLimits) -> Result<Plan<'a>, Refused> {
