@@ -17,7 +17,7 @@ use super::listener::ListenerState;
 use super::pace::Paces;
 use super::spooling::Spooling;
 use crate::model::Scheme;
-use crate::tls::Agreement;
+use crate::tls::{Agreement, ServerTls};
 
 pub struct Connection {
     pub listener: Arc<ListenerState>,
@@ -51,6 +51,13 @@ impl Connection {
             Some(_) => Scheme::Https,
             None => Scheme::Http,
         }
+    }
+
+    /// Whether the certificate that was shown is not this host's, which has another (RFC 9110 §15.5.20).
+    pub fn misdirects(&self, host: &str, server: &ServerTls) -> bool {
+        let Some(tls) = &self.tls else { return false };
+        let asked = tls.server_name.as_deref();
+        asked != Some(host) && server.certificates().store().misdirected(asked, host)
     }
 
     /// Wraps it so that Pingora carries it along to where only a session is at hand.

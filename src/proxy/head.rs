@@ -9,10 +9,18 @@
 //! bytes. RFC 9112 lets a proxy mend some of these; we refuse them all. The lean lane goes on with what was read here;
 //! Pingora parses the head again.
 
+use bytes::BytesMut;
 use memchr::memchr;
 
 use super::fields::{is_padded, length};
 use super::span::{Field, Span};
+
+/// A request whose head has come.
+pub struct Request {
+    /// The head, and nothing behind it.
+    pub bytes: BytesMut,
+    pub head: Head,
+}
 
 /// A head that everybody reads alike.
 #[derive(Debug)]

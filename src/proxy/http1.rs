@@ -16,7 +16,7 @@ use pingora::protocols::Shutdown;
 use pingora::protocols::http::ServerSession;
 
 use super::answer;
-use super::head::{self, Body, Head, Refusal};
+use super::head::{self, Body, Refusal, Request};
 use super::lean::{self, After};
 use super::stream::{ClientStream, Fence};
 use super::worker::Worker;
@@ -58,7 +58,7 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
         });
         let last = served >= limits.max_requests || is_ending(&stream, worker);
         let carrier = lean::Carrier { limits, worker, after: if last { After::Close } else { After::KeepAlive } };
-        let bytes = match lean::serve(&mut stream, request, carrier).await {
+        let bytes = match lean::serve(&mut *stream, request, carrier).await {
             Ok(After::KeepAlive) => continue,
             Ok(After::Close) => {
                 stream.shutdown().await;
@@ -97,13 +97,6 @@ fn hand_over<'a>(
 /// Whether the next request is the last one, because nobody listens there any more.
 fn is_ending(stream: &ClientStream, worker: &Worker) -> bool {
     worker.draining() || stream.connection().listener.is_removed()
-}
-
-/// A request whose head has come.
-pub struct Request {
-    /// The head, and nothing behind it.
-    pub bytes: BytesMut,
-    pub head: Head,
 }
 
 enum Next {

@@ -125,6 +125,10 @@ impl ClientStream {
         self.chunks = Chunks::default();
     }
 
+    pub fn has_read_ahead(&self) -> &[u8] {
+        &self.read_ahead
+    }
+
     /// Reads some more into the read-ahead; 0 at the end of the stream.
     pub async fn read_more(&mut self) -> io::Result<usize> {
         std::future::poll_fn(|cx| self.poll_read_ahead(cx)).await

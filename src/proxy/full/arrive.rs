@@ -125,7 +125,7 @@ fn admit(
         Target::Server if header.method == http::Method::OPTIONS => return Ok(Decision::Answer(Answer::empty(204))),
         Target::Server => return Err(Refused::new(400, "only OPTIONS may ask for the server as a whole")),
     };
-    if misdirected(shared, session, connection, &host) {
+    if version(session) == http::Version::HTTP_2 && connection.misdirects(&host, &shared.tls) {
         return Err(Refused::new(421, "this connection's certificate is not that host's"));
     }
     let view = RequestView {
@@ -382,15 +382,5 @@ pub fn authority(header: &RequestHeader) -> Option<Cow<'_, HeaderValue>> {
     match header.headers.get(HOST) {
         Some(host) => Some(Cow::Borrowed(host)),
         None => HeaderValue::from_str(header.uri.authority()?.as_str()).ok().map(Cow::Owned),
-    }
-}
-
-/// A request on an HTTP/2 connection for a host that has another certificate (RFC 9110 §15.5.20).
-fn misdirected(shared: &Shared, session: &Session, connection: &Connection, host: &str) -> bool {
-    match &connection.tls {
-        Some(tls) if version(session) == http::Version::HTTP_2 && tls.server_name.as_deref() != Some(host) => {
-            shared.tls.certificates().store().misdirected(tls.server_name.as_deref(), host)
-        }
-        _ => false,
     }
 }

@@ -1,14 +1,15 @@
 //! The life of an HTTP/2 connection: its streams become requests; bounds and drain are ours.
 //!
 //! ```text
-//! preface ──► frames ──(watched)──► streams ──(a task each)──► HttpProxy
-//!    │           │ a flood: GOAWAY ENHANCE_YOUR_CALM     ▲ with a body, a WebSocket, or a pace: as an Exchange
+//! preface ──► frames ──(watched)──► streams ──(a task each)──► lean lane, or HttpProxy
+//!    │           │ a flood: GOAWAY ENHANCE_YOUR_CALM                         ▲ with a body, a WebSocket, or a pace: as an Exchange
 //!    │           │ idle-timeout, max-requests, drain: GOAWAY, then the open streams finish
 //!    └ header-timeout
 //! ```
 
 mod exchange;
 mod flood;
+mod request;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use h2::Reason;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
@@ -26,6 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::exchange::Exchange;
 use self::flood::{Alarm, Watched};
 use super::connection::Connection;
+use super::lean::{self, After};
 use super::stream::{ClientStream, Fence};
 use super::worker::Worker;
 use crate::model::ConnectionLimits;
@@ -48,18 +51,16 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
     stream.set_fence(Fence::Frames);
     stream.deadline().clear();
     let digest = Arc::new(Digest { proxy_digest: stream.get_proxy_digest(), ..Digest::default() });
+    let streams = Arc::new(Streams::new(stream.connection().clone(), limits.clone()));
     let alarm = Arc::new(Alarm::default());
     let handshake = server::handshake(Box::new(Watched::new(stream, alarm.clone())), Some(options(limits)));
     // A client that does not complete the preface in time is not owed an answer.
     let Ok(Ok(mut connection)) = timeout(limits.header_timeout, handshake).await else { return };
-    let streams = Arc::new(Streams::default());
-    match serve_streams(&mut connection, &digest, &alarm, &streams, limits, worker).await {
+    match serve_streams(&mut connection, &digest, &alarm, &streams, worker).await {
         End::Closed => {}
         End::Flood(of) => {
-            if let Some(about) = Connection::of(Some(&digest)) {
-                let (listener, client) = (&about.listener.name, about.peer);
-                tracing::info!(%listener, %client, of, "ended an HTTP/2 connection that did not behave");
-            }
+            let (listener, client) = (&streams.connection.listener.name, streams.connection.peer);
+            tracing::info!(%listener, %client, of, "ended an HTTP/2 connection that did not behave");
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             // A client that does not take it is left with a closed connection.
             let _ = timeout(FAREWELL, poll_fn(|cx| connection.poll_closed(cx))).await;
@@ -78,14 +79,13 @@ async fn serve_streams(
     digest: &Arc<Digest>,
     alarm: &Alarm,
     streams: &Arc<Streams>,
-    limits: &ConnectionLimits,
     worker: &Arc<Worker>,
 ) -> End {
+    let limits = &streams.limits;
     let mut shutdown = worker.shutdown().clone();
     let mut check = std::pin::pin!(sleep_until(Instant::now() + limits.idle_timeout));
     let (mut accepted, mut rejected, mut leaving) = (0, 0, false);
     let mut leave = worker.draining();
-    let is_removed = || Connection::of(Some(digest)).is_some_and(|about| about.listener.is_removed());
     loop {
         if leave && !leaving {
             leaving = true;
@@ -98,8 +98,8 @@ async fn serve_streams(
             next = next_request(connection, digest, alarm) => match next {
                 Ok(session) => {
                     accepted += 1;
-                    leave |= accepted >= limits.max_requests || is_removed();
-                    streams.spawn(session, limits.body_timeout, worker);
+                    leave |= accepted >= limits.max_requests || streams.connection.listener.is_removed();
+                    streams.spawn(session, worker);
                 }
                 Err(Instead::Rejected) if rejected == MAX_REJECTED => return End::Flood("requests that are none"),
                 Err(Instead::Rejected) => rejected += 1,
@@ -162,28 +162,48 @@ fn options(limits: &ConnectionLimits) -> H2Options {
 }
 
 /// The open streams of one connection.
-#[derive(Default)]
 struct Streams {
+    connection: Arc<Connection>,
+    limits: ConnectionLimits,
     open: AtomicUsize,
     last_end: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Streams {
-    fn spawn(self: &Arc<Self>, session: HttpSession, body_timeout: Duration, worker: &Arc<Worker>) {
+    fn new(connection: Arc<Connection>, limits: ConnectionLimits) -> Self {
+        Self { connection, limits, open: AtomicUsize::new(0), last_end: std::sync::Mutex::default() }
+    }
+
+    fn spawn(self: &Arc<Self>, session: HttpSession, worker: &Arc<Worker>) {
         self.open.fetch_add(1, Ordering::Relaxed);
         let open = OpenStream(self.clone());
         let worker = worker.clone();
-        let paces = worker.paces();
+        tokio::spawn(async move {
+            if let Some(session) = open.0.serve_lean(session, &worker).await {
+                open.0.serve_full(session, &worker).await;
+            }
+        });
+    }
+
+    /// Or the session, as it was.
+    async fn serve_lean(&self, session: HttpSession, worker: &Worker) -> Option<HttpSession> {
+        let Some(request) = request::read(&session) else { return Some(session) };
+        let carrier = lean::Carrier { limits: &self.limits, worker, after: After::KeepAlive };
+        let mut stream = lean::Stream::new(session, self.connection.clone());
+        let is_served = lean::serve(&mut stream, request, carrier).await.is_ok();
+        (!is_served).then(|| stream.into_session())
+    }
+
+    fn serve_full<'a>(&self, session: HttpSession, worker: &'a Worker) -> BoxFuture<'a, ()> {
+        let (paces, body_timeout) = (worker.paces(), self.limits.body_timeout);
         let mut session = if paces.is_some() || Exchange::is_needed_for(&session) {
             ServerSession::new_custom(Box::new(Exchange::new(session, body_timeout, paces)))
         } else {
             ServerSession::new_http2(session)
         };
         session.set_write_timeout(Some(body_timeout));
-        tokio::spawn(async move {
-            let _open = open;
-            worker.proxy().process_new_http(session, worker.shutdown()).await;
-        });
+        let proxy = worker.proxy();
+        Box::pin(async move { drop(proxy.process_new_http(session, worker.shutdown()).await) })
     }
 
     /// `None`: there are open streams.

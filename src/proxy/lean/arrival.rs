@@ -20,6 +20,7 @@ use crate::tls::TlsFacts;
 /// What is known of a request that a route has taken.
 pub struct Arrival<'a> {
     pub connection: &'a Connection,
+    pub protocol: Protocol,
     pub client: Client,
     pub head: &'a Head<'a>,
     pub view: &'a RequestView<'a>,
@@ -35,7 +36,7 @@ pub struct Arrival<'a> {
 impl<'a> Arrival<'a> {
     pub fn record(&self) -> RequestRecord {
         let client = SocketAddr::new(self.client.address, self.client_port());
-        RequestRecord { lane: Lane::Lean, ..RequestRecord::new(self.started, client, Protocol::Http11, self.tls()) }
+        RequestRecord { lane: Lane::Lean, ..RequestRecord::new(self.started, client, self.protocol, self.tls()) }
     }
 
     /// The arm that the request goes; none where Weir itself would answer.

@@ -16,7 +16,7 @@ pub enum Framing {
     None,
     Length(u64),
     Chunked,
-    /// With the connection; answers alone.
+    /// With the connection, or with a stream of HTTP/2.
     UntilTheEnd,
 }
 
@@ -74,6 +74,11 @@ impl Incoming {
             Left::Chunks(chunks) => chunks.is_whole(),
             Left::UntilTheEnd => false,
         }
+    }
+
+    /// What it was to end with has ended.
+    pub fn end(&mut self) {
+        self.left = Left::Bytes(0);
     }
 
     /// Whether the end of the connection is the end of the body.

@@ -12,6 +12,7 @@ use http::header::{CONNECTION, HOST, SET_COOKIE, TRANSFER_ENCODING};
 
 use super::body::{Framing, Incoming, Outgoing};
 use super::buffer::Buffer;
+use super::client::{Client, Unsendable};
 use super::exchange::{Broken, Exchange, Timeouts};
 use super::fields::{Fields, ResponseFields, Spelling};
 use super::forward::{Plan, Progress};
@@ -26,13 +27,12 @@ use crate::proxy::fields::is_hop_by_hop;
 use crate::proxy::filters::{self, Head};
 use crate::proxy::introduction::Introduction;
 use crate::proxy::span::Field;
-use crate::proxy::stream::ClientStream;
 use crate::telemetry::record::RequestRecord;
 
-pub struct Conversation<'a> {
+pub struct Conversation<'a, C> {
     pub plan: &'a Plan<'a>,
     pub progress: &'a mut Progress,
-    pub client: &'a mut ClientStream,
+    pub client: &'a mut C,
     pub upstream: &'a mut Link,
 }
 
@@ -59,7 +59,7 @@ thread_local! {
     static REQUEST: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-impl Conversation<'_> {
+impl<C: Client> Conversation<'_, C> {
     /// `after`: what becomes of the client's connection, asked when the answer begins.
     pub async fn hold(self, after: &(dyn Fn() -> After + Sync)) -> End {
         let Conversation { plan, progress, client, upstream } = self;
@@ -94,7 +94,7 @@ impl Conversation<'_> {
         // An upstream that has answered before it had the whole request may take the rest for another one, and answer that, too:
         // whoever came next on its connection would get that answer.
         let had_all = exchange.upload.as_deref().is_none_or(Upload::is_whole);
-        let (mut incoming, outgoing) = (Incoming::sent_by(Sender::Origin, begun.framing), Outgoing::of(begun.framing));
+        let (mut incoming, outgoing) = (Incoming::sent_by(Sender::Origin, begun.framing), C::outgoing(begun.framing));
         if let Err(broken) = exchange.relay(&mut incoming, outgoing, &mut record.bytes_out).await {
             return End::Cut(broken);
         }
@@ -136,7 +136,7 @@ impl Plan<'_> {
         if turn == Turn::Last {
             fields.set(&CONNECTION, "close");
         }
-        if self.body == Framing::Chunked {
+        if Outgoing::of(self.body) == Outgoing::InChunks {
             fields.set(&TRANSFER_ENCODING, "chunked");
         }
         if let Some(host) = &self.forward.host {
@@ -157,9 +157,9 @@ impl Plan<'_> {
     }
 
     /// Waits for the answer's head, and passes it on.
-    async fn answer_begins(
+    async fn answer_begins<C: Client>(
         &self,
-        exchange: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_, C>,
         attempts: &mut Attempts,
         record: &mut RequestRecord,
         has_spoken: &mut bool,
@@ -181,10 +181,9 @@ impl Plan<'_> {
                     if status == 101 {
                         return Err(Broken::Protocol);
                     }
-                    reply.write_informational(exchange.client.write_buffer());
+                    *has_spoken |= exchange.client.inform(&reply);
                     drop(reply);
                     exchange.buffer.consume(length);
-                    *has_spoken = true;
                     exchange.flush().await?;
                     continue;
                 }
@@ -199,7 +198,8 @@ impl Plan<'_> {
                 record.status = status;
                 let client = if exchange.is_uploading() { After::Close } else { after() };
                 let begun = Begun { framing: reply.framing, client, upstream: reply.after };
-                reply.write(exchange.client.write_buffer(), client, |head| self.edit(head, attempts, record));
+                let head = reply.edited(|head| self.edit(head, attempts, record));
+                exchange.client.begin(head, client).map_err(|Unsendable| Broken::Protocol)?;
                 exchange.buffer.consume(length);
                 return Ok(Answer::Begun(begun));
             }

@@ -10,18 +10,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use super::body::{Incoming, Outgoing};
 use super::buffer::Buffer;
+use super::client::Client;
 use super::patience::in_time;
 use super::pool::Link;
 use super::upload::{Upload, UploadFailure};
 use crate::proxy::chunks::Piece;
-use crate::proxy::stream::ClientStream;
 
-pub struct Exchange<'a> {
-    pub client: &'a mut ClientStream,
+pub struct Exchange<'a, C> {
+    pub client: &'a mut C,
     pub upstream: &'a mut Link,
     /// The request's body, where there is one.
     pub upload: &'a mut Option<Box<Upload>>,
@@ -61,6 +61,15 @@ pub enum Broken {
     Protocol,
 }
 
+impl Broken {
+    pub fn is_by_client(&self) -> bool {
+        match self {
+            Broken::ClientGone | Broken::ClientLate | Broken::BodyTooLarge | Broken::BodyMalformed => true,
+            Broken::Reset | Broken::UpstreamLate | Broken::OverTime | Broken::Protocol => false,
+        }
+    }
+}
+
 impl From<UploadFailure> for Broken {
     fn from(failure: UploadFailure) -> Self {
         match failure {
@@ -74,7 +83,7 @@ impl From<UploadFailure> for Broken {
     }
 }
 
-impl Exchange<'_> {
+impl<C: Client> Exchange<'_, C> {
     /// Sends what begins the request.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let limit = self.left(self.timeouts.write)?;
@@ -168,19 +177,21 @@ impl Exchange<'_> {
                 }
             }
             if incoming.is_whole() {
-                outgoing.end(self.client.write_buffer());
-                return self.flush().await;
+                return self.end(outgoing).await;
             }
             self.flush().await?;
             match self.receive().await? {
-                0 if incoming.ends_with_the_connection() => {
-                    outgoing.end(self.client.write_buffer());
-                    return self.flush().await;
-                }
+                0 if incoming.ends_with_the_connection() => return self.end(outgoing).await,
                 0 => return Err(Broken::Reset),
                 _ => {}
             }
         }
+    }
+
+    async fn end(&mut self, outgoing: Outgoing) -> Result<(), Broken> {
+        outgoing.end(self.client.write_buffer());
+        self.client.end();
+        self.flush().await
     }
 
     /// So much content from the buffer to the client.
@@ -202,7 +213,7 @@ impl Exchange<'_> {
         if let Poll::Ready(Err(broken)) = self.poll_upload(cx) {
             return Poll::Ready(Err(broken));
         }
-        match Pin::new(&mut *self.client).poll_write(cx, &self.buffer.filled()[..left]) {
+        match self.client.poll_write(cx, &self.buffer.filled()[..left]) {
             Poll::Ready(Ok(taken @ 1..)) => Poll::Ready(Ok(taken)),
             Poll::Ready(Ok(_) | Err(_)) => Poll::Ready(Err(Broken::ClientGone)),
             Poll::Pending => Poll::Pending,
@@ -216,7 +227,7 @@ impl Exchange<'_> {
             if let Poll::Ready(Err(broken)) = self.poll_upload(cx) {
                 return Poll::Ready(Err(broken));
             }
-            Pin::new(&mut *self.client).poll_flush(cx).map_err(|_| Broken::ClientGone)
+            self.client.poll_flush(cx).map_err(|_| Broken::ClientGone)
         });
         in_time(limit, step).await.unwrap_or(Err(Broken::ClientLate))
     }

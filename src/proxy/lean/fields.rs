@@ -4,11 +4,12 @@
 //! head that was read ──► Fields ──edits (the same as in the full lane)──► one buffer
 //! ```
 
-use http::HeaderName;
+use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, SERVER,
     SET_COOKIE, TRANSFER_ENCODING,
 };
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::proxy::filters::{FieldValue, Head, ResponseHead};
 use crate::proxy::span::{Field, Span};
@@ -85,6 +86,20 @@ impl<'a> Fields<'a> {
                 out[start..start + name.length()].make_ascii_lowercase();
             }
         }
+    }
+
+    /// For HTTP/2; none where one of them is no field.
+    pub fn to_map(&self) -> Option<HeaderMap> {
+        // One copy for all: the values are parts of it.
+        let (head, text) = (Bytes::copy_from_slice(self.head), Bytes::copy_from_slice(&self.text));
+        let mut map = HeaderMap::with_capacity(self.list.len());
+        for Entry { field, origin } in &self.list {
+            let bytes = if *origin == Origin::Head { &head } else { &text };
+            let name = HeaderName::from_bytes(field.name.in_bytes(bytes)).ok()?;
+            let value = HeaderValue::from_maybe_shared(bytes.slice(field.value.start()..field.value.end())).ok()?;
+            map.append(name, value);
+        }
+        Some(map)
     }
 
     fn bytes(&self, origin: Origin) -> &[u8] {
@@ -198,6 +213,7 @@ impl Head for Fields<'_> {
 /// The fields of an answer.
 pub struct ResponseFields<'a> {
     pub status: u16,
+    pub reason: &'a str,
     pub fields: Fields<'a>,
 }
 
@@ -237,8 +253,6 @@ impl ResponseHead for ResponseFields<'_> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
-
     use super::*;
     use crate::proxy::filters::vary_by;
 

@@ -14,6 +14,7 @@ use http::Method;
 
 use super::arrival::Arrival;
 use super::body::Framing;
+use super::client::Client;
 use super::conversation::{self, Conversation};
 use super::exchange::Broken;
 use super::head::After;
@@ -24,8 +25,6 @@ use crate::model::{ConnectionLimits, RetryOn};
 use crate::proxy::affinity::Affinity;
 use crate::proxy::attempts::{Attempts, Replay, Sent};
 use crate::proxy::fields::without_port;
-use crate::proxy::head::Body;
-use crate::proxy::stream::ClientStream;
 use crate::proxy::upstream_stream::{OpenFailed, UpstreamStream};
 use crate::snapshot::table::Forward;
 use crate::snapshot::upstream::{Endpoint, Outcome, PickError, PickRequest, hash_key};
@@ -71,14 +70,9 @@ impl<'a> Plan<'a> {
         arrival: &'a Arrival<'a>,
         forward: &'a Forward,
         target: Cow<'a, str>,
-        body: Body,
+        body: Framing,
         limits: &'a ConnectionLimits,
     ) -> Self {
-        let body = match body {
-            Body::Length(length) => Framing::Length(length),
-            Body::Chunked => Framing::Chunked,
-            Body::None | Body::Upgrade => Framing::None,
-        };
         let affinity = Affinity::of(&forward.upstream, arrival.view);
         Self { arrival, forward, target, affinity, body, limits }
     }
@@ -105,7 +99,7 @@ impl<'a> Plan<'a> {
     pub async fn run(
         &self,
         progress: &mut Progress,
-        client: &mut ClientStream,
+        client: &mut impl Client,
         mut now: Instant,
         after: &(dyn Fn() -> After + Sync),
     ) -> Ending {
@@ -123,7 +117,7 @@ impl<'a> Plan<'a> {
     async fn attempt(
         &self,
         progress: &mut Progress,
-        client: &mut ClientStream,
+        client: &mut impl Client,
         now: Instant,
         after: &(dyn Fn() -> After + Sync),
     ) -> Step {
@@ -142,6 +136,7 @@ impl<'a> Plan<'a> {
             }
             conversation::End::Over { client, upstream: After::Close } => Step::Ended(Ending::Over(client)),
             conversation::End::Cut(broken) => {
+                client.break_off(&broken);
                 progress.record.ended = ended(&broken);
                 Step::Ended(Ending::Over(After::Close))
             }

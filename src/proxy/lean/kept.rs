@@ -9,10 +9,10 @@ use pingora::protocols::http::date::get_cached_date;
 use pingora_cache::key::hash_key;
 
 use super::arrival::Arrival;
+use super::client::Client;
 use super::head::After;
-use super::own::{send, written};
+use super::own::send;
 use crate::cache::Object;
-use crate::proxy::stream::ClientStream;
 use crate::proxy::{Shared, filters, hit};
 use crate::snapshot::cache::CachePolicy;
 use crate::telemetry::record::{CacheOutcome, Ended};
@@ -41,7 +41,7 @@ impl Kept<'_> {
         self,
         arrival: &Arrival<'_>,
         after: After,
-        client: &mut ClientStream,
+        client: &mut impl Client,
         patience: Duration,
         shared: &Shared,
     ) -> Option<After> {
@@ -52,7 +52,7 @@ impl Kept<'_> {
         record.status = head.status.as_u16();
         head.insert_header(DATE, get_cached_date()).ok()?;
         arrival.route.metrics(arrival.arm).begin();
-        written(&head, after, client.write_buffer());
+        client.begin_own(head, after);
         let mut body = self.object.body.clone();
         record.bytes_out = body.len() as u64;
         let sent = send(&mut body, client, patience).await;

@@ -1,4 +1,4 @@
-//! The lean lane: plain HTTP/1.1 requests, served from the bytes of their heads over connections of the thread's own.
+//! The lean lane: plain requests to HTTP/1.1 upstreams, served from the bytes of their heads over connections of the thread's own.
 //!
 //! ```text
 //! bytes ──► Head ──► RequestView ──► route ──if it needs no more──► admission ──► what is kept, or
@@ -14,6 +14,7 @@
 mod arrival;
 mod body;
 mod buffer;
+mod client;
 mod conversation;
 mod exchange;
 mod fields;
@@ -35,11 +36,9 @@ use super::answer::{Answer, failure_detail};
 use super::client_address;
 use super::connection::Connection;
 use super::filters::{self, Admission};
-use super::head::Body;
-use super::http1::Request;
+use super::head::{Body, Request};
 use super::refusal::{Refused, judged};
 use super::request_id::RequestId;
-use super::stream::ClientStream;
 use super::worker::Worker;
 use crate::model::ConnectionLimits;
 use crate::snapshot::host::Authority;
@@ -47,9 +46,12 @@ use crate::snapshot::path::Target;
 use crate::snapshot::request::RequestView;
 use crate::snapshot::rewrite;
 use crate::snapshot::table::{Lookup, Route};
-use crate::telemetry::record::{Ended, RequestRecord};
+use crate::telemetry::record::{Ended, Protocol, RequestRecord};
 use crate::tls::HTTP_CHALLENGE_PATH;
 use arrival::Arrival;
+use body::Framing;
+use client::Client;
+pub use client::Stream;
 use forward::{Ending, Plan};
 pub use head::After;
 use head::Head;
@@ -66,8 +68,8 @@ pub struct Carrier<'a> {
 /// counted, read or sent.
 ///
 /// Boxed here: a connection that is idle should not have the size of one that is busy.
-pub fn serve<'a>(
-    client: &'a mut ClientStream,
+pub fn serve<'a, C: Client>(
+    client: &'a mut C,
     request: Request,
     carrier: Carrier<'a>,
 ) -> BoxFuture<'a, Result<After, BytesMut>> {
@@ -77,7 +79,7 @@ pub fn serve<'a>(
     })
 }
 
-async fn serve_here(client: &mut ClientStream, request: &Request, carrier: &Carrier<'_>) -> Option<After> {
+async fn serve_here<C: Client>(client: &mut C, request: &Request, carrier: &Carrier<'_>) -> Option<After> {
     let connection = &*client.connection().clone();
     let shared = carrier.worker.shared();
     let started = Instant::now();
@@ -106,6 +108,10 @@ async fn serve_here(client: &mut ClientStream, request: &Request, carrier: &Carr
             client: sender.address,
             scheme: sender.scheme,
         };
+        // Several hosts come on one connection of HTTP/2, some of which have certificates of their own.
+        if C::PROTOCOL == Protocol::Http2 && connection.misdirects(&host, &shared.tls) {
+            return None;
+        }
         let Lookup::Route(route) = connection.listener.table(&snapshot)?.find(&view) else { return None };
         if !is_here(route, connection, body, carrier.limits) {
             return None;
@@ -114,6 +120,7 @@ async fn serve_here(client: &mut ClientStream, request: &Request, carrier: &Carr
     };
     let arrival = Arrival {
         connection,
+        protocol: C::PROTOCOL,
         client: sender,
         head: &head,
         view: &view,
@@ -153,8 +160,8 @@ fn is_here(route: &Route, connection: &Connection, body: Body, limits: &Connecti
 }
 
 /// Admits it, and sends it on.
-async fn pass(
-    client: &mut ClientStream,
+async fn pass<C: Client>(
+    client: &mut C,
     body: Body,
     carrier: &Carrier<'_>,
     arrival: &Arrival<'_>,
@@ -164,7 +171,7 @@ async fn pass(
     route.metrics(arrival.arm).begin();
     // What is sent on has a record of its own.
     let (mut record, refused) = match filters::admit(&route.chain, arrival.view, &arrival.target.raw, arrival.started) {
-        Ok(admission) => match planned(arrival, body, carrier.limits) {
+        Ok(admission) => match planned(arrival, C::framing(body), carrier.limits) {
             Ok(plan) => return send(client, plan, admission, carrier, after).await,
             Err(refused) => (arrival.record(), Err(refused)),
         },
@@ -182,7 +189,7 @@ async fn pass(
     after
 }
 
-fn planned<'a>(arrival: &'a Arrival<'a>, body: Body, limits: &'a ConnectionLimits) -> Result<Plan<'a>, Refused> {
+fn planned<'a>(arrival: &'a Arrival<'a>, body: Framing, limits: &'a ConnectionLimits) -> Result<Plan<'a>, Refused> {
     let Some(forward) = arrival.forward() else { return Err(Refused::new(500, failure_detail(500))) };
     let (view, raw) = (arrival.view, &*arrival.target.raw);
     let target = rewrite::upstream_target(forward.rewrite.as_ref(), forward.query, &arrival.route.path, view, raw)
@@ -196,7 +203,7 @@ fn page(refused: Refused, arrival: &Arrival<'_>, record: &mut RequestRecord) -> 
 
 /// To an upstream, and its answer back.
 async fn send(
-    client: &mut ClientStream,
+    client: &mut impl Client,
     plan: Plan<'_>,
     admission: Admission,
     carrier: &Carrier<'_>,
@@ -245,7 +252,7 @@ enum Delayed {
 }
 
 /// A request that came sooner than its rate allows waits here, for as long as its client does.
-async fn wait(client: &mut ClientStream, delay: Duration) -> Delayed {
+async fn wait(client: &mut impl Client, delay: Duration) -> Delayed {
     tokio::select! {
         () = tokio::time::sleep(delay) => Delayed::Over,
         () = std::future::poll_fn(|cx| client.poll_gone(cx)) => Delayed::ClientGone,

@@ -126,20 +126,27 @@ impl<'a> Reply<'a> {
         Some(Self { status, reason, length: head.len(), framing, after, fields })
     }
 
-    /// What the client gets of it. `after`: what becomes of the client's connection.
-    pub fn write(self, out: &mut Vec<u8>, after: After, edit: impl FnOnce(&mut ResponseFields<'a>)) {
-        let mut head = ResponseFields { status: self.status, fields: self.fields };
+    /// What the client gets of it.
+    pub fn edited(self, edit: impl FnOnce(&mut ResponseFields<'a>)) -> ResponseFields<'a> {
+        let mut head = ResponseFields { status: self.status, reason: self.reason, fields: self.fields };
         edit(&mut head);
         head.set(&DATE, get_cached_date());
-        let connection = if after == After::KeepAlive { "keep-alive" } else { "close" };
-        head.set(&CONNECTION, connection);
-        write_line(out, self.status, self.reason);
-        head.fields.write(out);
-        out.extend_from_slice(b"\r\n");
+        head
     }
 
     /// One that another follows.
     pub fn write_informational(&self, out: &mut Vec<u8>) {
+        write_line(out, self.status, self.reason);
+        self.fields.write(out);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl ResponseFields<'_> {
+    /// For HTTP/1. `after`: what becomes of the client's connection.
+    pub fn write(mut self, out: &mut Vec<u8>, after: After) {
+        let connection = if after == After::KeepAlive { "keep-alive" } else { "close" };
+        self.set(&CONNECTION, connection);
         write_line(out, self.status, self.reason);
         self.fields.write(out);
         out.extend_from_slice(b"\r\n");
@@ -287,7 +294,7 @@ mod tests {
     fn what_is_the_connections_own_stays_here() {
         let text = b"HTTP/1.1 200 Fine\r\nX-Kept: 1\r\nConnection: X-Hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTrailer: A\r\nContent-Length: 9\r\nTransfer-Encoding: Chunked\r\n\r\n";
         let mut out = Vec::new();
-        Reply::parse(text, "GET").unwrap().write(&mut out, After::Close, |head| head.remove(&DATE));
+        Reply::parse(text, "GET").unwrap().edited(|head| head.remove(&DATE)).write(&mut out, After::Close);
         let out = String::from_utf8(out).unwrap();
         let (before, after) = out.split_once("Date: ").unwrap();
         assert_eq!(before, "HTTP/1.1 200 Fine\r\nX-Kept: 1\r\nTransfer-Encoding: chunked\r\n");

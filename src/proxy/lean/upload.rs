@@ -9,14 +9,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
 use tokio::io::AsyncWrite;
 
 use super::body::{Framing, Incoming, Outgoing};
+use super::client::Client;
 use super::pool::Link;
 use crate::proxy::attempts::Replay;
 use crate::proxy::chunks::Piece;
-use crate::proxy::stream::{ClientStream, Fence};
 
 /// What is framed ahead of what the upstream takes.
 const READY: usize = 32 << 10;
@@ -110,7 +109,7 @@ impl Upload {
     }
 
     /// What has come already goes with the head, in one send.
-    pub fn begin(&mut self, client: &mut ClientStream, out: &mut Vec<u8>) -> Result<(), UploadFailure> {
+    pub fn begin(&mut self, client: &mut impl Client, out: &mut Vec<u8>) -> Result<(), UploadFailure> {
         if self.ready.is_empty() {
             self.frame(client)?;
         }
@@ -144,7 +143,7 @@ impl Upload {
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut ClientStream,
+        client: &mut impl Client,
         upstream: &mut Link,
     ) -> Poll<Result<(), UploadFailure>> {
         loop {
@@ -164,9 +163,10 @@ impl Upload {
                 self.end = Some(End::Sent(Instant::now()));
                 return Poll::Ready(Ok(()));
             }
-            if client.read_ahead().is_empty() {
-                match client.poll_read_ahead(cx) {
+            if client.arrived().is_empty() {
+                match client.poll_arrival(cx) {
                     Poll::Ready(Ok(1..)) => self.waits = None,
+                    Poll::Ready(Ok(0)) if self.incoming.ends_with_the_connection() => self.incoming.end(),
                     Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Err(UploadFailure::ClientGone)),
                     Poll::Pending => {
                         let late = self.poll_patience(cx, Waits::ForClient, upstream);
@@ -221,11 +221,11 @@ impl Upload {
     }
 
     /// Takes what the client has sent, as far as it is the body's.
-    fn frame(&mut self, client: &mut ClientStream) -> Result<(), UploadFailure> {
+    fn frame(&mut self, client: &mut impl Client) -> Result<(), UploadFailure> {
         self.ready.clear();
         self.sent = 0;
-        while !self.incoming.is_whole() && !client.read_ahead().is_empty() && self.ready.len() < READY {
-            let bytes = client.read_ahead();
+        while !self.incoming.is_whole() && !client.arrived().is_empty() && self.ready.len() < READY {
+            let bytes = client.arrived();
             let piece = self.incoming.next(bytes).map_err(|_| UploadFailure::Malformed)?;
             let length = match piece {
                 Piece::Framing(length) => length,
@@ -234,15 +234,14 @@ impl Upload {
                     length
                 }
             };
-            bytes.advance(length);
+            client.take(length);
             if self.bounds.max.is_some_and(|max| self.incoming.content > max) {
                 return Err(UploadFailure::TooLarge);
             }
         }
         if self.incoming.is_whole() {
             self.outgoing.end(&mut self.ready);
-            // What comes behind it is the next request's.
-            client.set_fence(Fence::At(0));
+            client.body_is_whole();
         }
         self.keep();
         Ok(())
