@@ -77,11 +77,11 @@ lint_what_is_not_rust() {
     actionlint
 }
 
-# What the lean lane carries of HTTP/1. Of other suites both runs would be the same: what they test is the full lane's anyway, or the
+# What the lean lane carries. Of other suites both runs would be the same: what they test is the full lane's anyway, or the
 # control plane's.
 carried_by_either_lane=(
-    access_like_nginx attempts balancing cache_headers cors error_pages failover first_user forwarding_headers headers_like_nginx
-    limits limits_like_nginx proxy_protocol redirects_and_responses refusals reload request_bodies retries routing shutdown split
+    access_like_nginx attempts balancing cache_headers cors error_pages failover first_user forwarding_headers h2_stalls headers_like_nginx
+    http2 limits limits_like_nginx proxy_protocol redirects_and_responses refusals reload request_bodies retries routing shutdown split
     split_like_nginx streaming tls websocket
 )
 

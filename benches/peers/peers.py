@@ -3,12 +3,13 @@
 
 Each proxy runs alone on one processor; the origin and the load run on another. For each scenario the proxies take
 turns, round after round, so that whatever else the machine does hits all of them alike. What is compared is the CPU
-time that the proxy's processes spent for each request; the table shows medians over the rounds and their ratio to the
-first proxy of the list.
+time that the proxy's processes spent for each request; the table shows medians over the rounds, also of the ratio to
+the first proxy of the list within a round.
 
     cargo build --release
     benches/peers/peers.py                                    # all that are found, all scenarios
     benches/peers/peers.py --proxies nginx,weir --scenarios h1,tls --rounds 5 --seconds 6
+    benches/peers/peers.py --workers 2                        # each proxy, and the load, on both processors
 """
 
 import argparse
@@ -36,7 +37,7 @@ IDLE_CONNECTIONS = 2000
 def main():
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="weir-peers-") as folder:
-        site = proxies.Site(Path(folder), options.hosts)
+        site = proxies.Site(Path(folder), options.hosts, options.workers)
         site.prepare()
         names = [name for name in options.proxies if proxies.is_there(name)]
         missing = sorted(set(options.proxies) - set(names))
@@ -56,8 +57,9 @@ def main():
 def measure(scenario, names, site, options):
     """The rounds of each proxy: a list of dictionaries by name."""
     rounds = {name: [] for name in names}
-    for _ in range(options.rounds):
-        for name in names:
+    for number in range(options.rounds):
+        # Nobody always comes after the same one.
+        for name in names if number % 2 == 0 else reversed(names):
             rounds[name].append(one_round(SCENARIOS[scenario][1], name, site, options))
     return rounds
 
@@ -88,16 +90,16 @@ def started(name, site, options):
 
 def print_table(scenario, names, rounds):
     median = {name: {key: statistics.median(r[key] for r in rounds[name]) for key in rounds[name][0]} for name in names}
-    base = median[names[0]]["cpu"]
+    costs = {name: [r["cpu"] for r in rounds[name]] for name in names}
+    ratio = {name: [cost / base for cost, base in zip(costs[name], costs[names[0]])] for name in names}
     print(f"\n### {scenario}: {SCENARIOS[scenario][0]}\n")
     print(f"| proxy | CPU µs per request | × {names[0]} | spread | requests/s | busy | memory MiB | failed |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for name in names:
         m = median[name]
-        costs = [r["cpu"] for r in rounds[name]]
         failed = sum(r["failed"] for r in rounds[name])
         print(
-            f"| {name} | {m['cpu']:.1f} | {m['cpu'] / base:.2f} | ±{(max(costs) - min(costs)) / 2 / m['cpu']:.0%} "
+            f"| {name} | {m['cpu']:.1f} | {statistics.median(ratio[name]):.2f} | {min(ratio[name]):.2f}–{max(ratio[name]):.2f} "
             f"| {m['rate']:.0f} | {m['busy']:.2f} | {m['memory']:.1f} | {failed} |"
         )
 
@@ -123,9 +125,12 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=4, help="of load in each round")
     parser.add_argument("--hosts", type=int, default=1, help="names that each proxy is configured for")
     parser.add_argument("--idle", action="store_true", help="measure idle connections as well")
-    parser.add_argument("--proxy-cpu", type=int, default=1)
-    parser.add_argument("--load-cpu", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="of each proxy, a processor each; with more than one, the load shares those")
+    parser.add_argument("--proxy-cpu", default="1")
+    parser.add_argument("--load-cpu", default="0")
     options = parser.parse_args()
+    if options.workers > 1:
+        options.proxy_cpu = options.load_cpu = f"0-{options.workers - 1}"
     unknown = (set(options.proxies) - set(proxies.PEERS)) | (set(options.scenarios) - set(SCENARIOS))
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")

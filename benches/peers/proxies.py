@@ -1,7 +1,7 @@
 """The proxies: where each is found, and a configuration that does the same in each.
 
 All of them forward by host name to one origin over kept-alive connections, set X-Forwarded-For, terminate TLS 1.2 and
-1.3 with the same P-256 certificate, offer HTTP/2, use one thread and write no access log.
+1.3 with the same P-256 certificate, offer HTTP/2, use as many threads as they are told and write no access log.
 """
 
 import json
@@ -20,8 +20,9 @@ class Site:
     host = "bench.test"
     plain_port, secure_port, origin_port, admin_port = 18081, 18444, 19001, 18082
 
-    def __init__(self, folder, hosts):
+    def __init__(self, folder, hosts, workers=1):
         self.folder = folder
+        self.workers = workers
         self.hosts = [self.host] + [f"h{number}.{self.host}" for number in range(1, hosts)]
         self.cert, self.key, self.both = folder / "site.crt", folder / "site.key", folder / "site.pem"
 
@@ -70,14 +71,14 @@ def command(name, site):
     return PEERS[name](program(name), site)
 
 
-def nginx_main(site, name, http):
+def nginx_main(site, name, http, workers=1):
     temporary = " ".join(
         f"{kind}_temp_path {site.folder}/{name}-{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return site.write(
         f"{name}.conf",
         f"""
-daemon off; worker_processes 1; pid {site.folder}/{name}.pid; error_log /dev/null crit; worker_rlimit_nofile 65536;
+daemon off; worker_processes {workers}; pid {site.folder}/{name}.pid; error_log /dev/null crit; worker_rlimit_nofile 65536;
 events {{ worker_connections 16384; }}
 http {{
   access_log off; keepalive_requests 100000000; keepalive_timeout 600s; {temporary}
@@ -115,6 +116,8 @@ def nginx(program, site):
     numbers = [int(part) for part in version.split("nginx/")[-1].split()[0].split(".")[:2]]
     # The switch moved from `listen` to a directive of its own.
     flag, directive = ("", "http2 on;") if numbers >= [1, 25] else (" http2", "")
+    # Else one of them takes most of the connections.
+    shared = " reuseport" if site.workers > 1 else ""
     conf = nginx_main(
         site,
         "nginx",
@@ -122,7 +125,7 @@ def nginx(program, site):
   ssl_certificate {site.cert}; ssl_certificate_key {site.key}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;
   upstream origin {{ server 127.0.0.1:{site.origin_port}; keepalive 256; keepalive_requests 100000000; }}
   server {{
-    listen 127.0.0.1:{site.plain_port} backlog=4096; listen 127.0.0.1:{site.secure_port} ssl{flag} backlog=4096; {directive}
+    listen 127.0.0.1:{site.plain_port} backlog=4096{shared}; listen 127.0.0.1:{site.secure_port} ssl{flag} backlog=4096{shared}; {directive}
     server_name {" ".join(site.hosts)};
     location / {{
       proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -130,6 +133,7 @@ def nginx(program, site):
       proxy_set_header X-Forwarded-Proto $scheme;
     }}
   }}""",
+        site.workers,
     )
     return nginx_command(program, conf, site)
 
@@ -140,7 +144,7 @@ def haproxy(program, site):
         "haproxy.cfg",
         f"""
 global
-  nbthread 1
+  nbthread {site.workers}
   maxconn 8000
   ssl-default-bind-options ssl-min-ver TLSv1.2
   tune.h2.max-concurrent-streams 256
@@ -204,12 +208,12 @@ def envoy(program, site):
         "load_assignment": {"cluster_name": "origin", "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
     conf = site.write("envoy.json", json.dumps({"static_resources": {"listeners": listeners, "clusters": [cluster]}}))
-    return [*program, "-c", conf, "--concurrency", "1", "-l", "off"]
+    return [*program, "-c", conf, "--concurrency", str(site.workers), "-l", "off"]
 
 
 def weir(program, site):
     conf = {
-        "threads": 1,
+        "threads": site.workers,
         "access-log": "off",
         "admin": {"address": f"127.0.0.1:{site.admin_port}"},
         "listeners": {

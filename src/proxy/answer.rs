@@ -80,6 +80,8 @@ pub async fn send(session: &mut Session, head: ResponseHeader, body: Bytes) -> p
         || matches!(head.status.as_u16(), 204 | 304);
     session.write_response_header(Box::new(head), bodiless).await?;
     if bodiless {
+        // A stream of HTTP/2 is at its end only when that is said.
+        session.write_response_body(None, true).await?;
         return Ok(0);
     }
     let length = body.len();

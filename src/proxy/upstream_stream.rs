@@ -1,6 +1,7 @@
 //! A connection to an endpoint, in TLS where its upstream says so.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,9 +42,19 @@ impl UpstreamStream {
     }
 
     pub fn break_off(&self) {
+        break_off(self.socket());
+    }
+
+    /// Whether something has come that the runtime was not told of yet: the end, most likely.
+    pub fn has_news(&self) -> bool {
+        let peeked = socket2::SockRef::from(self.socket()).peek(&mut [MaybeUninit::uninit()]);
+        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn socket(&self) -> &TcpStream {
         match self {
-            UpstreamStream::Plain(stream) => break_off(stream),
-            UpstreamStream::Tls(stream) => break_off(stream.get_ref().0),
+            UpstreamStream::Plain(stream) => stream,
+            UpstreamStream::Tls(stream) => stream.get_ref().0,
         }
     }
 }

@@ -8,12 +8,13 @@
 //! | 504 | an endpoint did not answer in time |
 
 use pingora::ErrorType::{
-    ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout, TLSHandshakeTimedout,
-    WriteError, WriteTimedout,
+    ConnectTimedout, ConnectionClosed, H2Error, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
+    TLSHandshakeTimedout, WriteError, WriteTimedout,
 };
 use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, Session};
 
+use super::arrive::version;
 use super::context::{Context, Replaced};
 use super::page_upstream::Fetcher;
 use super::reply;
@@ -50,6 +51,9 @@ pub async fn tell_client(fetcher: &Fetcher, session: &mut Session, error: &Error
         if let Err(error) = reply::answer(fetcher, session, ctx, page).await {
             tracing::debug!(%error, "the client did not take its error page");
         }
+    } else if *error.esource() == ErrorSource::Upstream && version(session) == http::Version::HTTP_2 {
+        // A stream that is only let go of is cancelled, as if the client had wanted that.
+        session.as_downstream_mut().shutdown().await;
     }
     FailToProxy { error_code: status, can_reuse_downstream: false }
 }
@@ -68,7 +72,7 @@ fn status_for(error: &Error) -> Option<u16> {
         (_, ErrorSource::Upstream) => Some(502),
         (ReadTimedout, ErrorSource::Downstream) => Some(408),
         (ReadError, ErrorSource::Downstream) if is_unreadable(error) => Some(400),
-        (ReadError | WriteError | ConnectionClosed | WriteTimedout, ErrorSource::Downstream) => None,
+        (ReadError | WriteError | ConnectionClosed | H2Error | WriteTimedout, ErrorSource::Downstream) => None,
         (_, ErrorSource::Downstream) => Some(400),
         (InvalidHTTPHeader, _) => Some(400),
         (_, ErrorSource::Internal | ErrorSource::Unset) => Some(500),

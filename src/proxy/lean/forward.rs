@@ -189,11 +189,13 @@ impl<'a> Plan<'a> {
 
     /// A connection to the endpoint that was chosen.
     async fn connect(&self, progress: &mut Progress) -> Result<Link, NoLink> {
-        let Progress { record, attempts, .. } = progress;
+        let Progress { record, attempts, upload, .. } = progress;
         let (Some(lease), Some(begun)) = (&attempts.lease, attempts.current) else { return Err(NoLink::Refused) };
         let keepalive = &self.forward.upstream.definition().keepalive;
         let max = keepalive.max_requests.map_or(u32::MAX, NonZeroU32::get);
-        let pooled = if keepalive.connections == 0 { None } else { pool::take(self.pool(lease.endpoint()), max) };
+        let replay = self.may_replay(upload.as_deref());
+        let keeps = keepalive.connections > 0;
+        let pooled = keeps.then(|| pool::take(self.pool(lease.endpoint()), max, replay)).flatten();
         let (link, connection) = match pooled {
             Some(link) => (link, UpstreamConnection::Reused),
             None => {

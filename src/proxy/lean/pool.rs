@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::patience::Patience;
 use crate::model::Keepalive;
+use crate::proxy::attempts::Replay;
 use crate::proxy::hashed::Hashed;
 use crate::proxy::upstream_stream::UpstreamStream;
 
@@ -53,13 +54,15 @@ impl Link {
     }
 }
 
-/// The one that was used last: the others can go.
-pub fn take(key: u64, max_requests: u32) -> Option<Link> {
+/// The one that was used last: the others can go. Where the request cannot be sent again (`replay`), the kernel is asked whether the
+/// connection has ended just now: what goes to one that has is lost.
+pub fn take(key: u64, max_requests: u32, replay: Replay) -> Option<Link> {
     POOL.with_borrow_mut(|pool| {
         let idle = pool.get_mut(&key)?;
         loop {
             let Idle { mut link, .. } = idle.pop()?;
-            if link.served < max_requests && link.is_quiet() {
+            let is_alive = link.is_quiet() && (replay == Replay::Possible || !link.io.has_news());
+            if link.served < max_requests && is_alive {
                 link.served += 1;
                 return Some(link);
             }
@@ -129,11 +132,23 @@ mod tests {
             put(1, ours, &KEEPALIVE);
             others.push(theirs);
         }
-        assert!(take(2, u32::MAX).is_none());
-        assert_eq!(take(1, u32::MAX).unwrap().served, 2);
+        assert!(take(2, u32::MAX, Replay::Possible).is_none());
+        assert_eq!(take(1, u32::MAX, Replay::Possible).unwrap().served, 2);
         drop(others);
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(take(1, u32::MAX).is_none(), "its other side is gone, and the third was not kept");
+        assert!(take(1, u32::MAX, Replay::Possible).is_none(), "its other side is gone, and the third was not kept");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_again_goes_to_no_connection_that_has_just_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (ours, theirs) = pair(&listener).await;
+        put(4, ours, &KEEPALIVE);
+        // Nothing is waited for in between: the runtime does not hear of it.
+        drop(theirs);
+        let ours = take(4, u32::MAX, Replay::Possible).unwrap();
+        put(4, ours, &KEEPALIVE);
+        assert!(take(4, u32::MAX, Replay::Impossible).is_none());
     }
 
     #[tokio::test]
@@ -144,14 +159,14 @@ mod tests {
         put(3, ours, &KEEPALIVE);
         sweep_once(now);
         sweep_once(now + Duration::from_secs(59));
-        let ours = take(3, 2).unwrap();
+        let ours = take(3, 2, Replay::Possible).unwrap();
         put(3, ours, &KEEPALIVE);
         sweep_once(now);
-        assert!(take(3, 2).is_none(), "it has served its requests");
+        assert!(take(3, 2, Replay::Possible).is_none(), "it has served its requests");
         let (ours, _theirs) = pair(&listener).await;
         put(3, ours, &KEEPALIVE);
         sweep_once(now);
         sweep_once(now + Duration::from_secs(61));
-        assert!(take(3, u32::MAX).is_none());
+        assert!(take(3, u32::MAX, Replay::Possible).is_none());
     }
 }

@@ -6,7 +6,7 @@
 //! ```
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWrite;
@@ -111,6 +111,13 @@ impl Upload {
     /// What has come already goes with the head, in one send.
     pub fn begin(&mut self, client: &mut impl Client, out: &mut Vec<u8>) -> Result<(), UploadFailure> {
         if self.ready.is_empty() {
+            let mut nobody = Context::from_waker(Waker::noop());
+            if client.arrived().is_empty()
+                && let Poll::Ready(Ok(0)) = client.poll_arrival(&mut nobody)
+                && self.incoming.ends_with_the_connection()
+            {
+                self.incoming.end();
+            }
             self.frame(client)?;
         }
         out.extend_from_slice(&self.ready[self.sent..]);
