@@ -95,11 +95,11 @@ async fn serve_streams(
         tokio::select! {
             biased;
             _ = shutdown.changed(), if !leaving => leave = true,
-            next = next_request(connection, digest, alarm) => match next {
-                Ok(session) => {
+            next = next_request(connection, digest, alarm, &streams.connection) => match next {
+                Ok(stream) => {
                     accepted += 1;
                     leave |= accepted >= limits.max_requests || streams.connection.listener.is_removed();
-                    streams.spawn(session, worker);
+                    streams.spawn(stream, worker);
                 }
                 Err(Instead::Rejected) if rejected == MAX_REJECTED => return End::Flood("requests that are none"),
                 Err(Instead::Rejected) => rejected += 1,
@@ -130,7 +130,8 @@ async fn next_request(
     connection: &mut ClientConnection,
     digest: &Arc<Digest>,
     alarm: &Alarm,
-) -> Result<HttpSession, Instead> {
+    about: &Arc<Connection>,
+) -> Result<Box<lean::Stream>, Instead> {
     let mut accept = std::pin::pin!(HttpSession::from_h2_conn(connection, digest.clone()));
     poll_fn(|cx| {
         let polled = accept.as_mut().poll(cx);
@@ -139,7 +140,8 @@ async fn next_request(
             return Poll::Ready(Err(Instead::Flood));
         }
         polled.map(|accepted| match accepted {
-            Ok(Some(H2Accept::Session(session))) => Ok(session),
+            // Boxed here: it is passed on several times.
+            Ok(Some(H2Accept::Session(session))) => Ok(Box::new(lean::Stream::new(session, about.clone()))),
             Ok(Some(H2Accept::Rejected)) => Err(Instead::Rejected),
             Ok(None) | Err(_) => Err(Instead::Closed),
         })
@@ -174,28 +176,26 @@ impl Streams {
         Self { connection, limits, open: AtomicUsize::new(0), last_end: std::sync::Mutex::default() }
     }
 
-    fn spawn(self: &Arc<Self>, session: HttpSession, worker: &Arc<Worker>) {
+    fn spawn(self: &Arc<Self>, mut stream: Box<lean::Stream>, worker: &Arc<Worker>) {
         self.open.fetch_add(1, Ordering::Relaxed);
         let open = OpenStream(self.clone());
         let worker = worker.clone();
         tokio::spawn(async move {
-            if let Some(session) = open.0.serve_lean(session, &worker).await {
-                open.0.serve_full(session, &worker).await;
+            if !open.0.serve_lean(&mut stream, &worker).await {
+                open.0.serve_full(*stream, &worker).await;
             }
         });
     }
 
-    /// Or the session, as it was.
-    async fn serve_lean(&self, session: HttpSession, worker: &Worker) -> Option<HttpSession> {
-        let Some(request) = request::read(&session) else { return Some(session) };
+    /// Or leaves it as it was.
+    async fn serve_lean(&self, stream: &mut lean::Stream, worker: &Worker) -> bool {
+        let Some(request) = request::read(stream.session()) else { return false };
         let carrier = lean::Carrier { limits: &self.limits, worker, after: After::KeepAlive };
-        let mut stream = lean::Stream::new(session, self.connection.clone());
-        let is_served = lean::serve(&mut stream, request, carrier).await.is_ok();
-        (!is_served).then(|| stream.into_session())
+        lean::serve(stream, request, carrier).await.is_ok()
     }
 
-    fn serve_full<'a>(&self, session: HttpSession, worker: &'a Worker) -> BoxFuture<'a, ()> {
-        let (paces, body_timeout) = (worker.paces(), self.limits.body_timeout);
+    fn serve_full<'a>(&self, stream: lean::Stream, worker: &'a Worker) -> BoxFuture<'a, ()> {
+        let (session, paces, body_timeout) = (stream.into_session(), worker.paces(), self.limits.body_timeout);
         let mut session = if paces.is_some() || Exchange::is_needed_for(&session) {
             ServerSession::new_custom(Box::new(Exchange::new(session, body_timeout, paces)))
         } else {

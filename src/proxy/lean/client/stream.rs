@@ -67,6 +67,10 @@ impl Stream {
         }
     }
 
+    pub fn session(&self) -> &HttpSession {
+        &self.session
+    }
+
     /// As it was.
     pub fn into_session(self) -> HttpSession {
         self.session
