@@ -23,7 +23,7 @@ use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::attempts::Sent;
 use crate::proxy::connection::Connection;
-use crate::proxy::fields::{content_length, length, named_by_connection};
+use crate::proxy::fields::{closes_by_a_later_field, content_length, length, named_by_connection};
 use crate::proxy::filters;
 use crate::snapshot::host::Authority;
 use crate::telemetry::record::{Ended, RequestText};
@@ -58,7 +58,7 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
     if status == 101 || response.version == http::Version::HTTP_2 {
         forwarding.pooling.afterwards = Afterwards::NotCounted;
-    } else if forwarding.attempt.sent.is_none() {
+    } else if forwarding.attempt.sent.is_none() || closes_by_a_later_field(&response.headers) {
         pooled::spoil(forwarding.pooling.socket);
     }
     if status == 101 {
