@@ -65,7 +65,8 @@ impl Words<'_> {
         }
         record.status = answer.status;
         // What could not be understood may have been misunderstood: nothing more is read from there.
-        if matches!(answer.status, 400 | 408) || !read_past(body, client).await {
+        let is_last = after == After::Close || matches!(answer.status, 400 | 408);
+        if is_last || !read_past(body, client).await {
             after = After::Close;
         }
         // Fails only beyond 32,768 fields.
