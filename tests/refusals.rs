@@ -66,6 +66,9 @@ fn requests_that_could_be_read_in_two_ways_are_refused() {
         ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
         ("a host that is none", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
         ("a host with a user", "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n"),
+        ("a port with a user", "GET / HTTP/1.1\r\nHost: a:@1\r\n\r\n"),
+        ("a target that is a scheme", "GET http: HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("a target with a backslash for a host", "GET http://a\\b HTTP/1.1\r\nHost: a\\b\r\n\r\n"),
         ("no version", "GET /\r\nHost: a\r\n\r\n"),
         ("an unknown version", "GET / HTTP/3.7\r\nHost: a\r\n\r\n"),
         ("no method", " / HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -76,6 +79,7 @@ fn requests_that_could_be_read_in_two_ways_are_refused() {
         let refused = ["HTTP/1.1 400 ", "HTTP/1.1 501 ", "HTTP/1.1 505 "].iter().any(|line| answer.starts_with(line));
         assert!(refused, "{what}: {answer:?}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{what}: one answer, then the end: {answer:?}");
+        assert!(answer.contains("\r\n\r\n40") || answer.contains("\r\n\r\n50"), "{what}: Weir says why: {answer:?}");
     }
     assert_eq!(origin.byte_count(), 0, "nothing of it reaches the origin");
 }

@@ -220,6 +220,8 @@ fn an_absolute_target_and_the_host_field_must_agree() {
     let mut connection = weir.connect();
     connection.write("GET http://a.test/x HTTP/1.1\r\nHost: a.test\r\n\r\n");
     assert_eq!(connection.read_response().text(), "a");
+    connection.write("GET http://A.Test/x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(connection.read_response().text(), "a", "a host has no case");
     connection.write("GET http://a.test/x HTTP/1.1\r\nHost: b.test\r\n\r\n");
     assert_eq!(connection.read_response().status, 400, "who reads the target and who reads the field would differ");
 }

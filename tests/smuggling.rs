@@ -109,3 +109,21 @@ fn a_connection_whose_answers_came_after_the_bodies_is_used_again() {
         assert_eq!(origin.connection_count(), 1, "lanes {lanes}");
     }
 }
+
+/// Several fields of one name are one list: an origin may say in any of them that it ends the connection.
+#[test]
+fn a_connection_that_the_origin_ends_is_nobody_elses() {
+    for lanes in ["auto", "full"] {
+        let origin =
+            Origin::start(|request| Answer::with_headers("Connection: x\r\nConnection: close\r\n", &request.target));
+        let file = format!("threads: 1\nlanes: {lanes}\n{}", Weir::forwarding_to(&[origin.address], ""));
+        let weir = Weir::start(&file);
+        let mut client = weir.connect();
+        for target in ["/one", "/another"] {
+            client.write(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na"));
+            assert_eq!(client.read_response_to("POST").text(), target, "lanes {lanes}");
+        }
+        assert_eq!(origin.request_count(), 2, "lanes {lanes}");
+        assert_eq!(origin.connection_count(), 2, "lanes {lanes}");
+    }
+}

@@ -32,6 +32,14 @@ pub fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     values.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
+/// Whether another `Connection` than the first says that it is the last message: Pingora heeds the first alone, and several are one list
+/// (RFC 9110 §5.3).
+pub fn closes_by_a_later_field(headers: &HeaderMap) -> bool {
+    let later = headers.get_all(CONNECTION).iter().skip(1);
+    let mut options = later.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
 /// Takes out both.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in named_by_connection(headers).iter().chain(&HOP_BY_HOP) {

@@ -11,6 +11,8 @@
 
 use bytes::BytesMut;
 use memchr::memchr;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::authority::validate_request_authority;
 
 use super::fields::{is_padded, length};
 use super::span::{Field, Span};
@@ -79,6 +81,9 @@ pub fn inspect(head: &[u8]) -> Result<Head, Refusal> {
     let mut lines = Lines { head, at: 0 };
     let RequestLine { method, target, version } = inspect_request_line(lines.next()?)?;
     let authority = authority_of(target);
+    if target[0] != b'/' && !says_clearly_whom_it_asks(target) {
+        return Err(bad("the request target is no URL that says clearly which host it asks"));
+    }
     let mut seen = Seen { head, fields: Vec::with_capacity(USUAL_FIELDS), authority, ..Seen::default() };
     loop {
         let line = lines.next()?;
@@ -89,6 +94,19 @@ pub fn inspect(head: &[u8]) -> Result<Head, Refusal> {
     }
     let body = seen.body(version)?;
     Ok(Head { version, method: Span::of(head, method), target: Span::of(head, target), fields: seen.fields, body })
+}
+
+/// Writes the host into the `Host` field as an absolute target spells it: that one counts (RFC 9112 §3.2.2), and Pingora takes two
+/// spellings of a host for two hosts.
+pub fn spell_host_as_the_target_does(bytes: &mut [u8], head: &Head) {
+    let Some(authority) = authority_of(head.target.in_bytes(bytes)).map(|authority| Span::of(bytes, authority)) else {
+        return;
+    };
+    let is_host = |field: &&Field| field.name.in_bytes(bytes).eq_ignore_ascii_case(b"host");
+    if let Some(host) = head.fields.iter().find(is_host).map(|field| field.value) {
+        // Of one length: they differ in case at most, or the head was refused.
+        bytes.copy_within(authority.start()..authority.end(), host.start());
+    }
 }
 
 struct Lines<'a> {
@@ -146,6 +164,9 @@ fn inspect_request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
 
 /// As far as Pingora's parser insists on it (RFC 3986 does on more): it would answer such a request itself, in its own words.
 fn is_written_as_a_url(target: &[u8]) -> bool {
+    if std::str::from_utf8(target).is_err() {
+        return false;
+    }
     let mut is_path = true;
     for byte in target {
         match byte {
@@ -159,6 +180,12 @@ fn is_written_as_a_url(target: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// What Pingora asks of targets that are more than a path (RFC 9110 §4.2.4, among others). Like [`is_written_as_a_url`], it keeps Pingora
+/// from answering itself.
+fn says_clearly_whom_it_asks(target: &[u8]) -> bool {
+    RequestHeader::build("GET", target, None).is_ok_and(|request| validate_request_authority(&request).is_ok())
 }
 
 /// Of an absolute target.
@@ -225,6 +252,9 @@ impl<'a> Seen<'a> {
     }
 
     fn host(&mut self, value: &'a [u8]) -> Result<(), Refusal> {
+        if value.contains(&b'@') {
+            return Err(bad("the Host field holds a user name or password (\"@\")"));
+        }
         match self.host.replace(value) {
             None => Ok(()),
             Some(_) => Err(bad("there are two Host fields")),

@@ -148,13 +148,17 @@ fn take_head(read_ahead: &mut BytesMut, end: usize, limits: &ConnectionLimits) -
     if end > limits.max_header_size.as_usize() {
         return Next::Refused(TOO_LARGE);
     }
-    match head::inspect(&read_ahead[..end]) {
-        Ok(head) if head.body == Body::Chunked && !head::begins_a_chunk(&read_ahead[end..]) => Next::Refused(BAD_CHUNK),
-        // Taken whole where it stands alone: `split_to` would turn the buffer into shared storage.
-        Ok(head) if end == read_ahead.len() => Next::Request(Request { bytes: std::mem::take(read_ahead), head }),
-        Ok(head) => Next::Request(Request { bytes: read_ahead.split_to(end), head }),
-        Err(refusal) => Next::Refused(refusal),
+    let head = match head::inspect(&read_ahead[..end]) {
+        Ok(head) => head,
+        Err(refusal) => return Next::Refused(refusal),
+    };
+    if head.body == Body::Chunked && !head::begins_a_chunk(&read_ahead[end..]) {
+        return Next::Refused(BAD_CHUNK);
     }
+    head::spell_host_as_the_target_does(&mut read_ahead[..end], &head);
+    // Taken whole where it stands alone: `split_to` would turn the buffer into shared storage.
+    let bytes = if end == read_ahead.len() { std::mem::take(read_ahead) } else { read_ahead.split_to(end) };
+    Next::Request(Request { bytes, head })
 }
 
 /// Some clients end a body with a line break that belongs to nothing (RFC 9112 §2.2).

@@ -12,6 +12,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -232,6 +233,13 @@ impl ClientStream {
         Poll::Pending
     }
 
+    /// Whether the socket holds what nobody has read, such as a request behind an answer that is the last.
+    fn has_more_come(&self) -> bool {
+        let Some(transport) = &self.transport else { return false };
+        let mut byte = [MaybeUninit::uninit()];
+        socket2::SockRef::from(transport.socket()).peek(&mut byte).is_ok_and(|length| length > 0)
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sent = 0;
         let result = loop {
@@ -377,7 +385,7 @@ impl Transport {
 impl Drop for ClientStream {
     fn drop(&mut self) {
         let unread = match self.fence {
-            Fence::At(left) => left > 0 || !self.read_ahead.is_empty(),
+            Fence::At(left) => left > 0 || !self.read_ahead.is_empty() || self.has_more_come(),
             Fence::Chunked | Fence::Frames => true,
             Fence::Open => false,
         };

@@ -5,7 +5,7 @@
 //! | a reply's chunks are none | Pingora takes an empty size line for the last chunk, and passes over line feeds in extensions: the lean lane may break off what the full one hands out as whole |
 //! | a reply begins before its request is whole | how much of the request is sent on; whether the answer says that it is the last, as it does where the client is still sending |
 //! | an origin ends a connection behind an answer that does not say so | whether the next request still went there: one that may not be sent twice is lost |
-//! | a request's body comes in chunks | Pingora hears of a client that leaves only while its queue of four pieces has room: the full lane may still wait for the upstream where the lean one has ended |
+//! | a request's body comes in chunks | whether it is refused for how it begins depends on what of it has come with the head; Pingora hears of a client that leaves only while its queue of four pieces has room: the full lane may still wait for the upstream where the lean one has ended |
 //! | a reply has interim answers | whether they had been passed on when the rest failed, and so whether the request could be tried again: one lane may say that it failed where the other has tried it again, and gone on |
 
 use super::case::{Begins, Case, Reply, Step};
@@ -17,7 +17,7 @@ pub struct Allowance {
     pub tried_again: bool,
     pub lost: bool,
     pub answered_early: bool,
-    pub full_is_deaf: bool,
+    pub in_chunks: bool,
 }
 
 impl Allowance {
@@ -29,7 +29,7 @@ impl Allowance {
             tried_again: sent.iter().any(is_interim),
             lost: case.replies.iter().any(ends_unannounced),
             answered_early: case.replies.iter().any(|reply| reply.begins == Begins::AtHead),
-            full_is_deaf: is_in_chunks(case),
+            in_chunks: is_in_chunks(case),
         }
     }
 }

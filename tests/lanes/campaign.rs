@@ -77,7 +77,7 @@ impl Campaign {
     fn work(&self, sides: &mut [Side], begun: Instant, next: &AtomicU64, report: &Mutex<Report>) {
         let mut tally = Report::default();
         // The last few: a difference may have begun before it showed.
-        let mut before: Vec<Case> = Vec::new();
+        let mut before: Vec<(u64, Case)> = Vec::new();
         while begun.elapsed() < self.most {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= self.cases {
@@ -85,13 +85,14 @@ impl Campaign {
             }
             let seed = self.first_seed + number;
             let case = generate::case(seed);
-            let Played { differences, outcomes, found } = differ(sides, &case, Patience(self.patience));
+            let Played { differences, outcomes, ended_by_one } = differ(sides, &case, Patience(self.patience));
             tally.count(&outcomes[0]);
-            if found == Found::EndedByOne
-                && let Some(at) = before.iter().rposition(|earlier| earlier.client == case.client)
+            if let Some([full, lean]) = &ended_by_one
+                && let Some(at) = before.iter().rposition(|(_, earlier)| earlier.client == case.client)
             {
-                let ended = Difference::of_connection_behind(seed);
-                self.look_closer(sides, seed, &before[..at], &before[at], &[ended], report);
+                let (earlier, behind) = &before[at];
+                let ended = Difference::of_connection_behind(*earlier, full, lean);
+                self.look_closer(sides, *earlier, &before[..at], behind, &[ended], report);
             }
             if !differences.is_empty() {
                 self.look_closer(sides, seed, &before, &case, &differences, report);
@@ -100,7 +101,7 @@ impl Campaign {
             if before.len() == KEPT {
                 before.remove(0);
             }
-            before.push(case);
+            before.push((seed, case));
         }
         let mut report = lock(report);
         report.add(tally);
@@ -110,7 +111,7 @@ impl Campaign {
         &self,
         sides: &mut [Side],
         seed: u64,
-        before: &[Case],
+        before: &[(u64, Case)],
         case: &Case,
         first: &[Difference],
         report: &Mutex<Report>,
@@ -121,7 +122,7 @@ impl Campaign {
         let mut history = Vec::new();
         if steady.is_empty() {
             // It may be the case before that left something behind.
-            history = before.iter().chain([case]).cloned().collect();
+            history = before.iter().map(|(_, earlier)| earlier).chain([case]).cloned().collect();
             steady = steadily(sides, &history, patience);
         }
         if steady.is_empty() {
@@ -197,26 +198,18 @@ const KEPT: usize = 6;
 struct Played {
     differences: Vec<Difference>,
     outcomes: Vec<Outcome>,
-    found: Found,
-}
-
-/// How a case found the connections that it was to be played on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Found {
-    #[default]
-    Alike,
-    /// One lane alone had ended its own.
-    EndedByOne,
+    /// As the case found the connections, where one lane alone had ended its own.
+    ended_by_one: Option<[Outcome; 2]>,
 }
 
 /// Plays a case as it comes, on the connections that are there. Where they have ended behind an earlier one, on fresh ones.
 fn differ(sides: &mut [Side], case: &Case, patience: Patience) -> Played {
     let mut outcomes = play(sides, case, patience);
-    let stale = outcomes.iter().filter(|outcome| outcome.was_stale).count();
-    let found = if (1..outcomes.len()).contains(&stale) { Found::EndedByOne } else { Found::Alike };
-    if stale > 0 {
+    let mut ended_by_one = None;
+    if outcomes.iter().any(|outcome| outcome.was_stale) {
         sides.iter_mut().for_each(Side::forget_connections);
-        outcomes = play(sides, case, patience);
+        let stale = std::mem::replace(&mut outcomes, play(sides, case, patience));
+        ended_by_one = <[Outcome; 2]>::try_from(stale).ok().filter(|[full, lean]| full.was_stale != lean.was_stale);
     }
     for (outcome, side) in outcomes.iter_mut().zip(sides.iter()) {
         normalize(outcome, side);
@@ -226,7 +219,7 @@ fn differ(sides: &mut [Side], case: &Case, patience: Patience) -> Played {
         differences = compare(case, full, lean);
         differences.extend(laws::broken(case, full, lean));
     }
-    Played { differences, outcomes, found }
+    Played { differences, outcomes, ended_by_one }
 }
 
 /// What differs every time, on fresh connections, in the last of these cases. Where a lane does not do the same every time, nothing

@@ -38,9 +38,10 @@ pub struct Difference {
 
 impl Difference {
     /// One lane has ended a connection that the other has kept, behind an earlier case than this.
-    pub fn of_connection_behind(seed: u64) -> Difference {
-        let (about, told) = ("connection behind a case".to_owned(), format!("one of them ended it before seed {seed}"));
-        Difference { about, full: told.clone(), lean: told }
+    pub fn of_connection_behind(seed: u64, full: &Outcome, lean: &Outcome) -> Difference {
+        let told = |outcome: &Outcome| if outcome.was_stale { "ended" } else { "open" };
+        let about = format!("connection behind seed {seed}");
+        Difference { about, full: told(full).to_owned(), lean: told(lean).to_owned() }
     }
 }
 
@@ -48,8 +49,7 @@ impl Difference {
 pub fn normalize(outcome: &mut Outcome, side: &Side) {
     let origin = side.origin.address.to_string();
     let port = side.weir.port().to_string();
-    outcome.refused_at_once =
-        outcome.answers.last().is_some_and(|last| last.status() == 400 && says(last, BEGINS_WRONG));
+    outcome.refused_at_once = outcome.answers.last().is_some_and(refuses_at_once);
     if let Some(last) = outcome.answers.last_mut().filter(|last| refuses_a_body(last)) {
         last.first = b"HTTP/1.1 400 the body is refused".to_vec();
         last.fields.retain(|(name, _)| is_connection(name));
@@ -58,9 +58,6 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
     if let Some(failure) = outcome.answers.pop_if(|last| is_failure(last)) {
         while outcome.answers.pop_if(|before| (100..200).contains(&before.status())).is_some() {}
         outcome.answers.push(failure);
-    }
-    if outcome.pushes > 0 {
-        outcome.answers.iter_mut().for_each(|answer| answer.fields.retain(|(name, _)| !is_connection(name)));
     }
     for request in outcome.requests.iter_mut().filter(|request| request.end == End::Whole && request.body.is_empty()) {
         request.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"transfer-encoding"));
@@ -85,7 +82,8 @@ const TUNNELLED: usize = 4;
 
 /// Whether what follows the head of a request can only be another protocol's.
 fn is_tunnelled(message: &Message) -> bool {
-    let is_framed = message.values("content-length").chain(message.values("transfer-encoding")).next().is_some();
+    let has_length = message.values("content-length").any(|length| length != b"0");
+    let is_framed = has_length || message.values("transfer-encoding").next().is_some();
     message.lists("connection", "upgrade") && !is_framed && !message.first.starts_with(b"HTTP/")
 }
 
@@ -98,9 +96,16 @@ fn refuses_a_body(answer: &Message) -> bool {
     };
     let is_untold = answer.body.is_empty()
         && answer.values("content-length").any(|length| length != b"0")
-        && answer.values("content-type").any(|kind| kind.ends_with(b"; charset=utf-8"))
+        && answer.values("content-type").any(|kind| kind.ends_with(b"; charset=utf-8") || kind == b"application/json")
         && answer.lists("connection", "close");
     is_untold || words.iter().any(|words| says(answer, words))
+}
+
+/// In Weir's words, or where none are said in an answer of their length.
+fn refuses_at_once(answer: &Message) -> bool {
+    let length = format!("400 Bad Request: {BEGINS_WRONG}\n").len().to_string();
+    let is_untold = answer.body.is_empty() && answer.values("content-length").eq([length.as_bytes()]);
+    answer.status() == 400 && (is_untold || says(answer, BEGINS_WRONG))
 }
 
 const BEGINS_WRONG: &str = "the chunked body does not begin with a chunk";
@@ -189,12 +194,15 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
         words.collect::<Vec<_>>().join(" ")
     };
     let (full_statuses, lean_statuses) = (statuses(full), statuses(lean));
+    let (full_has_more, lean_has_more) =
+        (is_continued(&lean_requests, &full_requests), is_continued(&full_requests, &lean_requests));
+    let either = |is_so: fn(&Outcome, &Outcome) -> bool| {
+        lean_has_more && is_so(full, lean) || full_has_more && is_so(lean, full)
+    };
     if allowance.lean_breaks_off && lean_breaks_off(&full.answers, &lean.answers)
-        || (allowance.tried_again || allowance.lost) && (has_given_up(full, lean) || has_given_up(lean, full))
-        || allowance.answered_early && (has_ended_early(full, lean) || has_ended_early(lean, full))
-        || allowance.full_is_deaf && is_deaf(full, lean)
-        || is_refused_at_once(full, lean)
-        || is_refused_at_once(lean, full)
+        || (allowance.tried_again || allowance.lost) && either(has_given_up)
+        || allowance.answered_early && either(has_ended_early)
+        || allowance.in_chunks && (is_deaf(full, lean) || either(is_refused_at_once))
     {
         return Vec::new();
     }
@@ -206,8 +214,12 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
             found.messages("request", one, other);
         }
     }
+    let is_heeded = !full.half_closed && !lean.half_closed;
     for (one, other) in full.answers.iter().zip(&lean.answers) {
-        found.messages("answer", one, other);
+        match is_heeded {
+            true => found.messages("answer", one, other),
+            false => found.messages("answer", &but_connection(one), &but_connection(other)),
+        }
     }
     let word = |connection: Connection| format!("{connection:?}");
     found.note("connection", word(full.connection), word(lean.connection));
@@ -238,7 +250,18 @@ fn but_connection(answer: &Message) -> Message {
 fn has_given_up(one: &Outcome, other: &Outcome) -> bool {
     let Some((last, before)) = one.answers.split_last() else { return false };
     let has_sent_less = one.requests.len() < other.requests.len();
-    has_sent_less && is_failure(last) && other.answers.len() > before.len() && other.answers.starts_with(before)
+    let goes_on = other.answers.len() > before.len();
+    has_sent_less
+        && one.connection == Connection::Closed
+        && is_failure(last)
+        && goes_on
+        && other.answers.starts_with(before)
+}
+
+/// Whether the others are these, as far as they have come, and what follows them.
+fn is_continued(these: &[&Message], others: &[&Message]) -> bool {
+    let is_same = |(one, other): (&&Message, &&Message)| one == other || is_beginning_of_one(one, other);
+    these.len() <= others.len() && these.iter().zip(others).all(is_same)
 }
 
 /// Whether the requests are one, as far as they have come.

@@ -1,6 +1,6 @@
 //! Cases in which the lanes once differed, or both were wrong, at their least. They are played in every run.
 
-use super::case::{Begins, Case, Ending, Piece, Reply, When};
+use super::case::{Begins, Case, Ending, Piece, Reply, Step, When};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -52,6 +52,10 @@ pub fn cases() -> Vec<(&'static str, Case)> {
             "a second Connection that says close",
             "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n",
         ),
+        ("a path that is no text", Case::plain(b"GET /\xe9 HTTP/1.1\r\nHost: a.test\r\n\r\n", OK)),
+        of_request("a host that is spelt in two ways", "GET http://A.Test/ HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+        of_request("a user's name in the host", "GET / HTTP/1.1\r\nHost: user@a.test\r\n\r\n"),
+        of_request("a scheme for a target", "GET http: HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         of_request("a HEAD request that is refused", "HEAD / HTTP/1.1\r\nHost: a.test\r\nX Y: z\r\n\r\n"),
         of_request("a field folded over two lines", "GET / HTTP/1.1\r\nHost: a.test\r\nX: a\r\n b\r\n\r\n"),
         (
@@ -62,6 +66,15 @@ pub fn cases() -> Vec<(&'static str, Case)> {
             "a head that comes in pieces, to be answered without a body",
             in_pieces(&["H", "EAD / HTTP/1.1\r\nHost: a.test\r\n\r\n"]),
         ),
+        ("an origin that leaves a body which does not come", unfinished()),
+        (
+            "a body that is too large and broken, of a request for a page of JSON without it",
+            Case::plain(
+                "HEAD /small HTTP/1.1\r\nHost: a.test\r\nAccept: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    .to_owned() + &format!("50\r\n{}\r\nx", "a".repeat(80)),
+                OK,
+            ),
+        ),
         ("an empty body in chunks, tried again", Case::plain(chunked("0\r\n\r\n"), "no answer\r\n\r\n")),
         ("requests in one packet, chunked ones among them", pipelined(&[&chunked("1\r\nd\r\n0\r\n\r\n"), get, get])),
     ]
@@ -71,6 +84,13 @@ pub fn cases() -> Vec<(&'static str, Case)> {
 fn of_silence(request: &str) -> Case {
     let replies = vec![Reply { begins: Begins::AtEnd, steps: Vec::new() }];
     Case { ending: Ending::HalfCloses, replies, ..Case::plain(request, "") }
+}
+
+/// The origin ends the connection when it has the head.
+fn unfinished() -> Case {
+    let replies = vec![Reply { begins: Begins::AtHead, steps: vec![Step::Close] }];
+    let request = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nhalf";
+    Case { ending: Ending::Leaves, replies, ..Case::plain(request, "") }
 }
 
 fn in_pieces(pieces: &[&str]) -> Case {

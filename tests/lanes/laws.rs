@@ -99,6 +99,8 @@ fn laws_of_answers(answer: &Message, note: &mut impl FnMut(&'static str, &Messag
         "a client is never sent what is no answer",
         answer.end != End::Broken && answer.first.starts_with(b"HTTP/1.1 "),
     );
+    let is_pingoras = answer.values("server").any(|server| server == b"Pingora");
+    hold("Weir says in its own words what it refuses", !is_pingoras);
     hold("an answer has one framing", count("content-length") + count("transfer-encoding") <= 1);
     hold("a length is a number", answer.values("content-length").all(|value| value.iter().all(u8::is_ascii_digit)));
     hold("nobody is answered by what stood behind another answer", count("x-poison") == 0);

@@ -30,6 +30,8 @@ pub struct Outcome {
     pub pushes: usize,
     /// A connection that earlier cases used was closed under this one.
     pub was_stale: bool,
+    /// The client has said that it sends no more.
+    pub half_closed: bool,
     /// A body was refused for how it begins, as [`super::compare::normalize`] finds it.
     pub refused_at_once: bool,
 }
@@ -284,6 +286,7 @@ impl Side {
             connection,
             pushes: playing.pushes,
             was_stale: playing.was_disturbed || broke_unasked,
+            half_closed,
             refused_at_once: false,
         }
     }

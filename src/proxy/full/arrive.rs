@@ -25,7 +25,7 @@ use crate::proxy::answer::{self, Answer};
 use crate::proxy::attempts::Attempts;
 use crate::proxy::client_address;
 use crate::proxy::connection::Connection;
-use crate::proxy::fields::{self, content_length};
+use crate::proxy::fields::{self, closes_by_a_later_field, content_length};
 use crate::proxy::filters::{self, Verdict};
 use crate::proxy::head;
 use crate::proxy::refusal::{Refused, judged};
@@ -237,7 +237,7 @@ fn unmet(reason: Unmet) -> Refused {
 /// Brings the head into the one form that everything after us reads.
 fn tidy(session: &mut Session) -> Result<()> {
     let version = version(session);
-    if closes_by_a_later_field(session.req_header()) {
+    if closes_by_a_later_field(&session.req_header().headers) {
         session.set_keepalive(None);
     }
     let header = session.req_header_mut();
@@ -264,13 +264,6 @@ fn tidy(session: &mut Session) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Pingora heeds the first `Connection` alone; several are one list (RFC 9110 §5.3).
-fn closes_by_a_later_field(header: &RequestHeader) -> bool {
-    let later = header.headers.get_all(CONNECTION).iter().skip(1);
-    let mut options = later.flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// What the client speaks: a session of our own is a stream of HTTP/2, even where its request reads as HTTP/1.

@@ -4,7 +4,8 @@
 //! keepalive.connections: 0 ──► a pool key of its own for each request, which says `Connection: close`
 //! keepalive.connections: n ──► more than n idle at the endpoint: the connection of this request is not kept
 //! keepalive.max-requests ────► counted by socket: the last request says `Connection: close`, one more is turned away
-//! an answer before the end of its request ────► spoiled: whoever comes next is turned away
+//! an answer before the end of its request, or one whose second `Connection` says that it is the last
+//!                        ────► spoiled: whoever comes next is turned away
 //! ```
 //!
 //! Pingora's pool knows none of these bounds, and does not tell what is in it: how many are idle is an estimate.
@@ -152,8 +153,9 @@ impl Idle {
     }
 }
 
-/// The upstream has answered before it had the whole request. It may take the rest for another request and answer that, too, and Pingora
-/// keeps the connection once the rest is sent: whoever came next would get that answer.
+/// Pingora keeps a connection that is not to be used again. The upstream has answered before it had the whole request: it may take the
+/// rest for another request and answer that, too, and whoever came next would get that answer. Or it has said where Pingora does not look
+/// that it closes the connection.
 pub fn spoil(fd: RawFd) {
     SPOILED.with_borrow_mut(|spoiled| spoiled.insert(fd));
 }

@@ -23,7 +23,7 @@ use crate::proxy::Shared;
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::attempts::Sent;
 use crate::proxy::connection::Connection;
-use crate::proxy::fields::{content_length, length, named_by_connection};
+use crate::proxy::fields::{closes_by_a_later_field, content_length, length, named_by_connection};
 use crate::proxy::filters;
 use crate::snapshot::host::Authority;
 use crate::telemetry::record::{Ended, RequestText};
@@ -58,7 +58,7 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return Ok(()) };
     if status == 101 || response.version == http::Version::HTTP_2 {
         forwarding.pooling.afterwards = Afterwards::NotCounted;
-    } else if forwarding.attempt.sent.is_none() {
+    } else if forwarding.attempt.sent.is_none() || closes_by_a_later_field(&response.headers) {
         pooled::spoil(forwarding.pooling.socket);
     }
     if status == 101 {
@@ -220,10 +220,18 @@ pub async fn answer(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context,
         // What could not be understood may have been misunderstood, and what is late may never come: nothing more is
         // read from there.
         400 | 408 => session.set_keepalive(None),
+        // No other request is in want of what would be read.
+        _ if is_last(session) => {}
         _ => read_past_body(session).await,
     }
     answer::send(session, head, body).await?;
     Ok(())
+}
+
+/// Whether the connection ends with the answer. One of HTTP/2 does not, whatever becomes of a stream.
+fn is_last(session: &Session) -> bool {
+    let session = session.as_downstream();
+    !session.is_custom() && session.get_keepalive().is_none()
 }
 
 /// A small body that nobody wants is read, so that the connection can be used again; a larger one ends it.

@@ -15,16 +15,36 @@ fn the_body_is_where_the_head_says() {
     assert_eq!(read(upgrade), Ok(Body::Upgrade));
     assert_eq!(read(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"), Ok(Body::None));
     assert_eq!(read(b"GET /\"{a}\"?`{b}` HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(Body::None));
+    assert_eq!(read("GET /\u{e9}?\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n".as_bytes()), Ok(Body::None));
     assert_eq!(read(b"GET http://A/x HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(Body::None));
 }
 
 #[test]
+fn the_host_is_spelt_as_an_absolute_target_spells_it() {
+    for (target, host, spelt) in
+        [("http://A.Test:80/a", "a.test:80", "A.Test:80"), ("/a", "a.test", "a.test"), ("*", "a", "a")]
+    {
+        let mut bytes = format!("OPTIONS {target} HTTP/1.1\r\nX: 1\r\nHOST:  {host}\r\n\r\n").into_bytes();
+        let head = inspect(&bytes).unwrap();
+        spell_host_as_the_target_does(&mut bytes, &head);
+        let written = String::from_utf8(bytes).unwrap();
+        assert_eq!(written, format!("OPTIONS {target} HTTP/1.1\r\nX: 1\r\nHOST:  {spelt}\r\n\r\n"));
+    }
+}
+
+#[test]
 fn what_two_parsers_could_read_differently_is_refused() {
-    let cases: [(&[u8], u16, &str); 27] = [
+    let cases: [(&[u8], u16, &str); 33] = [
         (b"GET /<a> HTTP/1.1\r\nHost: a\r\n\r\n", 400, "percent-encoded"),
         (b"GET /` HTTP/1.1\r\nHost: a\r\n\r\n", 400, "percent-encoded"),
         (b"GET /?a=\"b\" HTTP/1.1\r\nHost: a\r\n\r\n", 400, "percent-encoded"),
+        (b"GET /\xe9 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "percent-encoded"),
         (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "different hosts"),
+        (b"GET http: HTTP/1.1\r\nHost: a\r\n\r\n", 400, "no URL"),
+        (b"GET http:///a HTTP/1.1\r\nHost: \r\n\r\n", 400, "no URL"),
+        (b"GET http://a\\b/ HTTP/1.1\r\nHost: a\\b\r\n\r\n", 400, "no URL"),
+        (b"GET http://me@a/ HTTP/1.1\r\nHost: me@a\r\n\r\n", 400, "no URL"),
+        (b"GET / HTTP/1.1\r\nHost: me@a\r\n\r\n", 400, "user name"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: 1\r\n\r\n", 400, "pass for one"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 1\r\n\r\n", 400, "pass for one"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\n\r\n", 400, "pass for one"),

@@ -50,7 +50,8 @@ impl Words<'_> {
         }
         record.status = answer.status;
         // What could not be understood may have been misunderstood: nothing more is read from there.
-        if matches!(answer.status, 400 | 408) || C::READS_PAST_BODIES && !read_past(body, client).await {
+        let is_last = after == After::Close || matches!(answer.status, 400 | 408);
+        if is_last || C::READS_PAST_BODIES && !read_past(body, client).await {
             after = After::Close;
         }
         // Fails only beyond 32,768 fields.

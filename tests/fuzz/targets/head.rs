@@ -27,6 +27,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let Some(end) = whole else { return };
     let Ok(accepted) = head::inspect(&bytes[..end]) else { return };
+    let mut spelt = bytes[..end].to_vec();
+    head::spell_host_as_the_target_does(&mut spelt, &accepted);
+    assert!(spelt.eq_ignore_ascii_case(&bytes[..end]));
+    assert_eq!(head::inspect(&spelt).map(|head| head.body), Ok(accepted.body), "spelt as the target is");
     let mut fields = [httparse::EMPTY_HEADER; 256];
     let mut request = httparse::Request::new(&mut fields);
     // What the second parser refuses is refused by Pingora, which has the same.
@@ -39,11 +43,13 @@ fuzz_target!(|bytes: &[u8]| {
     let (lengths, codings) = (values("content-length"), values("transfer-encoding"));
     assert!(values("host").len() <= 1 && lengths.len() <= 1 && codings.len() <= 1);
     assert!(lengths.is_empty() || codings.is_empty());
+    let connection = values("connection").join(",");
+    let upgrades = !values("upgrade").is_empty() && connection.split(',').any(|option| option.trim() == "upgrade");
+    let bodiless = if upgrades { Body::Upgrade } else { Body::None };
     let expected = match (&lengths[..], &codings[..]) {
-        _ if !values("upgrade").is_empty() => Body::Upgrade,
-        ([], []) => Body::None,
+        ([], []) => bodiless,
         ([length], _) => match length.parse().expect("a number") {
-            0 => Body::None,
+            0 => bodiless,
             length => Body::Length(length),
         },
         (_, [coding]) if coding == "chunked" => Body::Chunked,
