@@ -112,11 +112,14 @@ fn told(request: &Received) -> String {
     format!("{} {} {lines:?} {} bytes", request.method, request.target, request.body.len())
 }
 
+/// Method, target, fields and body.
+type Exchange = (&'static str, &'static str, &'static [(&'static str, &'static str)], Option<Bytes>);
+
 #[test]
 fn both_lanes_answer_alike() {
     let large = || Some(Bytes::from(vec![b'x'; 300_000]));
     let words = || Some(Bytes::from("words"));
-    let cases: Vec<(&str, &str, &[(&str, &str)], Option<Bytes>)> = vec![
+    let cases: Vec<Exchange> = vec![
         ("GET", "/fields", &[], None),
         ("GET", "/no-content", &[], None),
         ("GET", "/unchanged", &[], None),
