@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,28 @@ fn a_stalled_body_whose_answer_is_complete_does_not_hold_its_stream() {
     let mut stalled = client.open_stream("POST", "a.test", "/", &[]);
     stalled.send(Bytes::from("some"));
     assert_eq!((stalled.status(), stalled.text().as_str()), (200, "early"));
+    eventually("the request is over", || (weir.metric("weir_requests_in_flight", &[]) == Some(0.0)).then_some(()));
+}
+
+#[test]
+fn who_listens_to_an_answer_may_pause_in_its_own_body() {
+    let origin = Origin::start_at_head(|_| {
+        Answer::drive(|socket| {
+            let pause = || std::thread::sleep(Duration::from_millis(300));
+            let chunks = ["4\r\nslow\r\n", "3\r\nly \r\n", "4\r\ndone\r\n", "0\r\n\r\n"];
+            socket.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+            for chunk in chunks {
+                pause();
+                socket.write_all(chunk.as_bytes()).unwrap();
+            }
+            pause();
+        })
+    });
+    let (weir, http) = impatient("body-timeout: 400ms", origin.address, "");
+    let mut client = H2Client::plain(http);
+    let mut stream = client.open_stream("POST", "a.test", "/", &[]);
+    stream.send(Bytes::from("some"));
+    assert_eq!((stream.status(), stream.text().as_str()), (200, "slowly done"));
     eventually("the request is over", || (weir.metric("weir_requests_in_flight", &[]) == Some(0.0)).then_some(()));
 }
 

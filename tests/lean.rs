@@ -232,6 +232,24 @@ fn an_answer_that_comes_before_the_body_ends_the_connection_after_it() {
 }
 
 #[test]
+fn a_client_that_stops_sending_is_not_waited_for_behind_a_retry_either() {
+    for fields in [LEAN, FULL] {
+        let origin = Origin::start_at_head(|request: &Received| match request.connection {
+            0 => Answer::Reset,
+            _ => Answer::Silence,
+        });
+        let http = free_address();
+        let listener = format!("listeners: {{ http: {{ address: \"{http}\", limits: {{ body-timeout: 300ms }} }} }}\n");
+        let weir = weir(origin.address, "", &listener);
+        let mut connection = Connection::open(http);
+        connection.write(format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n{fields}\r\nhalf"));
+        assert_eq!(connection.read_response().status, 408, "{fields:?}");
+        assert_eq!(origin.request_count(), 2, "{fields:?}");
+        drop(weir);
+    }
+}
+
+#[test]
 fn what_is_kept_is_not_shown_to_whom_a_check_refuses() {
     let origin = Origin::start(scripted);
     let weir = weir(origin.address, "{ cache: {} }, { deny: [203.0.113.7] }", "trusted-proxies: [127.0.0.1/32]\n");

@@ -163,6 +163,8 @@ fn both_lanes_answer_alike() {
             None,
         ),
         ("GET", "/a", &[("proxy-authorization", "x"), ("http2-settings", "x"), ("expect", "100-continue")], None),
+        ("GET", "/a", &[("x-role", "admin ")], None),
+        ("GET", "/a", &[("x-role", "\tadmin")], None),
         ("TRACE", "/a", &[], None),
         ("BREW", "/a", &[], None),
     ];
@@ -212,6 +214,65 @@ fn odd_answers_are_alike_in_both_lanes() {
     let [lean, full] = exchanges;
     for (seed, (lean, full)) in lean.iter().zip(&full).enumerate() {
         assert_eq!(lean, full, "{seed}");
+    }
+}
+
+#[test]
+fn bodies_end_as_they_should_in_either_lane() {
+    for lane in LANES {
+        let origin = Origin::start(scripted);
+        let weir = weir(lane, &origin, "", "");
+        let mut client = H2Client::plain(weir.http);
+        for words in [&["some", "", "words"][..], &[""], &[]] {
+            for has_trailer in [false, true] {
+                let mut stream = client.open_stream("POST", "a.test", "/echo", &[]);
+                words.iter().for_each(|word| stream.send(Bytes::from(*word)));
+                if has_trailer {
+                    stream.finish_with_trailer("x-sum", "1")
+                } else {
+                    stream.finish()
+                }
+                assert_eq!((stream.status(), stream.text()), (200, format!("POST /echo {}", words.concat())), "{lane}");
+                assert_eq!(origin.last_request().header("x-sum"), None, "{lane}: HTTP/1.1 trailers are not passed on");
+            }
+        }
+        let asked = origin.request_count();
+        let mut broken = client.open_stream("POST", "a.test", "/echo", &[]);
+        broken.send(Bytes::from("half"));
+        std::thread::sleep(Duration::from_millis(100));
+        broken.cancel();
+        logged(&weir, 7);
+        assert_eq!(client.get("a.test", "/empty").status, 200);
+        assert_eq!(origin.request_count(), asked + 1, "{lane}: half a body is no request");
+    }
+}
+
+#[test]
+fn answers_go_through_the_narrowest_window() {
+    for lane in LANES {
+        let origin = Origin::start(scripted);
+        let weir = weir(lane, &origin, "", "");
+        let mut client = H2Client::narrow(weir.http, 1);
+        let word = "x".repeat(200);
+        for _ in 0..3 {
+            let answer = client.send("POST", "a.test", "/echo", &[], Some(Bytes::from(word.clone())));
+            assert_eq!(answer.text(), format!("POST /echo {word}"), "{lane}");
+        }
+    }
+}
+
+/// A body that is still coming holds up neither lane's own answer.
+#[test]
+fn a_redirect_is_answered_before_its_body() {
+    for lane in LANES {
+        let origin = Origin::named("origin");
+        let weir = weir(lane, &origin, "", "");
+        let mut client = H2Client::plain(weir.http);
+        let mut stream = client.open_stream("POST", "a.test", "/moved", &[("content-length", "1000")]);
+        stream.send(Bytes::from("begun"));
+        assert_eq!(stream.status(), 302, "{lane}");
+        assert_eq!(stream.reset_by_server(), h2::Reason::NO_ERROR, "{lane}");
+        assert_eq!(client.get("a.test", "/").status, 200, "{lane}");
     }
 }
 

@@ -63,6 +63,11 @@ pub fn is_padded(text: &[u8]) -> bool {
     matches!(text, [b'0', _, ..])
 }
 
+/// Whether there is a space at an end. HTTP/1 knows of none there; HTTP/2 could carry it (RFC 9113 §8.2.1), and readers differ.
+pub fn is_spaced(value: &[u8]) -> bool {
+    value.trim_ascii().len() < value.len()
+}
+
 /// Of a `Host` field: for TLS.
 pub fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -64,6 +64,17 @@ impl H2Client {
         let stream = block_on(TcpStream::connect(to)).expect("a connection");
         stream.set_nodelay(true).expect("a socket");
         Self::over(stream, "http")
+    }
+
+    /// With a window of so many bytes for each stream.
+    #[track_caller]
+    pub fn narrow(to: SocketAddr, window: u32) -> H2Client {
+        let stream = block_on(TcpStream::connect(to)).expect("a connection");
+        stream.set_nodelay(true).expect("a socket");
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window);
+        let (sender, connection) = block_on(builder.handshake(stream)).expect("an h2 connection");
+        H2Client { sender, connection: runtime().spawn(connection), scheme: "http" }
     }
 
     /// Over TLS; `client` must offer `h2`.
@@ -216,6 +227,13 @@ impl H2Stream {
     #[track_caller]
     pub fn finish(&mut self) {
         self.send.send_data(Bytes::new(), true).expect("the stream is open");
+    }
+
+    /// Ends the body with a trailer.
+    #[track_caller]
+    pub fn finish_with_trailer(&mut self, name: &'static str, value: &'static str) {
+        let trailers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+        self.send.send_trailers(trailers).expect("the stream is open");
     }
 
     /// Gives the request up.

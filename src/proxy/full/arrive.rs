@@ -115,6 +115,9 @@ fn admit(
     if matches!(header.method, http::Method::TRACE | http::Method::CONNECT) {
         return Err(Refused::new(405, "this method is not served"));
     }
+    if header.headers.values().any(|value| fields::is_spaced(value.as_bytes())) {
+        return Err(Refused::new(400, "a header field's value begins or ends with a space"));
+    }
     let host_value = authority(header);
     let host_bytes = host_value.as_ref().map_or(&b""[..], |value| value.as_bytes());
     let Authority { host, port } =

@@ -220,7 +220,7 @@ pub async fn answer(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context,
         // What could not be understood may have been misunderstood, and what is late may never come: nothing more is
         // read from there.
         400 | 408 => session.set_keepalive(None),
-        // No other request is in want of what would be read.
+        // No other request comes behind what would be read.
         _ if is_last(session) => {}
         _ => read_past_body(session).await,
     }
@@ -228,10 +228,10 @@ pub async fn answer(fetcher: &Fetcher, session: &mut Session, ctx: &mut Context,
     Ok(())
 }
 
-/// Whether the connection ends with the answer. One of HTTP/2 does not, whatever becomes of a stream.
+/// Whether the connection ends with the answer, or the stream of HTTP/2, as each does.
 fn is_last(session: &Session) -> bool {
     let session = session.as_downstream();
-    !session.is_custom() && session.get_keepalive().is_none()
+    session.is_custom() || session.get_keepalive().is_none()
 }
 
 /// A small body that nobody wants is read, so that the connection can be used again; a larger one ends it.

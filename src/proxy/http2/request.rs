@@ -5,6 +5,7 @@ use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderValue};
 use pingora::protocols::http::v2::server::HttpSession;
 
+use crate::proxy::fields::is_spaced;
 use crate::proxy::head::{self, Body, Request};
 
 /// Beside the fields: the request line, and what separates.
@@ -17,6 +18,9 @@ pub fn read(session: &HttpSession) -> Option<Request> {
     let host = uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = host.or_else(|| fields.get(HOST).map(HeaderValue::as_bytes))?;
     let target = uri.path_and_query()?.as_str();
+    if fields.values().any(|value| is_spaced(value.as_bytes())) {
+        return None;
+    }
     let length = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
     let mut bytes = BytesMut::with_capacity(length + target.len() + host.len() + USUAL_REST);
     for part in [request.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
@@ -30,7 +34,7 @@ pub fn read(session: &HttpSession) -> Option<Request> {
     bytes.extend_from_slice(b"\r\n");
     let mut head = head::inspect(&bytes).ok()?;
     if head.body == Body::None && !session.is_body_empty() {
-        // As long as it comes to be.
+        // Of no length that is said: it ends with the stream.
         head.body = Body::Chunked;
     }
     Some(Request { bytes, head })

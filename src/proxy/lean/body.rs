@@ -81,8 +81,8 @@ impl Incoming {
         self.left = Left::Bytes(0);
     }
 
-    /// Whether the end of the connection is the end of the body.
-    pub fn ends_with_the_connection(&self) -> bool {
+    /// Whether the end of what carries it, a connection or a stream, is the end of the body.
+    pub fn ends_with_its_carrier(&self) -> bool {
         matches!(self.left, Left::UntilTheEnd)
     }
 }

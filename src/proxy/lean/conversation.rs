@@ -19,7 +19,7 @@ use super::forward::{Plan, Progress};
 use super::head::After;
 use super::pool::Link;
 use super::reply::{LARGEST, Reply, Unread};
-use super::upload::Upload;
+use super::upload::{Pauses, Upload};
 use crate::model::RetryOn;
 use crate::proxy::attempts::{Attempts, Sent};
 use crate::proxy::chunks::Sender;
@@ -93,6 +93,9 @@ impl<C: Client> Conversation<'_, C> {
         };
         // An upstream that has answered before it had the whole request may take the rest for another one, and answer that, too:
         // whoever came next on its connection would get that answer.
+        if C::CONVERSES {
+            exchange.set_pauses(Pauses::Free);
+        }
         let had_all = exchange.upload.as_deref().is_none_or(Upload::is_whole);
         let (mut incoming, outgoing) = (Incoming::sent_by(Sender::Origin, begun.framing), C::outgoing(begun.framing));
         if let Err(broken) = exchange.relay(&mut incoming, outgoing, &mut record.bytes_out).await {

@@ -17,7 +17,7 @@ use super::buffer::Buffer;
 use super::client::Client;
 use super::patience::in_time;
 use super::pool::Link;
-use super::upload::{Upload, UploadFailure};
+use super::upload::{Pauses, Upload, UploadFailure};
 use crate::proxy::chunks::Piece;
 
 pub struct Exchange<'a, C> {
@@ -100,7 +100,7 @@ impl<C: Client> Exchange<'_, C> {
 
     /// Waits for more from the upstream; 0 at the end of its connection.
     pub async fn receive(&mut self) -> Result<usize, Broken> {
-        if !self.is_uploading() {
+        if !self.awaits_client() {
             let now = self.sent.take().unwrap_or_else(Instant::now);
             self.upstream.patience.begin(self.left(self.timeouts.read)?, now);
         }
@@ -129,8 +129,8 @@ impl<C: Client> Exchange<'_, C> {
             // Who waits holds no buffer.
             self.buffer.clear();
         }
-        // While the client is still sending, the upstream has nothing to be late with.
-        if self.is_uploading() {
+        // While all wait for the client, the upstream has nothing to be late with.
+        if self.awaits_client() {
             return Poll::Pending;
         }
         self.upstream.patience.poll_end(cx).map(|()| Err(self.late()))
@@ -152,8 +152,18 @@ impl<C: Client> Exchange<'_, C> {
         Poll::Ready(Ok(()))
     }
 
+    pub fn set_pauses(&mut self, pauses: Pauses) {
+        if let Some(upload) = self.upload {
+            upload.set_pauses(pauses);
+        }
+    }
+
     pub fn is_uploading(&self) -> bool {
         self.upload.as_ref().is_some_and(|upload| !upload.is_over())
+    }
+
+    fn awaits_client(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.is_awaited())
     }
 
     /// Passes the answer's body on, whose beginning may be in the buffer. Returns when the client has all of it.
@@ -181,7 +191,7 @@ impl<C: Client> Exchange<'_, C> {
             }
             self.flush().await?;
             match self.receive().await? {
-                0 if incoming.ends_with_the_connection() => return self.end(outgoing).await,
+                0 if incoming.ends_with_its_carrier() => return self.end(outgoing).await,
                 0 => return Err(Broken::Reset),
                 _ => {}
             }
@@ -234,6 +244,7 @@ impl<C: Client> Exchange<'_, C> {
 
     /// The client has its answer, and is still sending.
     pub async fn finish_upload(&mut self) -> Result<(), Broken> {
+        self.set_pauses(Pauses::Bounded);
         std::future::poll_fn(|cx| self.poll_upload(cx)).await
     }
 

@@ -1,7 +1,7 @@
 //! A request's body on its way to the upstream, in step with the answer.
 //!
 //! ```text
-//! client ──read-ahead──► Incoming ──content──► ready (framed anew) ──► upstream
+//! client ──arrived──► Incoming ──content──► ready (framed anew) ──► upstream
 //!                                               └─► kept, while it is small enough to be sent once more
 //! ```
 
@@ -30,7 +30,16 @@ pub struct Upload {
     kept: Option<Vec<u8>>,
     /// Whom it waits for since it last got on.
     waits: Option<Waits>,
+    pauses: Pauses,
     end: Option<End>,
+}
+
+/// How long the client may pause.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pauses {
+    Bounded,
+    /// An answer flows, and it may listen to that first.
+    Free,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,6 +93,7 @@ impl Upload {
             sent: 0,
             kept: (replay == Replay::Possible).then(Vec::new),
             waits: None,
+            pauses: Pauses::Bounded,
             end: None,
         }
     }
@@ -104,7 +114,8 @@ impl Upload {
             None if self.incoming.content == 0 && self.ready.is_empty() => {}
             None => return Replay::Impossible,
         }
-        (self.sent, self.end) = (0, None);
+        // The time that the client had is over with the connection that kept it.
+        (self.sent, self.waits, self.end) = (0, None, None);
         Replay::Possible
     }
 
@@ -114,7 +125,7 @@ impl Upload {
             let mut nobody = Context::from_waker(Waker::noop());
             if client.arrived().is_empty()
                 && let Poll::Ready(Ok(0)) = client.poll_arrival(&mut nobody)
-                && self.incoming.ends_with_the_connection()
+                && self.incoming.ends_with_its_carrier()
             {
                 self.incoming.end();
             }
@@ -126,6 +137,15 @@ impl Upload {
             self.end = Some(End::Sent(Instant::now()));
         }
         Ok(())
+    }
+
+    pub fn set_pauses(&mut self, pauses: Pauses) {
+        (self.pauses, self.waits) = (pauses, None);
+    }
+
+    /// Whether all wait for the client to go on with it.
+    pub fn is_awaited(&self) -> bool {
+        !self.is_over() && self.pauses == Pauses::Bounded
     }
 
     /// All of it is sent.
@@ -173,7 +193,7 @@ impl Upload {
             if client.arrived().is_empty() {
                 match client.poll_arrival(cx) {
                     Poll::Ready(Ok(1..)) => self.waits = None,
-                    Poll::Ready(Ok(0)) if self.incoming.ends_with_the_connection() => self.incoming.end(),
+                    Poll::Ready(Ok(0)) if self.incoming.ends_with_its_carrier() => self.incoming.end(),
                     Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Err(UploadFailure::ClientGone)),
                     Poll::Pending => {
                         let late = self.poll_patience(cx, Waits::ForClient, upstream);
@@ -215,6 +235,9 @@ impl Upload {
 
     /// Ready when it was waited for too long. The upstream's own patience is not needed before all of the body is sent.
     fn poll_patience(&mut self, cx: &mut Context<'_>, whom: Waits, upstream: &mut Link) -> Poll<()> {
+        if whom == Waits::ForClient && self.pauses == Pauses::Free {
+            return Poll::Pending;
+        }
         if self.waits.replace(whom) != Some(whom) {
             let now = Instant::now();
             let limit = match whom {

@@ -23,6 +23,7 @@ use crate::telemetry::record::Protocol;
 impl Client for ClientStream {
     const PROTOCOL: Protocol = Protocol::Http11;
     const READS_PAST_BODIES: bool = true;
+    const CONVERSES: bool = false;
 
     fn connection(&self) -> &Arc<Connection> {
         self.connection()

@@ -32,6 +32,9 @@ pub trait Client: Send {
     /// Whether a body that nobody wants has to be read all the same before the next request can be.
     const READS_PAST_BODIES: bool;
 
+    /// Whether it may listen for a while before it sends on, when an answer flows already.
+    const CONVERSES: bool;
+
     fn connection(&self) -> &Arc<Connection>;
 
     /// How the request's body comes.

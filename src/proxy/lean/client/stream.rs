@@ -41,12 +41,14 @@ pub struct Stream {
     /// From when it is.
     body: Option<SendStream<Bytes>>,
     written: Vec<u8>,
-    progress: Progress,
+    /// Of what was written, as much as h2 does not take yet.
+    leaving: Bytes,
+    answer: Answer,
 }
 
 /// How far the answer has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum Answer {
     Open,
     /// All of it was written.
     Ended,
@@ -63,7 +65,8 @@ impl Stream {
             head: None,
             body: None,
             written: Vec::new(),
-            progress: Progress::Open,
+            leaving: Bytes::new(),
+            answer: Answer::Open,
         }
     }
 
@@ -71,46 +74,45 @@ impl Stream {
         &self.session
     }
 
-    /// As it was.
+    /// As it was, where nothing was read and nothing begun.
     pub fn into_session(self) -> HttpSession {
         self.session
     }
 
     fn send_head(&mut self) -> io::Result<()> {
         let Some(head) = self.head.take() else { return Ok(()) };
-        let is_all = self.progress == Progress::Ended && self.written.is_empty();
+        let is_all = self.answer == Answer::Ended && self.written.is_empty();
         self.session.write_response_header(head, is_all).map_err(io::Error::other)?;
         self.body = self.session.take_response_body_writer();
         if is_all {
-            self.progress = Progress::Closed;
+            self.answer = Answer::Closed;
         }
         Ok(())
     }
 
     fn poll_send_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.send_head()?;
-        let mut left = Bytes::from(std::mem::take(&mut self.written));
-        while !left.is_empty() {
-            let room = match self.poll_room(cx, left.len()) {
-                Poll::Ready(room) => room?,
-                Poll::Pending => {
-                    self.written = left.into();
-                    return Poll::Pending;
+        loop {
+            if self.leaving.is_empty() {
+                if self.written.is_empty() {
+                    return Poll::Ready(Ok(()));
                 }
-            };
-            let piece = left.split_to(room);
-            self.send(piece, left.is_empty())?;
+                self.leaving = Bytes::from(std::mem::take(&mut self.written));
+            }
+            let room = ready!(self.poll_room(cx, self.leaving.len()))?;
+            let piece = self.leaving.split_to(room);
+            let is_last = self.leaving.is_empty() && self.written.is_empty();
+            self.send(piece, is_last)?;
         }
-        Poll::Ready(Ok(()))
     }
 
     /// `is_last`: of what was written.
     fn send(&mut self, piece: Bytes, is_last: bool) -> io::Result<()> {
-        let ends = is_last && self.progress == Progress::Ended;
+        let ends = is_last && self.answer == Answer::Ended;
         let body = self.body.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         body.send_data(piece, ends).map_err(io::Error::other)?;
         if ends {
-            self.progress = Progress::Closed;
+            self.answer = Answer::Closed;
         }
         Ok(())
     }
@@ -133,6 +135,7 @@ impl Stream {
 impl Client for Stream {
     const PROTOCOL: Protocol = Protocol::Http2;
     const READS_PAST_BODIES: bool = false;
+    const CONVERSES: bool = true;
 
     fn connection(&self) -> &Arc<Connection> {
         &self.connection
@@ -217,12 +220,12 @@ impl Client for Stream {
     }
 
     fn end(&mut self) {
-        self.progress = Progress::Ended;
+        self.answer = Answer::Ended;
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send_written(cx))?;
-        if self.progress == Progress::Ended {
+        if self.answer == Answer::Ended {
             self.send(Bytes::new(), true)?;
         }
         Poll::Ready(Ok(()))
