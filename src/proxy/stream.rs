@@ -67,7 +67,7 @@ pub enum Fence {
     Chunked,
     /// Of HTTP/2: whoever reads finds it.
     Frames,
-    /// Nowhere: another protocol has taken over.
+    /// Nowhere, once another protocol has taken over. What comes before that may be the next request: the upstream may decline.
     Open,
 }
 
@@ -124,6 +124,14 @@ impl ClientStream {
         self.intake = None;
         self.fence = fence;
         self.chunks = Chunks::default();
+    }
+
+    /// As it stands now.
+    fn fence(&self) -> Fence {
+        match self.fence {
+            Fence::Open if !self.about.has_switched.load(Ordering::Relaxed) => Fence::At(0),
+            fence => fence,
+        }
     }
 
     /// Reads some more into the read-ahead; 0 at the end of the stream.
@@ -380,7 +388,7 @@ impl Transport {
 /// it to stop (413, 408). So what is left of a message is read and thrown away for a moment first.
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        let unread = match self.fence {
+        let unread = match self.fence() {
             Fence::At(left) => left > 0 || !self.read_ahead.is_empty() || self.has_more_come(),
             Fence::Chunked | Fence::Frames => true,
             Fence::Open => false,
@@ -423,7 +431,7 @@ impl AsyncRead for ClientStream {
         if self.about.spooling.is_asked() {
             return self.poll_intake(cx);
         }
-        let limit = match self.fence {
+        let limit = match self.fence() {
             Fence::At(0) => return self.poll_fenced(cx),
             Fence::At(left) => usize::try_from(left).unwrap_or(usize::MAX).min(buf.remaining()),
             Fence::Chunked | Fence::Frames | Fence::Open => buf.remaining(),
