@@ -134,6 +134,41 @@ fn an_origin_that_declines_the_upgrade_is_heard() {
 }
 
 #[test]
+fn a_request_behind_one_whose_upgrade_is_declined_is_answered() {
+    let origin = Origin::start(|request| Answer::ok(&request.target));
+    let weir = Weir::in_front_of(&[origin.address]);
+    let mut connection = weir.connect();
+    connection.write(
+        "GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\
+         GET /next HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    );
+    assert_eq!(connection.read_response().text(), "/ws");
+    assert_eq!(connection.read_response().text(), "/next");
+    assert_eq!(origin.received()[0].body, b"", "it is no part of the first one");
+}
+
+#[test]
+fn what_the_client_sends_before_it_has_its_101_is_not_lost() {
+    let origin = Origin::start(|_| {
+        Answer::drive(|stream| {
+            use std::io::{Read, Write};
+            stream
+                .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+                .expect("weir reads");
+            let mut said = [0; 5];
+            stream.read_exact(&mut said).expect("the client has spoken");
+            stream.write_all(&said).expect("weir reads");
+        })
+    });
+    let weir = Weir::in_front_of(&[origin.address]);
+    let mut connection = weir.connect();
+    connection.write("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello");
+    assert_eq!(connection.read_head().expect("an answer").status, 101);
+    connection.read_until("hello");
+    connection.assert_closed();
+}
+
+#[test]
 fn what_the_origin_sends_right_behind_its_101_is_not_lost() {
     let origin = Origin::start(|_| {
         Answer::drive(|stream| {

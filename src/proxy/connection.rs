@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use http::HeaderValue;
 use pingora::protocols::Digest;
@@ -34,6 +34,8 @@ pub struct Connection {
     pub spooling: Spooling,
     /// How long its client was waited for, in microseconds.
     pub waited: AtomicU64,
+    /// Another protocol has taken over: what comes from now on is no request.
+    pub has_switched: AtomicBool,
 }
 
 /// What the handshake agreed on.

@@ -10,7 +10,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
@@ -119,6 +119,7 @@ impl Arrived<'_> {
             paces: Paces::default(),
             spooling: Spooling::default(),
             waited: AtomicU64::new(0),
+            has_switched: AtomicBool::new(false),
             listener: self.listener.clone(),
             peer,
             peer_value: address_value(peer.ip()),

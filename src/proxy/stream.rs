@@ -67,7 +67,7 @@ pub enum Fence {
     Chunked,
     /// Of HTTP/2: whoever reads finds it.
     Frames,
-    /// Nowhere: another protocol has taken over.
+    /// Nowhere, once another protocol has taken over. What comes before that may be the next request: the upstream may decline.
     Open,
 }
 
@@ -126,8 +126,17 @@ impl ClientStream {
         self.chunks = Chunks::default();
     }
 
-    pub fn has_read_ahead(&self) -> &[u8] {
+    /// The same, to look at.
+    pub fn ahead(&self) -> &[u8] {
         &self.read_ahead
+    }
+
+    /// As it stands now.
+    fn fence(&self) -> Fence {
+        match self.fence {
+            Fence::Open if !self.about.has_switched.load(Ordering::Relaxed) => Fence::At(0),
+            fence => fence,
+        }
     }
 
     /// Reads some more into the read-ahead; 0 at the end of the stream.
@@ -384,7 +393,7 @@ impl Transport {
 /// it to stop (413, 408). So what is left of a message is read and thrown away for a moment first.
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        let unread = match self.fence {
+        let unread = match self.fence() {
             Fence::At(left) => left > 0 || !self.read_ahead.is_empty() || self.has_more_come(),
             Fence::Chunked | Fence::Frames => true,
             Fence::Open => false,
@@ -427,7 +436,7 @@ impl AsyncRead for ClientStream {
         if self.about.spooling.is_asked() {
             return self.poll_intake(cx);
         }
-        let limit = match self.fence {
+        let limit = match self.fence() {
             Fence::At(0) => return self.poll_fenced(cx),
             Fence::At(left) => usize::try_from(left).unwrap_or(usize::MAX).min(buf.remaining()),
             Fence::Chunked | Fence::Frames | Fence::Open => buf.remaining(),

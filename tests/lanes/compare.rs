@@ -295,8 +295,16 @@ fn has_ended_early(one: &Outcome, other: &Outcome) -> bool {
     let Some(same) = other.answers.get(before.len()) else { return false };
     last.lists("connection", "close")
         && !same.lists("connection", "close")
-        && but_connection(last) == but_connection(same)
+        && is_same_answer(last, same)
         && other.answers.starts_with(before)
+}
+
+/// Whether the answers are one but for what `Connection` says, as far as they have come.
+fn is_same_answer(one: &Message, other: &Message) -> bool {
+    let head = |answer: &Message| Message { body: Vec::new(), end: End::Whole, ..but_connection(answer) };
+    let is_whole = one.end == End::Whole && other.end == End::Whole;
+    let is_beginning = one.body.starts_with(&other.body) || other.body.starts_with(&one.body);
+    head(one) == head(other) && if is_whole { one.body == other.body } else { is_beginning }
 }
 
 /// Of different answers, in a few words: a status of the origin's says nothing, one of Weir's own does.

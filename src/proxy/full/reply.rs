@@ -1,6 +1,7 @@
 //! An answer on its way to the client: the upstream's, or Weir's own.
 
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
@@ -139,6 +140,9 @@ fn rewrite(session: &Session, response: &mut ResponseHeader, ctx: &Context) {
 
 /// Another protocol takes over: its silence is bounded by the route's timeouts, not by the listener's for requests.
 fn converse(session: &mut Session, ctx: &Context) {
+    if let Some(connection) = Connection::of(session.digest()) {
+        connection.has_switched.store(true, Ordering::Relaxed);
+    }
     if let Some(forwarding) = &ctx.forwarding {
         let timeouts = &forwarding.forward().timeouts;
         session.set_read_timeout(Some(timeouts.read));

@@ -38,7 +38,7 @@ impl Client for ClientStream {
     }
 
     fn arrived(&self) -> &[u8] {
-        self.has_read_ahead()
+        self.ahead()
     }
 
     fn take(&mut self, length: usize) {
