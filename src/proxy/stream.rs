@@ -120,15 +120,15 @@ impl ClientStream {
         &mut self.read_ahead
     }
 
+    /// The same, to look at.
+    pub fn ahead(&self) -> &[u8] {
+        &self.read_ahead
+    }
+
     pub fn set_fence(&mut self, fence: Fence) {
         self.intake = None;
         self.fence = fence;
         self.chunks = Chunks::default();
-    }
-
-    /// The same, to look at.
-    pub fn ahead(&self) -> &[u8] {
-        &self.read_ahead
     }
 
     /// As it stands now.
