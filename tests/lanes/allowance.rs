@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a reply's chunks are none | Pingora takes an empty size line for the last chunk, and passes over line feeds in extensions: the lean lane may break off what the full one hands out as whole |
 //! | a reply begins before its request is whole | how much of the request is sent on; whether the answer says that it is the last, as it does where the client is still sending |
+//! | the same, and the request's chunks are none | whether the answer has gone out before they end it |
 //! | an origin ends a connection behind an answer that does not say so | whether the next request still went there: one that may not be sent twice is lost |
 //! | a request's body comes in chunks | whether it is refused for how it begins depends on what of it has come with the head; Pingora hears of a client that leaves only while its queue of four pieces has room: the full lane may still wait for the upstream where the lean one has ended |
 //! | a reply has interim answers | whether they had been passed on when the rest failed, and so whether the request could be tried again: one lane may say that it failed where the other has tried it again, and gone on |
@@ -18,6 +19,7 @@ pub struct Allowance {
     pub lost: bool,
     pub answered_early: bool,
     pub in_chunks: bool,
+    pub breaks_a_body: bool,
 }
 
 impl Allowance {
@@ -30,14 +32,25 @@ impl Allowance {
             lost: case.replies.iter().any(ends_unannounced),
             answered_early: case.replies.iter().any(|reply| reply.begins == Begins::AtHead),
             in_chunks: is_in_chunks(case),
+            breaks_a_body: breaks_a_body(case),
         }
     }
 }
 
 /// Whether there is a body in chunks among what the client sends.
 fn is_in_chunks(case: &Case) -> bool {
-    let sent: Vec<u8> = case.pieces.iter().flat_map(|piece| piece.bytes.to_ascii_lowercase()).collect();
-    sent.windows(CODING.len()).any(|part| part == CODING)
+    sent_by_client(case).to_ascii_lowercase().windows(CODING.len()).any(|part| part == CODING)
+}
+
+/// Whether there are chunks that are none.
+fn breaks_a_body(case: &Case) -> bool {
+    let mut reader = Reader::new(Holds::Requests);
+    reader.push(&sent_by_client(case));
+    std::iter::from_fn(|| reader.next(|_| true)).any(|request| request.end == End::Broken)
+}
+
+fn sent_by_client(case: &Case) -> Vec<u8> {
+    case.pieces.iter().flat_map(|piece| piece.bytes.iter().copied()).collect()
 }
 
 const CODING: &[u8] = b"transfer-encoding";

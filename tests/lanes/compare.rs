@@ -201,7 +201,7 @@ pub fn compare(case: &Case, full: &Outcome, lean: &Outcome) -> Vec<Difference> {
     };
     if allowance.lean_breaks_off && lean_breaks_off(&full.answers, &lean.answers)
         || (allowance.tried_again || allowance.lost) && either(has_given_up)
-        || allowance.answered_early && either(has_ended_early)
+        || allowance.answered_early && (either(has_ended_early) || allowance.breaks_a_body && either(is_cut_off))
         || allowance.in_chunks && (is_deaf(full, lean) || either(is_refused_at_once))
     {
         return Vec::new();
@@ -297,6 +297,15 @@ fn has_ended_early(one: &Outcome, other: &Outcome) -> bool {
         && !same.lists("connection", "close")
         && is_same_answer(last, same)
         && other.answers.starts_with(before)
+}
+
+/// Whether the last answer of one is cut off, and both have ended with it. Answers before it are the same.
+fn is_cut_off(one: &Outcome, other: &Outcome) -> bool {
+    let (Some((last, before)), Some((same, others))) = (one.answers.split_last(), other.answers.split_last()) else {
+        return false;
+    };
+    let is_cut = last.end == End::Missing && before == others && is_same_answer(last, same);
+    is_cut && [one, other].iter().all(|outcome| outcome.connection == Connection::Closed)
 }
 
 /// Whether the answers are one but for what `Connection` says, as far as they have come.
