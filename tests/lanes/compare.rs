@@ -55,7 +55,7 @@ pub fn normalize(outcome: &mut Outcome, side: &Side) {
         last.fields.retain(|(name, _)| is_connection(name));
         last.body.clear();
     }
-    if let Some(failure) = outcome.answers.pop_if(|last| is_failure(last)) {
+    if let Some(failure) = outcome.answers.pop_if(|last| is_failure(last) && last.end == End::Whole) {
         while outcome.answers.pop_if(|before| (100..200).contains(&before.status())).is_some() {}
         outcome.answers.push(failure);
     }
