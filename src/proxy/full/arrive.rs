@@ -115,7 +115,8 @@ fn admit(
     if matches!(header.method, http::Method::TRACE | http::Method::CONNECT) {
         return Err(Refused::new(405, "this method is not served"));
     }
-    if header.headers.values().any(|value| fields::is_spaced(value.as_bytes())) {
+    let is_stream = version(session) == http::Version::HTTP_2;
+    if is_stream && header.headers.values().any(|value| fields::is_spaced(value.as_bytes())) {
         return Err(Refused::new(400, "a header field's value begins or ends with a space"));
     }
     let host_value = authority(header);
@@ -128,7 +129,7 @@ fn admit(
         Target::Server if header.method == http::Method::OPTIONS => return Ok(Decision::Answer(Answer::empty(204))),
         Target::Server => return Err(Refused::new(400, "only OPTIONS may ask for the server as a whole")),
     };
-    if version(session) == http::Version::HTTP_2 && connection.misdirects(&host, &shared.tls) {
+    if is_stream && connection.misdirects(&host, &shared.tls) {
         return Err(Refused::new(421, "this connection's certificate is not that host's"));
     }
     let view = RequestView {

@@ -91,11 +91,11 @@ impl<C: Client> Conversation<'_, C> {
             Ok(Answer::Elsewhere) => return End::Elsewhere,
             Err(broken) => return End::Nothing(broken),
         };
-        // An upstream that has answered before it had the whole request may take the rest for another one, and answer that, too:
-        // whoever came next on its connection would get that answer.
         if C::CONVERSES {
             exchange.set_pauses(Pauses::Free);
         }
+        // An upstream that has answered before it had the whole request may take the rest for another one, and answer that, too:
+        // whoever came next on its connection would get that answer.
         let had_all = exchange.upload.as_deref().is_none_or(Upload::is_whole);
         let (mut incoming, outgoing) = (Incoming::sent_by(Sender::Origin, begun.framing), C::outgoing(begun.framing));
         if let Err(broken) = exchange.relay(&mut incoming, outgoing, &mut record.bytes_out).await {
