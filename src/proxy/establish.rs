@@ -16,7 +16,6 @@ use std::time::{Duration, SystemTime};
 use bytes::BytesMut;
 use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
@@ -26,6 +25,7 @@ use super::deadline::Deadline;
 use super::listener::{ListenerState, Serves, Settings, TlsDoor};
 use super::pace::Paces;
 use super::proxy_protocol::{self, Proxied};
+use super::socket::Socket;
 use super::spooling::Spooling;
 use super::stream::{ClientStream, Transport};
 use super::tunnel::Arrival;
@@ -42,7 +42,7 @@ pub enum Established {
 
 /// None: the connection is over.
 pub async fn establish(
-    mut stream: TcpStream,
+    mut stream: Socket,
     peer: SocketAddr,
     listener: &Arc<ListenerState>,
     settings: &Settings,
@@ -50,7 +50,7 @@ pub async fn establish(
 ) -> Option<Established> {
     // Without it the second piece of an answer waits for the client's acknowledgement of the first.
     let _ = stream.set_nodelay(true);
-    let deadline = Deadline::register(&stream);
+    let deadline = Deadline::register(&*stream);
     deadline.wait_busy(settings.header_timeout);
     let reject = |reason: Rejection| {
         let reason = if deadline.expired() { Rejection::Timeout } else { reason };
@@ -90,7 +90,7 @@ pub async fn establish(
 
 /// What the proxy in front says; none where none is asked for, or where it speaks for itself.
 async fn proxy_header(
-    stream: &mut TcpStream,
+    stream: &mut Socket,
     peer: SocketAddr,
     settings: &Settings,
 ) -> Result<Option<Proxied>, Rejection> {
@@ -130,13 +130,7 @@ impl Arrived<'_> {
         if http2 { Established::Http2(stream) } else { Established::Http1(stream) }
     }
 
-    fn carried(
-        self,
-        stream: TcpStream,
-        deadline: Deadline,
-        tunnel: Arc<Tunnel>,
-        hello: Option<LookedAt>,
-    ) -> Established {
+    fn carried(self, stream: Socket, deadline: Deadline, tunnel: Arc<Tunnel>, hello: Option<LookedAt>) -> Established {
         drop(deadline);
         let here = || Proxied { source: self.peer, destination: stream.local_addr().unwrap_or(self.settings.address) };
         let between = self.told.unwrap_or_else(here);
@@ -145,8 +139,8 @@ impl Arrived<'_> {
 }
 
 enum Handshaken {
-    Here(Box<TlsStream<TcpStream>>, Box<TlsSession>),
-    Elsewhere(TcpStream, Arc<Tunnel>, LookedAt),
+    Here(Box<TlsStream<Socket>>, Box<TlsSession>),
+    Elsewhere(Socket, Arc<Tunnel>, LookedAt),
     /// An ACME authority has looked at our answer, and goes.
     Over,
 }
@@ -157,12 +151,7 @@ pub struct LookedAt {
     pub server_name: Option<Box<str>>,
 }
 
-async fn handshake(
-    mut stream: TcpStream,
-    door: &TlsDoor,
-    patience: Duration,
-    tls: &ServerTls,
-) -> io::Result<Handshaken> {
+async fn handshake(mut stream: Socket, door: &TlsDoor, patience: Duration, tls: &ServerTls) -> io::Result<Handshaken> {
     let policy = &door.policy;
     if !policy.looks_first() {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
@@ -181,7 +170,7 @@ async fn handshake(
 /// How much is read at one time of what may be a ClientHello: most are smaller.
 const PIECE: usize = 4 << 10;
 
-async fn look(stream: &mut TcpStream) -> io::Result<LookedAt> {
+async fn look(stream: &mut Socket) -> io::Result<LookedAt> {
     let mut bytes = Vec::new();
     loop {
         let room = LARGEST_HELLO.saturating_sub(bytes.len()).min(PIECE);
@@ -210,7 +199,7 @@ fn accepted(mut bytes: &[u8]) -> io::Result<Accepted> {
 }
 
 async fn hold(
-    start: StartHandshake<TcpStream>,
+    start: StartHandshake<Socket>,
     policy: &Policy,
     patience: Duration,
     tls: &ServerTls,
@@ -235,7 +224,7 @@ async fn hold(
     }
 }
 
-fn tls_session(stream: &TlsStream<TcpStream>, site: &Site) -> Result<TlsSession, Disagreement> {
+fn tls_session(stream: &TlsStream<Socket>, site: &Site) -> Result<TlsSession, Disagreement> {
     let (_, session) = stream.get_ref();
     let agreement = Agreement::of(session, site, SystemTime::now())?;
     Ok(TlsSession {

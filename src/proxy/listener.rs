@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::establish::{Established, establish};
+use super::socket::Socket;
 use super::worker::{self, Farewell, Worker};
 use super::{Shared, http1, http2, tunnel};
 use crate::model::{self, ConnectionLimits, ListenerName, ProxyProtocol};
@@ -162,7 +163,7 @@ pub async fn accept(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &listener, &worker),
+            Ok((stream, peer)) => admit(stream.into(), peer, &listener, &worker),
             Err(error) => {
                 // Out of file descriptors, mostly: others must close first.
                 tracing::warn!(listener = %listener.name, %error, "cannot accept a connection");
@@ -175,12 +176,12 @@ pub async fn accept(
     while let Ok((stream, peer)) = socket.accept() {
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
-            admit(stream, peer, &listener, &worker);
+            admit(stream.into(), peer, &listener, &worker);
         }
     }
 }
 
-fn admit(stream: TcpStream, peer: SocketAddr, listener: &Arc<ListenerState>, worker: &Arc<Worker>) {
+fn admit(stream: Socket, peer: SocketAddr, listener: &Arc<ListenerState>, worker: &Arc<Worker>) {
     let settings = listener.settings.load();
     match Place::take(listener, worker, settings.max_connections) {
         Some(place) => {
@@ -218,7 +219,7 @@ impl Drop for Place {
 
 /// Boxed, as is all that only the beginning of a connection needs: it must not stay with it.
 struct Accepted {
-    stream: TcpStream,
+    stream: Socket,
     peer: SocketAddr,
 }
 

@@ -36,6 +36,7 @@ mod plane;
 mod proxy_protocol;
 mod refusal;
 mod request_id;
+mod socket;
 mod span;
 mod spool;
 mod spooling;

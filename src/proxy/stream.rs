@@ -12,7 +12,6 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -28,13 +27,13 @@ use pingora::protocols::{
     UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::chunks::Chunks;
 use super::connection::Connection;
 use super::deadline::Deadline;
 use super::pace::{Direction, Paces};
+use super::socket::Socket;
 use super::spooling::Intake;
 
 /// Writes of this size and above go straight to the socket.
@@ -54,8 +53,8 @@ thread_local! {
 }
 
 pub enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// Where the current message ends.
@@ -244,9 +243,7 @@ impl ClientStream {
 
     /// Whether the socket holds what nobody has read, such as a request behind an answer that is the last.
     fn has_more_come(&self) -> bool {
-        let Some(transport) = &self.transport else { return false };
-        let mut byte = [MaybeUninit::uninit()];
-        socket2::SockRef::from(transport.socket()).peek(&mut byte).is_ok_and(|length| length > 0)
+        self.transport.as_ref().is_some_and(|transport| transport.socket().peek().is_ok_and(|length| length > 0))
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -381,7 +378,7 @@ impl Transport {
         }
     }
 
-    fn socket(&self) -> &TcpStream {
+    fn socket(&self) -> &Socket {
         match self {
             Transport::Plain(io) => io,
             Transport::Tls(io) => io.get_ref().0,

@@ -1,23 +1,22 @@
 //! A connection to an endpoint, in TLS where its upstream says so.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::socket::Socket;
+
 pub enum UpstreamStream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// Why there is none.
@@ -32,7 +31,7 @@ pub enum OpenFailed {
 impl UpstreamStream {
     /// `tls`: with the name that is asked for; empty where there is none but the address.
     pub async fn open(address: SocketAddr, tls: Option<(&Arc<ClientConfig>, &str)>) -> Result<Self, OpenFailed> {
-        let stream = TcpStream::connect(address).await.map_err(OpenFailed::Connect)?;
+        let stream = Socket::connect(address).await.map_err(OpenFailed::Connect)?;
         // What is sent at once should arrive at once. Without it, it is late.
         let _ = stream.set_nodelay(true);
         let Some((config, name)) = tls else { return Ok(UpstreamStream::Plain(stream)) };
@@ -42,16 +41,15 @@ impl UpstreamStream {
     }
 
     pub fn break_off(&self) {
-        break_off(self.socket());
+        self.socket().break_off();
     }
 
     /// Whether something has come that the runtime was not told of yet: the end, most likely.
     pub fn has_news(&self) -> bool {
-        let peeked = socket2::SockRef::from(self.socket()).peek(&mut [MaybeUninit::uninit()]);
-        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        !self.socket().peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    fn socket(&self) -> &TcpStream {
+    fn socket(&self) -> &Socket {
         match self {
             UpstreamStream::Plain(stream) => stream,
             UpstreamStream::Tls(stream) => stream.get_ref().0,
@@ -64,12 +62,6 @@ fn server_name(name: &str, address: SocketAddr) -> io::Result<ServerName<'static
         "" => Ok(ServerName::from(address.ip())),
         name => ServerName::try_from(name.to_owned()).map_err(io::Error::other),
     }
-}
-
-/// Its end is to be seen as no end that was meant.
-pub fn break_off(stream: &TcpStream) {
-    // A socket that is closed already is fine.
-    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 impl AsyncRead for UpstreamStream {

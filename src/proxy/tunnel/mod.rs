@@ -14,11 +14,9 @@ mod relay;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::net::TcpStream;
-
 use super::establish::LookedAt;
 use super::proxy_protocol::{self, Proxied};
-use super::upstream_stream;
+use super::socket::Socket;
 use super::worker::Worker;
 use crate::snapshot::tunnel::Tunnel;
 use crate::telemetry::session::{SessionEnd, SessionProtocol, SessionRecord};
@@ -29,7 +27,7 @@ use relay::{Relay, Side};
 
 /// A connection and where it goes.
 pub struct Arrival {
-    pub stream: TcpStream,
+    pub stream: Socket,
     pub tunnel: Arc<Tunnel>,
     /// Who connected, and to what.
     pub between: Proxied,
@@ -68,7 +66,7 @@ pub async fn serve(arrival: Box<Arrival>, worker: &Worker) {
             (record.bytes_in, record.bytes_out) = (carried.bytes_in, carried.bytes_out);
             match carried.broken {
                 Some(Side::Client) => upstream.break_off(),
-                Some(Side::Upstream) => upstream_stream::break_off(&stream),
+                Some(Side::Upstream) => stream.break_off(),
                 None => {}
             }
             drop(lease);
