@@ -120,6 +120,19 @@ fn an_http1_origins_hop_by_hop_fields_never_enter_http2() {
 }
 
 #[test]
+fn a_length_that_is_said_twice_is_refused() {
+    let origin = Origin::named("origin");
+    let weir = Weir::in_front_of(&[origin.address]);
+    let mut client = H2Client::plain(weir.http);
+    let lengths = [("content-length", "2"), ("content-length", "2")];
+    let answer = client.send("POST", "a.test", "/", &lengths, Some(Bytes::from("hi")));
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("two Content-Length fields"), "{}", answer.text());
+    assert_eq!(client.get("a.test", "/").text(), "origin");
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[test]
 fn streams_of_one_connection_are_answered_side_by_side() {
     let nginx = Nginx::shared();
     let weir = Weir::in_front_of(&[nginx.address]);

@@ -248,6 +248,35 @@ fn bodies_end_as_they_should_in_either_lane() {
 }
 
 #[test]
+fn pieces_that_are_empty_end_no_body_and_say_its_end_once() {
+    let origin = Origin::start_at_head(|_: &Received| {
+        Answer::drive(|stream| {
+            stream.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+            let mut body = Vec::new();
+            let mut piece = [0; 1000];
+            while let Ok(length @ 1..) = stream.read(&mut piece) {
+                body.extend_from_slice(&piece[..length]);
+            }
+            let text = String::from_utf8_lossy(&body).replace("\r\n", "|");
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len());
+            stream.write_all(format!("{head}{text}").as_bytes()).unwrap();
+        })
+    });
+    for lane in LANES {
+        let weir = weir(lane, &origin, "", "");
+        let mut client = H2Client::plain(weir.http);
+        let mut stream = client.open_stream("POST", "a.test", "/", &[]);
+        // One after the other: what comes together may go on together.
+        for piece in ["ab", "", "c", ""] {
+            std::thread::sleep(Duration::from_millis(100));
+            stream.send(Bytes::from(piece));
+        }
+        stream.finish();
+        assert_eq!(stream.text(), "2|ab|1|c|0||", "{lane}");
+    }
+}
+
+#[test]
 fn answers_go_through_the_narrowest_window() {
     for lane in LANES {
         let origin = Origin::start(scripted);

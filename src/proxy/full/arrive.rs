@@ -119,6 +119,9 @@ fn admit(
     if is_stream && header.headers.values().any(|value| fields::is_spaced(value.as_bytes())) {
         return Err(Refused::new(400, "a header field's value begins or ends with a space"));
     }
+    if is_stream && header.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(Refused::new(400, "there are two Content-Length fields"));
+    }
     let host_value = authority(header);
     let host_bytes = host_value.as_ref().map_or(&b""[..], |value| value.as_bytes());
     let Authority { host, port } =

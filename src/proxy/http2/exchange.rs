@@ -143,6 +143,16 @@ impl Exchange {
     }
 }
 
+/// The next piece that is not empty. Pingora would send an empty one on as the chunk that ends a body.
+async fn read_content(session: &mut HttpSession) -> Result<Option<Bytes>> {
+    loop {
+        match session.read_body_bytes().await? {
+            Some(piece) if piece.is_empty() => {}
+            piece => return Ok(piece),
+        }
+    }
+}
+
 /// RFC 8441. Other protocols are none that an HTTP/1 upgrade could carry on.
 fn is_websocket(request: &RequestHeader) -> bool {
     request.method == Method::CONNECT
@@ -211,7 +221,7 @@ impl Session for Exchange {
             poll_fn(|cx| paces.poll(Direction::Request, cx, usize::MAX)).await;
         }
         let (limit, wait) = (self.patience(), &mut self.wait);
-        let mut read = std::pin::pin!(self.inner.read_body_bytes());
+        let mut read = std::pin::pin!(read_content(&mut self.inner));
         let piece = poll_fn(|cx| match (read.as_mut().poll(cx), limit) {
             (Poll::Pending, Some(limit)) => wait.poll(cx, limit).map(|()| {
                 let error = Error::explain(ErrorType::ReadTimedout, "the client stopped sending");
