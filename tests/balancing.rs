@@ -400,6 +400,29 @@ fn who_waits_in_the_queue_for_too_long_gets_503() {
 }
 
 #[test]
+fn who_leaves_the_queue_is_not_worked_for() {
+    let (origin, release) = stalling("a");
+    let origins = [origin];
+    let weir = balanced(&origins, "limits: { max-connections: 1, queue: 10, queue-timeout: 30s }");
+    let ask = |target: &str| {
+        let mut connection = weir.connect();
+        connection.write(format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+        connection
+    };
+    let mut first = ask("/slow");
+    origins[0].wait_for_requests(1);
+    let leaving: Vec<Connection> = (0..3).map(|_| ask("/left")).collect();
+    std::thread::sleep(Duration::from_millis(200));
+    drop(leaving);
+    let gone = || weir.metric("weir_connections_open", &[]) == Some(1.0);
+    eventually("they are gone, and with them their places in the queue", || gone().then_some(()));
+    let mut last = ask("/last");
+    drop(release);
+    assert_eq!((first.read_response().status, last.read_response().status), (200, 200));
+    assert!(origins[0].received().iter().all(|request| request.target != "/left"));
+}
+
+#[test]
 fn endpoints_are_found_by_name() {
     let origin = Origin::start_at(free_address(), |_| Answer::ok("by name"));
     let port = origin.address.port();

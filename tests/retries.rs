@@ -218,3 +218,17 @@ fn a_silent_endpoint_is_passed_over_where_the_file_says_so() {
     }
     assert!(silent.request_count() >= 1);
 }
+
+#[test]
+fn what_cannot_be_understood_is_repeated_by_the_policy_alone_however_old_the_connection() {
+    let origin = Origin::start(|request| match request.target.as_str() {
+        "/wrong" => Answer::Send(b"HTTP/1.1 200 OK\r\nno field\r\n\r\n".to_vec()),
+        _ => Answer::ok("right"),
+    });
+    let weir = weir_with(&[origin.address], "retry: { attempts: 1 }");
+    assert_eq!(weir.get("/").text(), "right");
+    assert_eq!(weir.request("DELETE", "/wrong").send().status, 502);
+    assert_eq!(origin.connection_count(), 1, "the connection was a used one");
+    let count = origin.received().iter().filter(|request| request.target == "/wrong").count();
+    assert_eq!(count, 1, "the origin is alive, and may have done it");
+}

@@ -6,6 +6,7 @@
 //!
 //! How many wait is bounded by the bursts of their limits, how long by burst and rate.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use pingora::Result;
@@ -18,21 +19,23 @@ pub async fn wait(session: &mut Session, ctx: &mut Context, delay: Duration) -> 
     if delay.is_zero() {
         return Ok(());
     }
-    let over = tokio::time::sleep(delay);
+    let over = unless_gone(session, tokio::time::sleep(delay)).await;
+    over.inspect_err(|_| ctx.record.ended = Ended::ClientClosed)
+}
+
+/// What has to be waited for before anything is sent on. An error where the client leaves meanwhile.
+pub async fn unless_gone<T>(session: &mut Session, step: impl Future<Output = T>) -> Result<T> {
+    let mut step = pin!(step);
+    // A body must stay unread: that the client has left is found out when it is forwarded.
     if session.as_mut().is_body_empty() {
-        tokio::pin!(over);
         tokio::select! {
-            () = &mut over => return Ok(()),
+            biased;
+            done = &mut step => return Ok(done),
             // Nothing but the client's leaving is waited for: what is read of a next request stays with the session.
-            left = session.as_downstream_mut().read_body_or_idle(true) => if let Err(error) = left {
-                ctx.record.ended = Ended::ClientClosed;
-                return Err(error.into_down());
+            left = session.as_downstream_mut().read_body_or_idle(true) => {
+                left.map_err(|error| error.into_down())?;
             }
         }
-        over.await;
-    } else {
-        // Its body must stay unread: that the client has left is found out when it is forwarded.
-        over.await;
     }
-    Ok(())
+    Ok(step.await)
 }

@@ -9,6 +9,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::{Context, Forwarding};
+use super::delay::unless_gone;
 use super::pooled::{self, Connected};
 use crate::snapshot::table::Timeouts;
 use crate::snapshot::upstream::{PickError, PickRequest};
@@ -32,7 +33,8 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
         exclude: &forwarding.attempt.tried,
     };
     let deadline = forward.timeouts.request.map(|limit| ctx.record.started + limit);
-    let lease = match forward.upstream.acquire(&pick, deadline).await {
+    let acquired = unless_gone(session, forward.upstream.acquire(&pick, deadline)).await;
+    let lease = match acquired.inspect_err(|_| ctx.record.ended = Ended::ClientClosed)? {
         Ok(lease) => lease,
         Err(unavailable) => {
             time_left(deadline, Instant::now(), &mut ctx.record)?;

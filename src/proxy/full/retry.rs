@@ -68,7 +68,8 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
         _ => (RetryOn::Reset, Outcome::Reset, Ended::UpstreamReset),
     };
     // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
-    let stale = origin == Connected::FromPool && condition == RetryOn::Reset && ctx.record.first_byte.is_none();
+    let was_closed = condition == RetryOn::Reset && *error.etype() != InvalidHTTPHeader;
+    let stale = origin == Connected::FromPool && was_closed && ctx.record.first_byte.is_none();
     if stale && session.response_written().is_none() && replay(session, forwarding) == Replay::Possible {
         forwarding.received_body = 0;
         error.set_retry(forwarding.attempt.was_stale());

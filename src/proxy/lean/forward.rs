@@ -7,7 +7,10 @@
 //! ```
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::num::NonZeroU32;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -121,12 +124,15 @@ impl<'a> Plan<'a> {
         now: Instant,
         after: &(dyn Fn() -> After + Sync),
     ) -> Step {
-        if let Err(status) = self.choose(progress, now).await {
-            return Step::Ended(Ending::Failed(status));
+        match unless_gone(client, self.choose(progress, now)).await {
+            Some(Ok(())) => {}
+            Some(Err(status)) => return Step::Ended(Ending::Failed(status)),
+            None => return self.broken(progress, &Broken::ClientGone),
         }
-        let mut upstream = match self.connect(progress).await {
-            Ok(upstream) => upstream,
-            Err(reason) => return self.not_connected(progress, reason),
+        let mut upstream = match unless_gone(client, self.connect(progress)).await {
+            Some(Ok(upstream)) => upstream,
+            Some(Err(reason)) => return self.not_connected(progress, reason),
+            None => return self.broken(progress, &Broken::ClientGone),
         };
         let conversation = Conversation { plan: self, progress, client, upstream: &mut upstream };
         match conversation.hold(after).await {
@@ -268,7 +274,7 @@ impl<'a> Plan<'a> {
         };
         // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
         let is_stale = progress.record.connection == Some(UpstreamConnection::Reused)
-            && condition == RetryOn::Reset
+            && *broken == Broken::Reset
             && progress.record.first_byte.is_none();
         if is_stale && !progress.has_spoken && self.may_replay(progress.upload.as_deref()) == Replay::Possible {
             return if progress.attempts.was_stale() && rewind(progress) { Step::Again } else { failed(status) };
@@ -305,6 +311,16 @@ impl<'a> Plan<'a> {
             pool::put(self.pool(lease.endpoint()), upstream, keepalive);
         }
     }
+}
+
+/// None where the client leaves before the step is done.
+async fn unless_gone<T>(client: &mut impl Client, step: impl Future<Output = T>) -> Option<T> {
+    let mut step = pin!(step);
+    poll_fn(|cx| match step.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => client.poll_gone(cx).map(|()| None),
+    })
+    .await
 }
 
 /// Why there is no connection.
