@@ -2,10 +2,13 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use support::{Answer, Connection, Origin, Received, Response, Weir, eventually, free_address};
+use support::{
+    Answer, Authority, Connection, LIMIT, Origin, Received, Response, TlsClient, Weir, eventually, free_address,
+};
 
 const LEAN: &str = "";
 /// Two fields of cookies, which the lean lane leaves to the full one.
@@ -229,6 +232,97 @@ fn an_answer_that_comes_before_the_body_ends_the_connection_after_it() {
     assert_eq!((answer.text().as_str(), answer.header("connection")), ("early", Some("close")));
     drop(connection);
     assert_eq!(lanes(&weir, 1), ["lean"]);
+}
+
+#[test]
+fn what_an_upstream_does_not_take_of_a_body_is_no_other_request() {
+    let origin = Origin::start_at_head(|_: &Received| {
+        Answer::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly".to_vec())
+    });
+    let weir = weir(origin.address, "", "");
+    let inner = "GET /inner HTTP/1.1\r\nHost: inner\r\n\r\n";
+    let body = inner.repeat((4 << 20) / inner.len());
+    let head = format!("POST /outer HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+    for round in 0..12 {
+        let mut connection = TcpStream::connect(weir.http).unwrap();
+        connection.set_read_timeout(Some(LIMIT)).unwrap();
+        let (mut writing, head, body) = (connection.try_clone().unwrap(), head.clone(), body.clone());
+        // In pieces that begin with a request, wherever the reading stops.
+        let writer = std::thread::spawn(move || {
+            let pieces = body.as_bytes().chunks(inner.len() * 400);
+            std::iter::once(head.as_bytes()).chain(pieces).all(|piece| writing.write_all(piece).is_ok())
+        });
+        let mut answers = Vec::new();
+        // A connection that is closed while the client still sends may be reset, and the answer lost with it.
+        let _ = connection.read_to_end(&mut answers);
+        let answers = String::from_utf8_lossy(&answers).to_ascii_lowercase();
+        let (count, closes) = (answers.matches("http/1.1 ").count(), answers.contains("connection: close"));
+        assert!(count == 0 || (count, closes) == (1, true), "round {round}: {answers}");
+        writer.join().unwrap();
+    }
+    assert!(origin.received().iter().all(|request| request.target == "/outer"));
+}
+
+#[test]
+fn an_upload_that_takes_longer_than_an_upstream_may_is_not_held_against_it() {
+    let origin = Origin::start(|_: &Received| {
+        Answer::drive(|stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+            stream.write_all(b"whole").unwrap();
+        })
+    });
+    for lanes in ["auto", "full"] {
+        let weir = Weir::start(&format!(
+            "lanes: {lanes}\nupstreams: {{ origin: {{ endpoints: [\"{}\"], timeouts: {{ read: 1s }} }} }}\n\
+             hosts: [ {{ names: [\"*\"], routes: [ {{ path: /, upstream: origin }} ] }} ]\n",
+            origin.address
+        ));
+        let mut connection = weir.connect();
+        connection.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+        for piece in ["s", "l", "o", "w", "!"] {
+            std::thread::sleep(Duration::from_millis(400));
+            connection.write(piece);
+        }
+        assert_eq!(connection.read_response().text(), "whole", "lanes: {lanes}");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_gives_its_place_back() {
+    let origin = Origin::start(|_: &Received| {
+        Answer::drive(|stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+            let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+            while stream.write_all(chunk.as_bytes()).is_ok() {}
+        })
+    });
+    let (http, https) = (free_address(), free_address());
+    let authority = Authority::new("root");
+    let folder = tempfile::tempdir().unwrap();
+    let (chain, key) = authority.issue(&["a"]).write(folder.path(), "a");
+    let weir = weir(
+        origin.address,
+        "",
+        &format!(
+            "listeners:\n  http: {{ address: \"{http}\", limits: {{ body-timeout: 500ms }} }}\n\
+             \x20 https: {{ address: \"{https}\", tls: {{}}, limits: {{ body-timeout: 500ms }} }}\n\
+             certificates: [ {{ file: {{ cert: {}, key: {} }} }} ]\n",
+            chain.display(),
+            key.display()
+        ),
+    );
+    let secure = TlsClient::trusting(&authority, &[b"http/1.1"]);
+    let mut silent: Vec<Connection> = (0..3).map(|_| Connection::open(http)).collect();
+    silent.extend((0..3).map(|_| secure.connect(https, "a").unwrap()));
+    for connection in &mut silent {
+        connection.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    let open =
+        || ["http", "https"].map(|name| weir.metric("weir_connections_open", &[&format!("listener=\"{name}\"")]));
+    eventually("all are there", || (open() == [Some(3.0), Some(3.0)]).then_some(()));
+    eventually("none has a place any more", || (open() == [Some(0.0), Some(0.0)]).then_some(()));
+    drop(silent);
 }
 
 #[test]

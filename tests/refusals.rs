@@ -351,6 +351,24 @@ fn a_reset_flood_is_cut_off() {
 }
 
 #[test]
+fn empty_lines_in_front_of_a_request_are_skipped_however_they_come() {
+    let origin = Origin::named("origin");
+    let weir = Weir::in_front_of(&[origin.address]);
+    for pieces in
+        [&["\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"][..], &["\r\n\r", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"]]
+    {
+        let mut client = weir.connect();
+        for _ in 0..2 {
+            for piece in pieces {
+                client.write(piece);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            assert_eq!(client.read_response().status, 200, "{pieces:?}");
+        }
+    }
+}
+
+#[test]
 fn a_client_that_goes_away_takes_nothing_with_it() {
     let origin = Origin::named("origin");
     let weir = Weir::in_front_of(&[origin.address]);

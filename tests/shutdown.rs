@@ -8,7 +8,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use support::{
-    Answer, H2Client, LIMIT, Origin, Request, Signal, WebSocket, WebSocketOrigin, Weir, eventually, weir_command,
+    Answer, DATA, END_HEADERS, END_STREAM, FrameConnection, H2Client, HEADERS, LIMIT, Origin, Request, SETTINGS,
+    Signal, WINDOW_UPDATE, WebSocket, WebSocketOrigin, Weir, eventually, frame, head, weir_command,
 };
 
 /// Answers `/slow` only when it is told to.
@@ -93,6 +94,41 @@ fn http2_streams_in_flight_are_finished_behind_a_goaway() {
     assert_eq!(stream.receive().as_deref(), Some(&b"done"[..]));
     drop(stream);
     assert!(client.closed_in_order());
+    assert!(weir.wait_for_exit().success());
+}
+
+#[test]
+fn an_answer_that_a_client_of_http2_reads_slowly_arrives_whole() {
+    const SIZE: usize = 2 << 20;
+    const STREAMS: u32 = 8;
+    let origin = Origin::start(|_| Answer::ok(&"x".repeat(SIZE)));
+    let mut weir = weir_with("{ delay: 0s, timeout: 20s }", &origin);
+    let mut client = FrameConnection::open(weir.http);
+    // Windows as large as they can be: nothing but the socket holds the answers up.
+    client.write(&frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff])).expect("weir reads");
+    client.write(&frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0, 0])).expect("weir reads");
+    for number in 0..STREAMS {
+        let head = frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &head("GET", "a.test"));
+        client.write(&head).expect("weir reads");
+    }
+    let (mut read, mut ended) = (0, 0);
+    let mut read_until = |enough: &dyn Fn() -> bool| {
+        while ended < STREAMS && !enough() {
+            let frame = client.find(|frame| frame.kind == DATA);
+            read += frame.payload.len();
+            ended += u32::from(frame.flags & END_STREAM != 0);
+        }
+        read
+    };
+    // What the socket has no room for is still with Weir; the requests themselves are over.
+    let are_over = || weir.metric("weir_requests_total", &["code=\"200\""]) == Some(f64::from(STREAMS));
+    let first = read_until(&are_over);
+    assert!(are_over() && first < SIZE * STREAMS as usize, "{first}");
+
+    weir.signal(Signal::Terminate);
+    std::thread::sleep(Duration::from_millis(3500));
+    assert_eq!(read_until(&|| false), SIZE * STREAMS as usize);
+    drop(client);
     assert!(weir.wait_for_exit().success());
 }
 

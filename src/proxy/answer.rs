@@ -10,7 +10,6 @@ use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
-use tokio::io::AsyncWriteExt;
 
 use super::head::Refusal;
 use super::stream::ClientStream;
@@ -89,8 +88,8 @@ pub async fn send(session: &mut Session, head: ResponseHeader, body: Bytes) -> p
     Ok(length)
 }
 
-/// The answer to a head that is not worth a session: written as it stands, then the connection ends.
-pub async fn refuse(stream: &mut ClientStream, refusal: Refusal) {
+/// The answer to a head that is not worth a session, as the last on its connection.
+pub fn refuse(stream: &mut ClientStream, refusal: Refusal) {
     let Refusal { status, reason } = refusal;
     let title = title(status);
     let body = format!("{status} {title}: {reason}\n");
@@ -102,10 +101,7 @@ pub async fn refuse(stream: &mut ClientStream, refusal: Refusal) {
     if !stream.read_ahead().starts_with(b"HEAD ") {
         answer.push_str(&body);
     }
-    // The client may have left: then nobody misses it.
-    if stream.write_all(answer.as_bytes()).await.is_ok() {
-        let _ = stream.flush().await;
-    }
+    stream.write_buffer().extend_from_slice(answer.as_bytes());
 }
 
 /// What a client is told of a request that could not be served.

@@ -16,11 +16,14 @@ use super::client_certificate::CertificateValues;
 use super::listener::ListenerState;
 use super::pace::Paces;
 use super::spooling::Spooling;
+use super::worker::OpenConnections;
 use crate::model::Scheme;
 use crate::tls::{Agreement, ServerTls};
 
 pub struct Connection {
     pub listener: Arc<ListenerState>,
+    /// Those of its worker.
+    pub open: OpenConnections,
     /// Who connected: the PROXY header's source where one is required, else the socket's peer.
     pub peer: SocketAddr,
     /// `peer`'s address as a header value, written once.

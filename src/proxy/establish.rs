@@ -29,7 +29,7 @@ use super::socket::Socket;
 use super::spooling::Spooling;
 use super::stream::{ClientStream, Transport};
 use super::tunnel::Arrival;
-use super::worker::Worker;
+use super::worker::{OpenConnections, Worker};
 use crate::snapshot::tunnel::Tunnel;
 use crate::telemetry::metrics::Rejection;
 use crate::tls::{Agreement, ClientHello, Disagreement, Handshake, Hello, LARGEST_HELLO, Policy, ServerTls, Site};
@@ -65,7 +65,7 @@ pub async fn establish(
             return None;
         }
     };
-    let arrived = Arrived { listener, settings, peer, told };
+    let arrived = Arrived { listener, settings, peer, told, open: worker.connections() };
     let (transport, tls) = match &settings.serves {
         Serves::Tunnel(tunnel) => return Some(arrived.carried(stream, deadline, tunnel.clone(), None)),
         Serves::Requests { tls: None, .. } => (Transport::Plain(stream), None),
@@ -108,6 +108,7 @@ struct Arrived<'a> {
     peer: SocketAddr,
     /// By a PROXY header.
     told: Option<Proxied>,
+    open: &'a OpenConnections,
 }
 
 impl Arrived<'_> {
@@ -121,6 +122,7 @@ impl Arrived<'_> {
             waited: AtomicU64::new(0),
             has_switched: AtomicBool::new(false),
             listener: self.listener.clone(),
+            open: self.open.clone(),
             peer,
             peer_value: address_value(peer.ip()),
             port_value: local_port.into(),

@@ -45,7 +45,8 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
             Next::Gone => return Ended::Closed,
             Next::Refused(refusal) => {
                 worker.refused(stream.connection(), refusal);
-                Box::pin(answer::refuse(&mut stream, refusal)).await;
+                answer::refuse(&mut stream, refusal);
+                stream.shutdown().await;
                 return Ended::Closed;
             }
         };
@@ -59,8 +60,8 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
         let last = served >= limits.max_requests || is_ending(&stream, worker);
         let carrier = lean::Carrier { limits, worker, after: if last { After::Close } else { After::KeepAlive } };
         let bytes = match lean::serve(&mut *stream, request, carrier).await {
-            Ok(After::KeepAlive) => continue,
-            Ok(After::Close) => {
+            Ok(After::KeepAlive) if stream.is_between_messages() => continue,
+            Ok(After::KeepAlive | After::Close) => {
                 stream.shutdown().await;
                 return Ended::Closed;
             }
@@ -109,13 +110,13 @@ enum Next {
 
 async fn next_request(stream: &mut ClientStream, limits: &ConnectionLimits, patience: Duration) -> Next {
     stream.set_fence(Fence::At(0));
-    skip_empty_lines(stream.read_ahead());
-    if stream.read_ahead().is_empty() {
+    if !begins_a_head(stream.read_ahead()) {
         stream.deadline().wait_idle(patience);
-        if !matches!(stream.read_more().await, Ok(1..)) {
-            return Next::Gone;
+        while !begins_a_head(stream.read_ahead()) {
+            if !matches!(stream.read_more().await, Ok(1..)) {
+                return Next::Gone;
+            }
         }
-        skip_empty_lines(stream.read_ahead());
     }
     // From its first byte on: what trickles in later does not put it off.
     stream.deadline().wait_busy(limits.header_timeout);
@@ -161,9 +162,10 @@ fn take_head(read_ahead: &mut BytesMut, end: usize, limits: &ConnectionLimits) -
     Next::Request(Request { bytes, head })
 }
 
-/// Some clients end a body with a line break that belongs to nothing (RFC 9112 §2.2).
-fn skip_empty_lines(read_ahead: &mut BytesMut) {
+/// Some clients end a body with a line break that belongs to nothing (RFC 9112 §2.2): what is there of such is skipped.
+fn begins_a_head(read_ahead: &mut BytesMut) -> bool {
     while read_ahead.starts_with(b"\r\n") {
         bytes::Buf::advance(read_ahead, 2);
     }
+    !matches!(&read_ahead[..], b"" | b"\r")
 }

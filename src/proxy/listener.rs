@@ -204,7 +204,7 @@ impl Place {
         let place = Place {
             listener: listener.clone(),
             _counted: listener.metrics.accepted(),
-            _open: worker.connection_opened(),
+            _open: worker.connections().begin(),
         };
         // Counted first: two workers cannot both take the last place.
         (listener.open.fetch_add(1, Relaxed) < max).then_some(place)

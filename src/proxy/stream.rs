@@ -35,6 +35,7 @@ use super::deadline::Deadline;
 use super::pace::{Direction, Paces};
 use super::socket::Socket;
 use super::spooling::Intake;
+use super::worker::OpenConnection;
 
 /// Writes of this size and above go straight to the socket.
 const WRITE_BUFFER: usize = 16 << 10;
@@ -128,6 +129,11 @@ impl ClientStream {
         self.intake = None;
         self.fence = fence;
         self.chunks = Chunks::default();
+    }
+
+    /// Whether what comes next from the client is another request.
+    pub fn is_between_messages(&self) -> bool {
+        self.fence() == Fence::At(0)
     }
 
     /// As it stands now.
@@ -398,12 +404,13 @@ impl Drop for ClientStream {
         if let (true, Some(transport), Ok(runtime)) =
             (unread, self.transport.take(), tokio::runtime::Handle::try_current())
         {
-            runtime.spawn(linger(transport));
+            runtime.spawn(linger(transport, self.about.open.begin()));
         }
     }
 }
 
-async fn linger(mut transport: Transport) {
+/// Open until then: what the client has not received yet would be lost with the process.
+async fn linger(mut transport: Transport, _open: OpenConnection) {
     let discard = async {
         std::future::poll_fn(|cx| transport.poll_shutdown(cx)).await?;
         let mut left = LINGER_BYTES;
@@ -515,9 +522,10 @@ impl fmt::Debug for ClientStream {
 
 #[async_trait]
 impl Shutdown for ClientStream {
+    /// Sends what waits, as far as the client takes it.
     async fn shutdown(&mut self) {
         // A client that is gone already needs no goodbye.
-        let _ = AsyncWriteExt::shutdown(self).await;
+        let _ = tokio::time::timeout(LINGER_TIME, AsyncWriteExt::shutdown(self)).await;
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Worker {
     proxy: Arc<HttpProxy<FullLane>>,
     shutdown: watch::Receiver<bool>,
     draining: AtomicBool,
-    connections: Arc<AtomicUsize>,
+    connections: OpenConnections,
 }
 
 pub enum Command {
@@ -50,13 +50,13 @@ pub enum Command {
 /// The control plane's end.
 struct WorkerHandle {
     commands: mpsc::UnboundedSender<Command>,
-    connections: Arc<AtomicUsize>,
+    connections: OpenConnections,
 }
 
 impl Worker {
     fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<WorkerHandle> {
         let (commands, receiver) = mpsc::unbounded_channel();
-        let connections = Arc::new(AtomicUsize::new(0));
+        let connections = OpenConnections::default();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS)
@@ -121,13 +121,24 @@ impl Worker {
         }
     }
 
-    pub fn connection_opened(&self) -> OpenConnection {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        OpenConnection(self.connections.clone())
+    pub fn connections(&self) -> &OpenConnections {
+        &self.connections
     }
 }
 
+/// How many connections and sessions are open: who drains waits for them.
+#[derive(Clone, Default)]
+pub struct OpenConnections(Arc<AtomicUsize>);
+
+/// One of them.
 pub struct OpenConnection(Arc<AtomicUsize>);
+
+impl OpenConnections {
+    pub fn begin(&self) -> OpenConnection {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OpenConnection(self.0.clone())
+    }
+}
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
@@ -169,7 +180,7 @@ impl Workers {
 
     /// Connections and sessions that are open.
     pub fn connections(&self) -> usize {
-        self.0.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).sum()
+        self.0.iter().map(|worker| worker.connections.0.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -216,7 +227,7 @@ async fn end(sockets: impl Iterator<Item = Accepting>, farewell: Option<Farewell
 }
 
 /// Ends when the handle is dropped.
-async fn run(shared: Arc<Shared>, connections: Arc<AtomicUsize>, mut commands: mpsc::UnboundedReceiver<Command>) {
+async fn run(shared: Arc<Shared>, connections: OpenConnections, mut commands: mpsc::UnboundedReceiver<Command>) {
     let (drain, shutdown) = watch::channel(false);
     let proxy = Arc::new(http_proxy(shared.clone()));
     let worker = Arc::new(Worker { shared, proxy, shutdown, draining: AtomicBool::new(false), connections });

@@ -61,7 +61,7 @@ impl Place {
             listener.open.fetch_sub(1, Relaxed);
             return None;
         }
-        let (counted, open) = (listener.metrics.accepted(), worker.connection_opened());
+        let (counted, open) = (listener.metrics.accepted(), worker.connections().begin());
         Some(Place { listener: listener.clone(), _counted: counted, _open: open })
     }
 }

@@ -4,7 +4,7 @@
 //! ClientStream ──bytes──► Watched ──the same bytes──► h2
 //!                            │ frame headers: RST_STREAM, SETTINGS, PING, PRIORITY, empty DATA
 //!                            ▼
-//!                          Budget ──used up──► Alarm ──► GOAWAY ENHANCE_YOUR_CALM
+//!                          Budget ──used up──► alarm ──► GOAWAY ENHANCE_YOUR_CALM
 //! ```
 //!
 //! h2 bounds what such frames hold of memory; this bounds what they cost of time (CVE-2023-44487 "rapid reset",
@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -38,13 +38,22 @@ const BYTES_PER_FRAME: usize = 1024;
 const PREFACE: usize = 24;
 const FRAME_HEADER: usize = 9;
 
-/// Raised by the reading end, heard by whoever drives the connection.
+/// What whoever drives the connection hears of the bytes.
 #[derive(Default)]
-pub struct Alarm(AtomicBool);
+pub struct Signals {
+    alarm: AtomicBool,
+    written: AtomicU64,
+}
 
-impl Alarm {
-    pub fn is_raised(&self) -> bool {
-        self.0.load(Relaxed)
+impl Signals {
+    /// There are too many frames without use.
+    pub fn is_alarm(&self) -> bool {
+        self.alarm.load(Relaxed)
+    }
+
+    /// So many bytes went out.
+    pub fn written(&self) -> u64 {
+        self.written.load(Relaxed)
     }
 }
 
@@ -149,22 +158,22 @@ impl Frame {
 /// A client connection whose frames are watched. After an alarm nothing more is read from it.
 pub struct Watched {
     stream: Box<ClientStream>,
-    alarm: Arc<Alarm>,
+    signals: Arc<Signals>,
     frames: Frames,
     budget: Budget,
 }
 
 impl Watched {
-    pub fn new(stream: Box<ClientStream>, alarm: Arc<Alarm>) -> Self {
-        Self { stream, alarm, frames: Frames::new(), budget: Budget::new() }
+    pub fn new(stream: Box<ClientStream>, signals: Arc<Signals>) -> Self {
+        Self { stream, signals, frames: Frames::new(), budget: Budget::new() }
     }
 
     fn watch(&mut self, bytes: &[u8]) {
-        let Self { frames, budget, alarm, .. } = self;
+        let Self { frames, budget, signals, .. } = self;
         budget.moved(bytes.len());
         frames.read(bytes, |frame| {
             if frame.is_without_use() && !budget.spend(Instant::now) {
-                alarm.0.store(true, Relaxed);
+                signals.alarm.store(true, Relaxed);
             }
         });
     }
@@ -172,7 +181,7 @@ impl Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.alarm.is_raised() {
+        if self.signals.is_alarm() {
             return Poll::Pending;
         }
         let before = buf.filled().len();
@@ -186,6 +195,7 @@ impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut *self.stream).poll_write(cx, data))?;
         self.budget.moved(written);
+        self.signals.written.fetch_add(written as u64, Relaxed);
         Poll::Ready(Ok(written))
     }
 

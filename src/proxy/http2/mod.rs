@@ -26,7 +26,7 @@ use pingora::protocols::{Digest, GetProxyDigest, Stream};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::exchange::Exchange;
-use self::flood::{Alarm, Watched};
+use self::flood::{Signals, Watched};
 use super::connection::Connection;
 use super::lean::{self, After};
 use super::stream::{ClientStream, Fence};
@@ -40,7 +40,7 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const SEND_BUFFER: usize = 128 << 10;
 /// Streams that the session refused (a head that no request can be made of) before the client is sent away.
 const MAX_REJECTED: usize = 32;
-/// Between a GOAWAY and the end of a connection that has no streams (any more): what was on its way may still arrive.
+/// Between a GOAWAY and the first look whether the connection has come to its end: what was on its way may still arrive.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 type ClientConnection = h2::server::Connection<Stream, bytes::Bytes>;
@@ -52,11 +52,11 @@ pub async fn serve(mut stream: Box<ClientStream>, limits: &ConnectionLimits, wor
     stream.deadline().clear();
     let digest = Arc::new(Digest { proxy_digest: stream.get_proxy_digest(), ..Digest::default() });
     let streams = Arc::new(Streams::new(stream.connection().clone(), limits.clone()));
-    let alarm = Arc::new(Alarm::default());
-    let handshake = server::handshake(Box::new(Watched::new(stream, alarm.clone())), Some(options(limits)));
+    let signals = Arc::new(Signals::default());
+    let handshake = server::handshake(Box::new(Watched::new(stream, signals.clone())), Some(options(limits)));
     // A client that does not complete the preface in time is not owed an answer.
     let Ok(Ok(mut connection)) = timeout(limits.header_timeout, handshake).await else { return };
-    match serve_streams(&mut connection, &digest, &alarm, &streams, worker).await {
+    match serve_streams(&mut connection, &digest, &signals, &streams, worker).await {
         End::Closed => {}
         End::Flood(of) => {
             let (listener, client) = (&streams.connection.listener.name, streams.connection.peer);
@@ -77,25 +77,25 @@ enum End {
 async fn serve_streams(
     connection: &mut ClientConnection,
     digest: &Arc<Digest>,
-    alarm: &Alarm,
+    signals: &Signals,
     streams: &Arc<Streams>,
     worker: &Arc<Worker>,
 ) -> End {
     let limits = &streams.limits;
     let mut shutdown = worker.shutdown().clone();
     let mut check = std::pin::pin!(sleep_until(Instant::now() + limits.idle_timeout));
-    let (mut accepted, mut rejected, mut leaving) = (0, 0, false);
+    let (mut accepted, mut rejected, mut leaving) = (0, 0, None);
     let mut leave = worker.draining();
     loop {
-        if leave && !leaving {
-            leaving = true;
+        if leave && leaving.is_none() {
+            leaving = Some(Outflow::default());
             connection.graceful_shutdown();
             check.as_mut().reset(Instant::now() + FAREWELL);
         }
         tokio::select! {
             biased;
-            _ = shutdown.changed(), if !leaving => leave = true,
-            next = next_request(connection, digest, alarm, &streams.connection) => match next {
+            _ = shutdown.changed(), if leaving.is_none() => leave = true,
+            next = next_request(connection, digest, signals, &streams.connection) => match next {
                 Ok(stream) => {
                     accepted += 1;
                     leave |= accepted >= limits.max_requests || streams.connection.listener.is_removed();
@@ -106,15 +106,37 @@ async fn serve_streams(
                 Err(Instead::Flood) => return End::Flood("frames that carry nothing"),
                 Err(Instead::Closed) => return End::Closed,
             },
-            () = check.as_mut() => match streams.idle_for() {
-                Some(_) if leaving => return End::Closed,
-                None if leaving => check.as_mut().reset(Instant::now() + FAREWELL),
-                idle => match limits.idle_timeout.checked_sub(idle.unwrap_or_default()) {
+            () = check.as_mut() => match (&mut leaving, streams.idle_for()) {
+                (Some(outflow), idle) => {
+                    let silence = outflow.silence(signals.written());
+                    if idle.is_some_and(|idle| idle.min(silence) >= limits.body_timeout) {
+                        return End::Closed;
+                    }
+                    check.as_mut().reset(Instant::now() + FAREWELL);
+                }
+                (None, idle) => match limits.idle_timeout.checked_sub(idle.unwrap_or_default()) {
                     Some(left) if !left.is_zero() => check.as_mut().reset(Instant::now() + left),
                     _ => leave = true,
                 },
             },
         }
+    }
+}
+
+/// What goes out of a connection that was told to end: h2 holds a part of the last answers for as long as the client takes its time.
+#[derive(Default)]
+struct Outflow {
+    seen: Option<u64>,
+    flowed: Option<Instant>,
+}
+
+impl Outflow {
+    /// For how long nothing has gone out, as far as anybody has looked. `written`: in all.
+    fn silence(&mut self, written: u64) -> Duration {
+        if self.seen.replace(written).is_some_and(|seen| seen != written) {
+            self.flowed = Some(Instant::now());
+        }
+        self.flowed.map_or(Duration::MAX, |at| at.elapsed())
     }
 }
 
@@ -129,14 +151,14 @@ enum Instead {
 async fn next_request(
     connection: &mut ClientConnection,
     digest: &Arc<Digest>,
-    alarm: &Alarm,
+    signals: &Signals,
     about: &Arc<Connection>,
 ) -> Result<Box<lean::Stream>, Instead> {
     let mut accept = std::pin::pin!(HttpSession::from_h2_conn(connection, digest.clone()));
     poll_fn(|cx| {
         let polled = accept.as_mut().poll(cx);
         // The alarm is raised nowhere but in this poll.
-        if alarm.is_raised() {
+        if signals.is_alarm() {
             return Poll::Ready(Err(Instead::Flood));
         }
         polled.map(|accepted| match accepted {

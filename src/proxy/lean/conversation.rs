@@ -53,6 +53,8 @@ struct Begun {
     framing: Framing,
     client: After,
     upstream: After,
+    /// Whether the upstream had all of the request by then.
+    had_all: bool,
 }
 
 thread_local! {
@@ -94,15 +96,13 @@ impl<C: Client> Conversation<'_, C> {
         if C::CONVERSES {
             exchange.set_pauses(Pauses::Free);
         }
-        // An upstream that has answered before it had the whole request may take the rest for another one, and answer that, too:
-        // whoever came next on its connection would get that answer.
-        let had_all = exchange.upload.as_deref().is_none_or(Upload::is_whole);
         let (mut incoming, outgoing) = (Incoming::sent_by(Sender::Origin, begun.framing), C::outgoing(begun.framing));
         if let Err(broken) = exchange.relay(&mut incoming, outgoing, &mut record.bytes_out).await {
             return End::Cut(broken);
         }
-        // It has its answer, whatever becomes of the rest.
-        let is_sent = exchange.finish_upload().await.is_ok() && had_all;
+        // It has its answer, whatever becomes of the rest. An upstream that has answered before it had the whole request may take
+        // the rest for another one, and answer that, too: whoever came next on its connection would get that answer.
+        let is_sent = exchange.finish_upload().await.is_ok() && begun.had_all;
         let is_clean = is_sent && exchange.buffer.is_empty() && turn == Turn::Any;
         End::Over { client: begun.client, upstream: if is_clean { begun.upstream } else { After::Close } }
     }
@@ -199,8 +199,10 @@ impl Plan<'_> {
                 }
                 record.first_byte = Some(now - record.started);
                 record.status = status;
-                let client = if exchange.is_uploading() { After::Close } else { after() };
-                let begun = Begun { framing: reply.framing, client, upstream: reply.after };
+                // What the client still sends of it, though nobody wants it any more, is no other request.
+                let had_all = exchange.upload.as_deref().is_none_or(Upload::is_whole);
+                let client = if had_all { after() } else { After::Close };
+                let begun = Begun { framing: reply.framing, client, upstream: reply.after, had_all };
                 let head = reply.edited(|head| self.edit(head, attempts, record));
                 exchange.client.begin(head, client).map_err(|Unsendable| Broken::Protocol)?;
                 exchange.buffer.consume(length);

@@ -100,9 +100,9 @@ impl<C: Client> Exchange<'_, C> {
 
     /// Waits for more from the upstream; 0 at the end of its connection.
     pub async fn receive(&mut self) -> Result<usize, Broken> {
+        let sent = self.sent.take();
         if !self.awaits_client() {
-            let now = self.sent.take().unwrap_or_else(Instant::now);
-            self.upstream.patience.begin(self.left(self.timeouts.read)?, now);
+            self.upstream.patience.begin(self.left(self.timeouts.read)?, sent.unwrap_or_else(Instant::now));
         }
         std::future::poll_fn(|cx| self.poll_receive(cx)).await
     }
