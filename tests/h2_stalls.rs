@@ -8,7 +8,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use support::{Answer, H2Client, H2Origin, Origin, Weir, eventually, free_address, grpc_message, holds_for, indent};
+use support::{
+    Answer, DATA, END_HEADERS, END_STREAM, FrameConnection, H2Client, H2Origin, HEADERS, Origin, PING, Weir,
+    eventually, frame, free_address, grpc_message, head, holds_for, indent,
+};
 
 /// `/` goes to the origin; `/here` is answered by Weir with nothing, which needs no flow control.
 fn impatient(limits: &str, origin: SocketAddr, upstream_keys: &str) -> (Weir, SocketAddr) {
@@ -122,6 +125,21 @@ fn a_client_that_does_not_read_loses_its_stream_and_nothing_else() {
     assert_eq!(client.get("a.test", "/here").status, 204, "the connection is in order");
     eventually("the request is over", || (weir.metric("weir_requests_in_flight", &[]) == Some(0.0)).then_some(()));
     eventually("it is logged as what it is", || weir.log().contains("\"client-timeout\"").then_some(()));
+}
+
+#[test]
+fn a_connection_that_was_told_goodbye_is_not_held_open_by_questions() {
+    let origin = Origin::named("origin");
+    let (_weir, http) = impatient("body-timeout: 2s, max-requests: 1", origin.address, "");
+    let mut client = FrameConnection::open(http);
+    client.write(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head("GET", "a.test"))).expect("weir reads");
+    client.find(|frame| frame.kind == DATA && frame.flags & END_STREAM != 0);
+    let begun = Instant::now();
+    // It answers no PING of Weir's, and asks its own.
+    while client.write(&frame(PING, 0, 0, &[0; 8])).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is still open");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[test]

@@ -233,7 +233,11 @@ fn in_front_of_tls(origin: SocketAddr, protocol: &str, authority: &Authority) ->
 }
 
 fn tls_nginx(authority: &Authority, folder: &TempDir) -> (Nginx, SocketAddr) {
-    let (cert, key) = authority.issue(&["inner.test"]).write(folder.path(), "inner");
+    tls_nginx_for("inner.test", authority, folder)
+}
+
+fn tls_nginx_for(name: &str, authority: &Authority, folder: &TempDir) -> (Nginx, SocketAddr) {
+    let (cert, key) = authority.issue(&[name]).write(folder.path(), "inner");
     let tls: SocketAddr = ([127, 0, 0, 1], free_port()).into();
     let nginx = Nginx::start(&format!(
         "listen {tls} ssl; ssl_certificate {}; ssl_certificate_key {};
@@ -259,6 +263,41 @@ fn an_upstream_over_tls_is_spoken_to_in_the_protocol_it_agrees_on() {
         let (weir, _folder) = in_front_of_tls(tls, protocol, &authority);
         assert_eq!(weir.get("/x").text(), "nginx inner.test HTTP/1.1", "{protocol}");
     }
+}
+
+#[test]
+fn a_connection_serves_the_name_alone_that_it_was_verified_for() {
+    let (authority, folder) = (Authority::new("inner"), tempfile::tempdir().unwrap());
+    let (_nginx, tls) = tls_nginx_for("one.localhost", &authority, &folder);
+    let (ca, port) = (authority.write_pem(folder.path()), tls.port());
+    let upstream = |name: &str| {
+        format!("  {name}:\n    endpoints: [ \"{name}.localhost:{port}\" ]\n    tls: {{ ca: {} }}\n", ca.display())
+    };
+    let weir = Weir::start(&format!(
+        "threads: 1\nupstreams:\n{}{}hosts: [ {{ names: [\"*\"], routes: [ {{ path: /one, upstream: one }}, \
+         {{ path: /two, upstream: two }} ] }} ]\n",
+        upstream("one"),
+        upstream("two")
+    ));
+    for _ in 0..3 {
+        assert_eq!((weir.get("/one").status, weir.get("/two").status), (200, 502));
+    }
+}
+
+#[test]
+fn a_name_that_the_client_chose_is_not_held_against_an_endpoint() {
+    let (authority, folder) = (Authority::new("inner"), tempfile::tempdir().unwrap());
+    let (_nginx, tls) = tls_nginx(&authority, &folder);
+    let weir = |tls_keys: &str| Weir::start(&Weir::forwarding_to(&[tls], &format!("tls: {{ {tls_keys} }}")));
+    let verifying = weir(&format!("ca: {}", authority.write_pem(folder.path()).display()));
+    for _ in 0..12 {
+        assert_eq!(verifying.request("GET", "/").host("stranger.test").send().status, 502);
+    }
+    assert_eq!(verifying.request("GET", "/").host("inner.test").send().status, 200);
+    assert_eq!(verifying.metric("weir_endpoint_failures_total", &[]), Some(0.0));
+
+    // An address is a name, too.
+    assert_eq!(weir("verify: skip").request("GET", "/").host("[::1]").send().status, 200);
 }
 
 #[test]

@@ -344,6 +344,19 @@ fn a_client_that_stops_sending_is_not_waited_for_behind_a_retry_either() {
 }
 
 #[test]
+fn a_body_that_nobody_wants_is_counted() {
+    let origin = Origin::named("origin");
+    for fields in [LEAN, FULL] {
+        let weir = weir(origin.address, "{ deny: [127.0.0.0/8] }", "");
+        let mut connection = weir.connect();
+        connection.write(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n{fields}\r\nbody"));
+        assert_eq!(connection.read_response().status, 403);
+        let counted = || weir.metric("weir_request_body_bytes_total", &[]) == Some(4.0);
+        eventually("its four bytes are", || counted().then_some(()));
+    }
+}
+
+#[test]
 fn what_is_kept_is_not_shown_to_whom_a_check_refuses() {
     let origin = Origin::start(scripted);
     let weir = weir(origin.address, "{ cache: {} }, { deny: [203.0.113.7] }", "trusted-proxies: [127.0.0.1/32]\n");

@@ -425,6 +425,36 @@ fn bodies_flow_both_ways_at_once() {
 }
 
 /// One connection, names of two certificates.
+/// The time that an upstream had for taking more of the body is not the time that it has for its answer.
+#[test]
+fn an_upload_that_was_held_up_once_does_not_shorten_the_answers_time() {
+    const SIZE: usize = 12 << 20;
+    let origin = Origin::start_at_head(|_| {
+        Answer::drive(|stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").unwrap();
+            std::thread::sleep(Duration::from_millis(700));
+            let mut piece = vec![0; 64 << 10];
+            let mut left = SIZE - (64 << 10);
+            while left > 0 {
+                left = left.saturating_sub(stream.read(&mut piece).unwrap());
+            }
+            std::thread::sleep(Duration::from_millis(2500));
+            stream.write_all(b" last").unwrap();
+        })
+    });
+    for lane in LANES {
+        let lanes = if lane == "lean" { "auto" } else { "full" };
+        let keys = "timeouts: { write: 1500ms, read: 20s }";
+        let weir = Weir::start(&format!("lanes: {lanes}\n{}", Weir::forwarding_to(&[origin.address], keys)));
+        let mut client = H2Client::plain(weir.http);
+        let mut stream = client.open_stream("POST", "a.test", "/", &[]);
+        for _ in 0..SIZE >> 16 {
+            stream.send(Bytes::from(vec![b'x'; 64 << 10]));
+        }
+        assert_eq!(stream.text(), "first last", "{lane}");
+    }
+}
+
 #[test]
 fn a_name_with_another_certificate_is_misdirected() {
     for lane in LANES {

@@ -220,6 +220,30 @@ fn a_silent_endpoint_is_passed_over_where_the_file_says_so() {
 }
 
 #[test]
+fn the_only_place_at_an_endpoint_is_free_for_the_next_attempt() {
+    let origin = Origin::start(|request| match (request.target.as_str(), request.connection) {
+        ("/closing", 0) => Answer::SendAndClose(Vec::new()),
+        _ => Answer::ok("served"),
+    });
+    let weir = weir_with(&[origin.address], "limits: { max-connections: 1, queue: 10, queue-timeout: 10s }");
+    assert_eq!(weir.get("/").status, 200);
+    let begun = Instant::now();
+    assert_eq!(weir.get("/closing").text(), "served");
+    assert!(begun.elapsed() < Duration::from_secs(5), "it did not wait for itself: {:?}", begun.elapsed());
+}
+
+#[test]
+fn an_answer_that_breaks_off_was_an_answer() {
+    let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na part".to_vec();
+    let origin = Origin::start(move |_| Answer::SendAndClose(cut.clone()));
+    let weir = weir_with(&[origin.address], "");
+    let mut connection = weir.connect();
+    connection.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(connection.try_read_response("GET").is_err());
+    assert_eq!(weir.metric("weir_endpoint_failures_total", &[]), Some(0.0));
+}
+
+#[test]
 fn what_cannot_be_understood_is_repeated_by_the_policy_alone_however_old_the_connection() {
     let origin = Origin::start(|request| match request.target.as_str() {
         "/wrong" => Answer::Send(b"HTTP/1.1 200 OK\r\nno field\r\n\r\n".to_vec()),

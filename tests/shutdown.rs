@@ -133,6 +133,20 @@ fn an_answer_that_a_client_of_http2_reads_slowly_arrives_whole() {
 }
 
 #[test]
+fn the_last_lines_are_logged() {
+    let origin = Origin::named("origin");
+    let forwarding = Weir::forwarding_to(&[origin.address], "");
+    let mut weir = Weir::start(&format!("access-log: {{ format: json, file: access.log }}\n{forwarding}"));
+    for _ in 0..20 {
+        assert_eq!(weir.get("/").status, 200);
+    }
+    weir.signal(Signal::Terminate);
+    assert!(weir.wait_for_exit().success());
+    let log = std::fs::read_to_string(weir.folder().join("access.log")).unwrap();
+    assert_eq!(log.lines().count(), 20);
+}
+
+#[test]
 fn who_takes_too_long_is_cut_off() {
     let (origin, _release) = stalling();
     let mut weir = weir_with("{ delay: 0s, timeout: 500ms }", &origin);

@@ -195,13 +195,15 @@ impl DataPlane {
         // From then on no connection is added.
         self.workers.tell_all(Command::Drain).await;
         let deadline = tokio::time::Instant::now() + limit;
-        loop {
+        let left = loop {
             let left = self.workers.connections();
             if left == 0 || tokio::time::Instant::now() >= deadline {
-                return left;
+                break left;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        };
+        self.workers.tell_all(Command::FlushLog).await;
+        left
     }
 }
 

@@ -58,7 +58,8 @@ impl UpstreamStream {
 }
 
 fn server_name(name: &str, address: SocketAddr) -> io::Result<ServerName<'static>> {
-    match name.trim_end_matches('.') {
+    // An address as a host stands in brackets.
+    match name.trim_end_matches('.').trim_start_matches('[').trim_end_matches(']') {
         "" => Ok(ServerName::from(address.ip())),
         name => ServerName::try_from(name.to_owned()).map_err(io::Error::other),
     }

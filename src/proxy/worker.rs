@@ -24,6 +24,7 @@ use super::head::Refusal;
 use super::listener::{self, ListenerState};
 use super::pace::Paces;
 use super::{Shared, deadline, http1, lean};
+use crate::telemetry::access_log;
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
 use crate::telemetry::session::SessionRecord;
 use crate::tls::ServerTls;
@@ -45,6 +46,8 @@ pub enum Command {
     Close(Arc<ListenerState>, oneshot::Sender<()>),
     /// Accept no more, end what is idle, let the rest finish. Answered as soon as nothing more is accepted.
     Drain(oneshot::Sender<()>),
+    /// Whatever is held back for the access log.
+    FlushLog(oneshot::Sender<()>),
 }
 
 /// The control plane's end.
@@ -271,16 +274,20 @@ async fn run(shared: Arc<Shared>, connections: OpenConnections, mut commands: mp
                 // Answers that begin from now on say that the connection ends.
                 worker.proxy().http_cleanup().await;
             }
+            Command::FlushLog(done) => {
+                access_log::flush();
+                let _ = done.send(());
+            }
         }
     }
     sweepers.iter().for_each(JoinHandle::abort);
 }
 
-/// Idle upstream connections of one worker in all: more than it has descriptors for. `full::pooled` bounds them by endpoint.
 /// Of each worker, for files and passwords: more would not make a disk faster, and a disk that hangs must not cost a thread for each
 /// request.
 const BLOCKING_THREADS: usize = 32;
 
+/// Idle upstream connections of one worker in all: more than it has descriptors for. `full::pooled` bounds them by endpoint.
 const POOL_SIZE: usize = 16_384;
 
 fn http_proxy(shared: Arc<Shared>) -> HttpProxy<FullLane> {

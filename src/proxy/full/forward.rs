@@ -19,6 +19,8 @@ pub async fn choose_peer(session: &mut Session, ctx: &mut Context) -> Result<Box
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else {
         return Err(Error::explain(ErrorType::InternalError, "nothing says where to forward to"));
     };
+    // The place of the attempt before may be the only one.
+    forwarding.attempt.lease = None;
     let forward = forwarding.forward();
     // The first attempt begins with the request, as far as a clock can tell, unless that had to wait.
     let is_prompt = forwarding.attempt.begun == 0 && ctx.admission.delay.is_zero() && !ctx.was_held;

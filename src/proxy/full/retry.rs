@@ -20,16 +20,26 @@ use crate::telemetry::record::Ended;
 /// A connection that was never made: nothing was sent.
 pub fn after_connect_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
     let timed_out = matches!(error.etype(), ConnectTimedout | TLSHandshakeTimedout);
+    let tls_failed = matches!(error.etype(), TLSHandshakeFailure | InvalidCert);
     ctx.record.ended = match error.etype() {
         _ if timed_out => Ended::UpstreamConnectTimeout,
-        TLSHandshakeFailure | InvalidCert => Ended::UpstreamTlsFailed,
+        _ if tls_failed => Ended::UpstreamTlsFailed,
         _ => Ended::UpstreamConnectFailed,
     };
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
-    forwarding.attempt.report(if timed_out { Outcome::TimedOut } else { Outcome::ConnectFailed });
+    // For a name that is the client's choice it says nothing of the endpoint.
+    if !tls_failed || has_name_of_its_own(forwarding) {
+        forwarding.attempt.report(if timed_out { Outcome::TimedOut } else { Outcome::ConnectFailed });
+    }
     let again = may_try_again(session, forwarding, RetryOn::Connect, Sent::Nothing);
     error.set_retry(again);
     error
+}
+
+/// Whether the name that TLS asks for is the upstream's, or the endpoint's.
+fn has_name_of_its_own(forwarding: &Forwarding) -> bool {
+    let upstream = &forwarding.forward().upstream;
+    forwarding.attempt.lease.as_ref().is_some_and(|lease| upstream.server_name(lease.endpoint()).is_some())
 }
 
 /// A connection that broke, timed out, or answered with a status that is to be tried elsewhere.
@@ -75,7 +85,10 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
         error.set_retry(forwarding.attempt.was_stale());
         return error;
     }
-    forwarding.attempt.report(outcome);
+    // An answer has been reported when it began.
+    if ctx.record.first_byte.is_none() {
+        forwarding.attempt.report(outcome);
+    }
     let again = session.response_written().is_none() && may_try_again(session, forwarding, condition, Sent::Something);
     error.set_retry(again);
     ctx.record.ended = ended;

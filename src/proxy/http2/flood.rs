@@ -37,12 +37,13 @@ const BYTES_PER_FRAME: usize = 1024;
 /// The client preface, "PRI * HTTP/2.0 …".
 const PREFACE: usize = 24;
 const FRAME_HEADER: usize = 9;
+const DATA: u8 = 0x0;
 
 /// What whoever drives the connection hears of the bytes.
 #[derive(Default)]
 pub struct Signals {
     alarm: AtomicBool,
-    written: AtomicU64,
+    content: AtomicU64,
 }
 
 impl Signals {
@@ -51,9 +52,9 @@ impl Signals {
         self.alarm.load(Relaxed)
     }
 
-    /// So many bytes went out.
-    pub fn written(&self) -> u64 {
-        self.written.load(Relaxed)
+    /// So many bytes of answers went out, or have begun to.
+    pub fn content(&self) -> u64 {
+        self.content.load(Relaxed)
     }
 }
 
@@ -93,7 +94,7 @@ impl Budget {
     }
 }
 
-/// Finds the frames in what is read.
+/// Finds the frames in a stream of bytes.
 struct Frames {
     header: [u8; FRAME_HEADER],
     filled: usize,
@@ -102,8 +103,9 @@ struct Frames {
 }
 
 impl Frames {
-    fn new() -> Self {
-        Self { header: [0; FRAME_HEADER], filled: 0, skip: PREFACE }
+    /// Which begin behind so many bytes.
+    fn behind(skip: usize) -> Self {
+        Self { header: [0; FRAME_HEADER], filled: 0, skip }
     }
 
     fn read(&mut self, mut bytes: &[u8], mut found: impl FnMut(Frame)) {
@@ -142,7 +144,6 @@ impl Frame {
     /// RFC 9113 §6. Answers to Weir's own SETTINGS and PING are few, and counted all the same.
     fn is_without_use(&self) -> bool {
         const END_STREAM: u8 = 0x1;
-        const DATA: u8 = 0x0;
         const PRIORITY: u8 = 0x2;
         const RST_STREAM: u8 = 0x3;
         const SETTINGS: u8 = 0x4;
@@ -160,12 +161,14 @@ pub struct Watched {
     stream: Box<ClientStream>,
     signals: Arc<Signals>,
     frames: Frames,
+    outgoing: Frames,
     budget: Budget,
 }
 
 impl Watched {
     pub fn new(stream: Box<ClientStream>, signals: Arc<Signals>) -> Self {
-        Self { stream, signals, frames: Frames::new(), budget: Budget::new() }
+        let (frames, outgoing) = (Frames::behind(PREFACE), Frames::behind(0));
+        Self { stream, signals, frames, outgoing, budget: Budget::new() }
     }
 
     fn watch(&mut self, bytes: &[u8]) {
@@ -194,8 +197,13 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut *self.stream).poll_write(cx, data))?;
-        self.budget.moved(written);
-        self.signals.written.fetch_add(written as u64, Relaxed);
+        let Self { outgoing, budget, signals, .. } = &mut *self;
+        budget.moved(written);
+        outgoing.read(&data[..written], |frame| {
+            if frame.kind == DATA {
+                signals.content.fetch_add(frame.length as u64, Relaxed);
+            }
+        });
         Poll::Ready(Ok(written))
     }
 
@@ -258,7 +266,7 @@ mod tests {
     }
 
     fn kinds(bytes: &[u8], piece: usize) -> Vec<(u8, usize)> {
-        let (mut frames, mut found) = (Frames::new(), Vec::new());
+        let (mut frames, mut found) = (Frames::behind(PREFACE), Vec::new());
         for piece in bytes.chunks(piece) {
             frames.read(piece, |frame| found.push((frame.kind, frame.length)));
         }

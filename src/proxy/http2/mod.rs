@@ -108,7 +108,7 @@ async fn serve_streams(
             },
             () = check.as_mut() => match (&mut leaving, streams.idle_for()) {
                 (Some(outflow), idle) => {
-                    let silence = outflow.silence(signals.written());
+                    let silence = outflow.silence(signals.content());
                     if idle.is_some_and(|idle| idle.min(silence) >= limits.body_timeout) {
                         return End::Closed;
                     }
@@ -131,9 +131,9 @@ struct Outflow {
 }
 
 impl Outflow {
-    /// For how long nothing has gone out, as far as anybody has looked. `written`: in all.
-    fn silence(&mut self, written: u64) -> Duration {
-        if self.seen.replace(written).is_some_and(|seen| seen != written) {
+    /// For how long nothing has gone out, as far as anybody has looked. `content`: in all.
+    fn silence(&mut self, content: u64) -> Duration {
+        if self.seen.replace(content).is_some_and(|seen| seen != content) {
             self.flowed = Some(Instant::now());
         }
         self.flowed.map_or(Duration::MAX, |at| at.elapsed())

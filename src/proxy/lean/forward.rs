@@ -88,6 +88,7 @@ impl<'a> Plan<'a> {
             // As in the full lane, where an upstream's silence cannot be told from that of the client it waits for.
             client_timeout: self.limits.body_timeout.min(self.forward.timeouts.read),
             write_timeout: self.forward.timeouts.write,
+            read_timeout: self.forward.timeouts.read,
             deadline,
         };
         let upload = (self.body != Framing::None).then(|| Box::new(Upload::new(self.body, self.replay(), bounds)));
@@ -229,31 +230,44 @@ impl<'a> Plan<'a> {
 
     async fn open(&self, endpoint: &Endpoint) -> Result<UpstreamStream, OpenFailed> {
         let upstream = &self.forward.upstream;
-        let tls = upstream.tls().map(|config| (config, upstream.server_name(endpoint).unwrap_or(self.host_name())));
+        let tls = upstream.tls().map(|config| (config, self.tls_name(endpoint)));
         UpstreamStream::open(endpoint.address, tls).await
     }
 
-    /// The host that is asked for: the name for TLS where nothing else gives one.
-    fn host_name(&self) -> &str {
-        let own = self.forward.host.as_ref().and_then(|host| host.to_str().ok());
-        own.map_or(self.arrival.view.host, without_port)
+    /// The upstream's own, or the endpoint's; where there is none, the host that is asked for.
+    fn tls_name<'b>(&'b self, endpoint: &'b Endpoint) -> &'b str {
+        self.forward.upstream.server_name(endpoint).unwrap_or_else(|| {
+            let own = self.forward.host.as_ref().and_then(|host| host.to_str().ok());
+            own.map_or(self.arrival.view.host, without_port)
+        })
     }
 
-    /// Where connections like this one are kept: those to the endpoint, and under the request's own name where TLS knows no other.
+    /// Where connections like this one are kept: those to the endpoint, and where TLS was asked for a name, under that.
     fn pool(&self, endpoint: &Endpoint) -> u64 {
-        let is_named = self.forward.upstream.tls().is_none() || self.forward.upstream.server_name(endpoint).is_some();
-        if is_named { endpoint.pool() } else { endpoint.pool() ^ hash_key(self.host_name().as_bytes()) }
+        match self.forward.upstream.tls() {
+            Some(_) => endpoint.pool() ^ hash_key(self.tls_name(endpoint).as_bytes()),
+            None => endpoint.pool(),
+        }
     }
 
     fn not_connected(&self, progress: &mut Progress, reason: NoLink) -> Step {
-        let (outcome, ended, status) = match reason {
+        let (outcome, ended, status) = match &reason {
             NoLink::Late => (Outcome::TimedOut, Ended::UpstreamConnectTimeout, 504),
             NoLink::Refused => (Outcome::ConnectFailed, Ended::UpstreamConnectFailed, 502),
             NoLink::TlsFailed => (Outcome::ConnectFailed, Ended::UpstreamTlsFailed, 502),
         };
         progress.record.ended = ended;
-        progress.attempts.report(outcome);
+        if !self.is_clients_name(progress, &reason) {
+            progress.attempts.report(outcome);
+        }
         self.again(progress, RetryOn::Connect, Sent::Nothing).unwrap_or(Step::Ended(Ending::Failed(status)))
+    }
+
+    /// Whether TLS failed for a name that is the client's choice: that says nothing of the endpoint.
+    fn is_clients_name(&self, progress: &Progress, reason: &NoLink) -> bool {
+        let lease = progress.attempts.lease.as_ref();
+        let name = lease.and_then(|lease| self.forward.upstream.server_name(lease.endpoint()));
+        matches!(reason, NoLink::TlsFailed) && name.is_none()
     }
 
     /// Nothing has gone to the client.

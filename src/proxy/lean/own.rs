@@ -51,7 +51,7 @@ impl Words<'_> {
         record.status = answer.status;
         // What could not be understood may have been misunderstood: nothing more is read from there.
         let is_last = after == After::Close || matches!(answer.status, 400 | 408);
-        if is_last || C::READS_PAST_BODIES && !read_past(body, client).await {
+        if is_last || C::READS_PAST_BODIES && !read_past(body, client, &mut record.bytes_in).await {
             after = After::Close;
         }
         // Fails only beyond 32,768 fields.
@@ -76,8 +76,8 @@ pub async fn send(content: &mut Bytes, client: &mut impl Client, patience: Durat
     in_time(patience, poll_fn(|cx| client.poll_flush(cx))).await.unwrap_or_else(late)
 }
 
-/// Whether nothing of the body is left to come.
-async fn read_past(body: Body, client: &mut impl Client) -> bool {
+/// Whether nothing of the body is left to come. `taken`: how much did.
+async fn read_past(body: Body, client: &mut impl Client, taken: &mut u64) -> bool {
     let mut left = match body {
         Body::None => return true,
         Body::Length(length @ ..=SMALL) => length,
@@ -88,6 +88,7 @@ async fn read_past(body: Body, client: &mut impl Client) -> bool {
             let come = left.min(client.arrived().len() as u64);
             client.take(come as usize);
             left -= come;
+            *taken += come;
             if left == 0 {
                 return true;
             }

@@ -67,6 +67,8 @@ pub struct Bounds {
     pub client_timeout: Duration,
     /// Between two pieces to the upstream.
     pub write_timeout: Duration,
+    /// For the upstream to go on with its answer.
+    pub read_timeout: Duration,
     /// When the time for the whole request is over.
     pub deadline: Option<Instant>,
 }
@@ -211,7 +213,7 @@ impl Upload {
         match Pin::new(&mut upstream.io).poll_write(cx, &self.ready[self.sent..]) {
             Poll::Ready(Ok(length @ 1..)) => {
                 self.sent += length;
-                self.waits = None;
+                self.got_on(upstream);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(_) | Err(_)) => Poll::Ready(Err(UploadFailure::UpstreamGone)),
@@ -224,7 +226,10 @@ impl Upload {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, upstream: &mut Link) -> Poll<Result<(), UploadFailure>> {
         match Pin::new(&mut upstream.io).poll_flush(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(())) => {
+                self.got_on(upstream);
+                Poll::Ready(Ok(()))
+            }
             Poll::Ready(Err(_)) => Poll::Ready(Err(UploadFailure::UpstreamGone)),
             Poll::Pending => {
                 let late = self.poll_patience(cx, Waits::ForUpstream, upstream);
@@ -239,15 +244,33 @@ impl Upload {
             return Poll::Pending;
         }
         if self.waits.replace(whom) != Some(whom) {
-            let now = Instant::now();
-            let limit = match whom {
-                Waits::ForClient => self.bounds.client_timeout,
-                Waits::ForUpstream => self.bounds.write_timeout,
-            };
-            let left = self.bounds.deadline.map_or(limit, |deadline| deadline.saturating_duration_since(now));
-            upstream.patience.begin(limit.min(left), now);
+            self.begin_wait(
+                upstream,
+                match whom {
+                    Waits::ForClient => self.bounds.client_timeout,
+                    Waits::ForUpstream => self.bounds.write_timeout,
+                },
+            );
         }
         upstream.patience.poll_end(cx)
+    }
+
+    /// The upstream takes more.
+    fn got_on(&mut self, upstream: &mut Link) {
+        let had_to_wait = self.waits == Some(Waits::ForUpstream);
+        if had_to_wait {
+            self.waits = None;
+        }
+        // Nobody else is timed now but who answers.
+        if had_to_wait && self.pauses == Pauses::Free {
+            self.begin_wait(upstream, self.bounds.read_timeout);
+        }
+    }
+
+    fn begin_wait(&self, upstream: &mut Link, limit: Duration) {
+        let now = Instant::now();
+        let left = self.bounds.deadline.map_or(limit, |deadline| deadline.saturating_duration_since(now));
+        upstream.patience.begin(limit.min(left), now);
     }
 
     /// Takes what the client has sent, as far as it is the body's.

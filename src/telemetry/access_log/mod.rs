@@ -95,6 +95,11 @@ impl AccessLog {
     }
 }
 
+/// Hands over what this thread still has, for a process that ends.
+pub fn flush() {
+    PENDING.with_borrow_mut(Pending::flush);
+}
+
 thread_local! {
     static PENDING: RefCell<Pending> = RefCell::default();
 }
