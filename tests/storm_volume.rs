@@ -25,9 +25,9 @@ fn an_idle_connection_costs_little_memory() {
     let weir = Weir::start(&quiet(&Weir::forwarding_to(&[Nginx::shared().address], "")));
     // What is made once, for the first of each kind.
     drop((0..50).map(|_| connected(&weir)).collect::<Vec<_>>());
-    let before = weir.proportional_kib();
+    let before = weir.anonymous_kib();
     let open: Vec<TcpStream> = (0..connections).map(|_| connected(&weir)).collect();
-    let each = weir.proportional_kib().saturating_sub(before) * 1024 / connections;
+    let each = weir.anonymous_kib().saturating_sub(before) * 1024 / connections;
     println!("{connections} idle connections: {each} bytes each, over {before} KiB");
     assert!(each < limit, "{each} bytes each");
     drop(open);

@@ -74,9 +74,9 @@ impl Process {
         resident_kib_of(self.id())
     }
 
-    /// Memory in KiB, of what is shared with other processes only its share: what the process costs.
-    pub fn proportional_kib(&self) -> u64 {
-        kib(self.id(), "smaps_rollup", "Pss:")
+    /// Memory in KiB that is no file's: other processes of the same program come and go without changing it.
+    pub fn anonymous_kib(&self) -> u64 {
+        kib(self.id(), "smaps_rollup", "Pss_Anon:")
     }
 }
 

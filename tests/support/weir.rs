@@ -211,8 +211,8 @@ impl Weir {
         self.process.resident_kib()
     }
 
-    pub fn proportional_kib(&self) -> u64 {
-        self.process.proportional_kib()
+    pub fn anonymous_kib(&self) -> u64 {
+        self.process.anonymous_kib()
     }
 }
 
