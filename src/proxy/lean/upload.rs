@@ -244,25 +244,19 @@ impl Upload {
             return Poll::Pending;
         }
         if self.waits.replace(whom) != Some(whom) {
-            self.begin_wait(
-                upstream,
-                match whom {
-                    Waits::ForClient => self.bounds.client_timeout,
-                    Waits::ForUpstream => self.bounds.write_timeout,
-                },
-            );
+            let limit = match whom {
+                Waits::ForClient => self.bounds.client_timeout,
+                Waits::ForUpstream => self.bounds.write_timeout,
+            };
+            self.begin_wait(upstream, limit);
         }
         upstream.patience.poll_end(cx)
     }
 
     /// The upstream takes more.
     fn got_on(&mut self, upstream: &mut Link) {
-        let had_to_wait = self.waits == Some(Waits::ForUpstream);
-        if had_to_wait {
-            self.waits = None;
-        }
-        // Nobody else is timed now but who answers.
-        if had_to_wait && self.pauses == Pauses::Free {
+        if self.waits.take_if(|whom| *whom == Waits::ForUpstream).is_some() && self.pauses == Pauses::Free {
+            // Nobody is timed now but who answers.
             self.begin_wait(upstream, self.bounds.read_timeout);
         }
     }
