@@ -424,7 +424,6 @@ fn bodies_flow_both_ways_at_once() {
     }
 }
 
-/// One connection, names of two certificates.
 /// The time that an upstream had for taking more of the body is not the time that it has for its answer.
 #[test]
 fn an_upload_that_was_held_up_once_does_not_shorten_the_answers_time() {
@@ -455,6 +454,7 @@ fn an_upload_that_was_held_up_once_does_not_shorten_the_answers_time() {
     }
 }
 
+/// One connection, names of two certificates.
 #[test]
 fn a_name_with_another_certificate_is_misdirected() {
     for lane in LANES {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::model::{Retry, RetryOn};
 use crate::snapshot::table::Forward;
-use crate::snapshot::upstream::{Lease, Outcome};
+use crate::snapshot::upstream::{Lease, Outcome, Upstream};
 
 /// Those that there were, and the one that is under way.
 #[derive(Default)]
@@ -90,6 +90,13 @@ impl Attempts {
     pub fn report(&self, outcome: Outcome) {
         if let Some(lease) = &self.lease {
             lease.report(outcome, Instant::now());
+        }
+    }
+
+    /// The endpoint agreed on no TLS. Where the name that was asked for is the client's choice, that says nothing of the endpoint.
+    pub fn report_no_tls(&self, upstream: &Upstream) {
+        if self.lease.as_ref().is_some_and(|lease| upstream.server_name(lease.endpoint()).is_some()) {
+            self.report(Outcome::ConnectFailed);
         }
     }
 

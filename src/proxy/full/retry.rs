@@ -20,26 +20,19 @@ use crate::telemetry::record::Ended;
 /// A connection that was never made: nothing was sent.
 pub fn after_connect_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
     let timed_out = matches!(error.etype(), ConnectTimedout | TLSHandshakeTimedout);
-    let tls_failed = matches!(error.etype(), TLSHandshakeFailure | InvalidCert);
     ctx.record.ended = match error.etype() {
         _ if timed_out => Ended::UpstreamConnectTimeout,
-        _ if tls_failed => Ended::UpstreamTlsFailed,
+        TLSHandshakeFailure | InvalidCert => Ended::UpstreamTlsFailed,
         _ => Ended::UpstreamConnectFailed,
     };
     let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
-    // For a name that is the client's choice it says nothing of the endpoint.
-    if !tls_failed || has_name_of_its_own(forwarding) {
-        forwarding.attempt.report(if timed_out { Outcome::TimedOut } else { Outcome::ConnectFailed });
+    match ctx.record.ended {
+        Ended::UpstreamTlsFailed => forwarding.attempt.report_no_tls(&forwarding.forward().upstream),
+        _ => forwarding.attempt.report(if timed_out { Outcome::TimedOut } else { Outcome::ConnectFailed }),
     }
     let again = may_try_again(session, forwarding, RetryOn::Connect, Sent::Nothing);
     error.set_retry(again);
     error
-}
-
-/// Whether the name that TLS asks for is the upstream's, or the endpoint's.
-fn has_name_of_its_own(forwarding: &Forwarding) -> bool {
-    let upstream = &forwarding.forward().upstream;
-    forwarding.attempt.lease.as_ref().is_some_and(|lease| upstream.server_name(lease.endpoint()).is_some())
 }
 
 /// A connection that broke, timed out, or answered with a status that is to be tried elsewhere.

@@ -7,17 +7,14 @@
 //! ```
 
 use std::borrow::Cow;
-use std::future::poll_fn;
 use std::num::NonZeroU32;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::Method;
 
 use super::arrival::Arrival;
 use super::body::Framing;
-use super::client::Client;
+use super::client::{Client, unless_gone};
 use super::conversation::{self, Conversation};
 use super::exchange::Broken;
 use super::head::After;
@@ -257,17 +254,11 @@ impl<'a> Plan<'a> {
             NoLink::TlsFailed => (Outcome::ConnectFailed, Ended::UpstreamTlsFailed, 502),
         };
         progress.record.ended = ended;
-        if !self.is_clients_name(progress, &reason) {
-            progress.attempts.report(outcome);
+        match reason {
+            NoLink::TlsFailed => progress.attempts.report_no_tls(&self.forward.upstream),
+            NoLink::Late | NoLink::Refused => progress.attempts.report(outcome),
         }
         self.again(progress, RetryOn::Connect, Sent::Nothing).unwrap_or(Step::Ended(Ending::Failed(status)))
-    }
-
-    /// Whether TLS failed for a name that is the client's choice: that says nothing of the endpoint.
-    fn is_clients_name(&self, progress: &Progress, reason: &NoLink) -> bool {
-        let lease = progress.attempts.lease.as_ref();
-        let name = lease.and_then(|lease| self.forward.upstream.server_name(lease.endpoint()));
-        matches!(reason, NoLink::TlsFailed) && name.is_none()
     }
 
     /// Nothing has gone to the client.
@@ -325,16 +316,6 @@ impl<'a> Plan<'a> {
             pool::put(self.pool(lease.endpoint()), upstream, keepalive);
         }
     }
-}
-
-/// None where the client leaves before the step is done.
-async fn unless_gone<T>(client: &mut impl Client, step: impl Future<Output = T>) -> Option<T> {
-    let mut step = pin!(step);
-    poll_fn(|cx| match step.as_mut().poll(cx) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => client.poll_gone(cx).map(|()| None),
-    })
-    .await
 }
 
 /// Why there is no connection.

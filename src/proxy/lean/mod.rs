@@ -50,8 +50,8 @@ use crate::telemetry::record::{Ended, Protocol, RequestRecord};
 use crate::tls::HTTP_CHALLENGE_PATH;
 use arrival::Arrival;
 use body::Framing;
-use client::Client;
 pub use client::Stream;
+use client::{Client, unless_gone};
 use forward::{Ending, Plan};
 pub use head::After;
 use head::Head;
@@ -253,10 +253,7 @@ enum Delayed {
 
 /// A request that came sooner than its rate allows waits here, for as long as its client does.
 async fn wait(client: &mut impl Client, delay: Duration) -> Delayed {
-    tokio::select! {
-        () = tokio::time::sleep(delay) => Delayed::Over,
-        () = std::future::poll_fn(|cx| client.poll_gone(cx)) => Delayed::ClientGone,
-    }
+    unless_gone(client, tokio::time::sleep(delay)).await.map_or(Delayed::ClientGone, |()| Delayed::Over)
 }
 
 impl Carrier<'_> {

@@ -9,7 +9,9 @@
 mod connection;
 mod stream;
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -78,6 +80,16 @@ pub trait Client: Send {
 
     /// A part of the answer is all that it gets.
     fn break_off(&mut self, broken: &Broken);
+}
+
+/// None where the client leaves before the step is done.
+pub async fn unless_gone<T>(client: &mut impl Client, step: impl Future<Output = T>) -> Option<T> {
+    let mut step = pin!(step);
+    poll_fn(|cx| match step.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => client.poll_gone(cx).map(|()| None),
+    })
+    .await
 }
 
 /// There are fields in a head that are none.
