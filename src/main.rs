@@ -9,8 +9,8 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // The allocator asks for huge pages. Any small thing holds 2 MiB of one, so that memory goes on growing for half an hour of steady
-    // traffic, and requests cost the same without them (measured). A kernel that has none is fine.
+    // The allocator asks for huge pages, and any small thing holds 2 MiB of one: after half an hour of steady traffic 30 of 70 MB were
+    // such. Requests cost the same without them (both measured). A kernel that has none is fine.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     weir::cli::main()
 }
