@@ -202,7 +202,7 @@ fn assemble(listener: &Listener, table: &Table, view: &RequestView<'_>, target: 
         action: match elsewhere {
             Some(Some(tunnel)) => format!("TLS is not held here: {}", carried::in_words(tunnel)),
             Some(None) => "closed: the upstream that holds TLS of this host is not there".to_owned(),
-            None => action(won.map(|route| &**route), view, target),
+            None => action(won.map(|route| &***route), view, target),
         },
         endpoints: match elsewhere {
             Some(tunnel) => tunnel.map(|tunnel| carried::endpoints(tunnel, view.client)).unwrap_or_default(),

@@ -30,6 +30,7 @@ pub mod model;
 pub mod ocsp;
 pub mod passwords;
 pub mod proxy;
+pub mod sharded;
 pub mod shared_counts;
 pub mod snapshot;
 pub mod sources;

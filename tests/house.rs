@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 const DOORS: &[(&str, &[&str])] = &[
     // Know nothing of the house.
     ("timestamp", &[]),
+    ("sharded", &[]),
     ("diagnostics", &[]),
     // The contents of what a model names: on the disk, or brought along by a source that has no files.
     ("material", &[]),
@@ -41,7 +42,7 @@ const DOORS: &[(&str, &[&str])] = &[
     // Limits that processes count together. What a limit is, is not known there.
     ("shared_counts", &["diagnostics", "model", "telemetry"]),
     // `tls`: what a handshake agreed on is logged. `snapshot`: endpoints' statuses are shown as metrics.
-    ("telemetry", &["cache", "model", "snapshot", "timestamp", "tls"]),
+    ("telemetry", &["cache", "model", "sharded", "snapshot", "timestamp", "tls"]),
     // `tls`: certificates for upstreams, read already. `telemetry`: a route carries its counters, so that none is looked up.
     (
         "snapshot",
@@ -52,6 +53,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "files",
             "model",
             "passwords",
+            "sharded",
             "shared_counts",
             "telemetry",
             "tls",
@@ -68,6 +70,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "files",
             "model",
             "passwords",
+            "sharded",
             "shared_counts",
             "snapshot",
             "telemetry",
@@ -89,6 +92,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "files",
             "model",
             "passwords",
+            "sharded",
             "shared_counts",
             "snapshot",
             "telemetry",

@@ -30,6 +30,7 @@ use crate::model::{
     self, BoundFilters, ForwardCertificate, HostClientAuth, Lanes, Model, UpstreamName, UpstreamProtocol,
 };
 use crate::passwords::UserFiles;
+use crate::sharded::Common;
 use crate::shared_counts::{self, Store};
 use crate::snapshot::Snapshot;
 use crate::snapshot::cache_headers::CacheRule;
@@ -210,7 +211,7 @@ fn table(
             certificate_fields: certificate_fields(&terms, others),
             terms: terms.clone(),
         };
-        let routes = routes_at(listener, host).iter().map(|r| Arc::new(route(&part, r, running))).collect();
+        let routes = routes_at(listener, host).iter().map(|r| Common::new(route(&part, r, running))).collect();
         let levels = Levels { listener: &listener.filters, host: &host.filters, route: &[] };
         let pages = filters::error_pages_of(levels, running.outside(&served));
         Ok(Arc::new(Host { terms, routes, pages, tls, made_of: known::made_of(host) }))

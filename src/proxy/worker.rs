@@ -24,6 +24,7 @@ use super::head::Refusal;
 use super::listener::{self, ListenerState};
 use super::pace::Paces;
 use super::{Shared, deadline, http1, lean};
+use crate::sharded;
 use crate::telemetry::access_log;
 use crate::telemetry::record::{Ended, Protocol, RequestRecord, RequestText};
 use crate::telemetry::session::SessionRecord;
@@ -66,9 +67,10 @@ impl Worker {
             .build()?;
         let counter = connections.clone();
         // Detached: it ends when the last of its commands' senders is dropped.
-        std::thread::Builder::new()
-            .name(format!("weir-{number}"))
-            .spawn(move || runtime.block_on(run(shared, counter, receiver)))?;
+        std::thread::Builder::new().name(format!("weir-{number}")).spawn(move || {
+            sharded::enter(number);
+            runtime.block_on(run(shared, counter, receiver));
+        })?;
         Ok(WorkerHandle { commands, connections })
     }
 

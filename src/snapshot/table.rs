@@ -16,6 +16,7 @@ use super::upstream::Upstream;
 use crate::diagnostics::Origin;
 use crate::files::Folder;
 use crate::model::{PathMatch, PathRewrite, QueryRewrite, Redirect, Retry, RouteName, SslClientCert};
+use crate::sharded::Common;
 use crate::telemetry::metrics::{RouteMetrics, UpstreamMetrics};
 use crate::tls::Terms;
 
@@ -33,7 +34,7 @@ pub struct Host {
     pub terms: Arc<Terms>,
     /// For paths without a route.
     pub pages: Option<Arc<ErrorPages>>,
-    pub routes: Vec<Arc<Route>>,
+    pub routes: Vec<Common<Route>>,
     pub tls: HostTls,
     pub made_of: MadeOf,
 }
@@ -56,7 +57,7 @@ pub enum HostTls {
 }
 
 pub enum Lookup<'a> {
-    Route(&'a Arc<Route>),
+    Route(&'a Common<Route>),
     /// No virtual host has the request's name.
     NoHost(Option<&'a Arc<ErrorPages>>),
     /// The host's TLS does not end here: another connection would lead to it.
@@ -116,7 +117,7 @@ impl Table {
         self.router.explain(request)
     }
 
-    pub fn route(&self, host: usize, route: usize) -> &Arc<Route> {
+    pub fn route(&self, host: usize, route: usize) -> &Common<Route> {
         &self.hosts[host].routes[route]
     }
 
@@ -129,7 +130,7 @@ impl Table {
         &self.router
     }
 
-    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+    pub fn routes(&self) -> impl Iterator<Item = &Common<Route>> {
         self.hosts.iter().flat_map(|host| &host.routes)
     }
 

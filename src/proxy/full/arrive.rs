@@ -30,6 +30,7 @@ use crate::proxy::filters::{self, Verdict};
 use crate::proxy::head;
 use crate::proxy::refusal::{Refused, judged};
 use crate::proxy::request_id::RequestId;
+use crate::sharded::Common;
 use crate::snapshot::Snapshot;
 use crate::snapshot::error_pages::ErrorPages;
 use crate::snapshot::host::Authority;
@@ -150,7 +151,7 @@ fn admit(
     if ctx.purpose == Purpose::Client {
         route.metrics(ctx.arm).begin();
     }
-    ctx.route = Some(route.clone());
+    ctx.route = Some(route.own());
     if let Some(outcome) = on_its_terms(route, connection, &view, &target.raw, &mut ctx.record) {
         return outcome;
     }
@@ -172,7 +173,7 @@ fn locate<'s>(
     connection: &Connection,
     view: &RequestView<'_>,
     pages: &mut Option<Arc<ErrorPages>>,
-) -> Result<&'s Arc<Route>, Refused> {
+) -> Result<&'s Common<Route>, Refused> {
     match connection.listener.table(snapshot).map(|table| table.find(view)) {
         Some(Lookup::Route(route)) => Ok(route),
         Some(Lookup::Elsewhere(_)) => Err(Refused::new(421, "this host is spoken with on a connection of its own")),
@@ -299,7 +300,7 @@ struct Arrival<'a> {
     forwarded: ForwardedField,
 }
 
-fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<Decision, Refused> {
+fn act(ctx: &mut Context, route: &Common<Route>, arrival: &Arrival<'_>) -> Result<Decision, Refused> {
     match &route.action {
         Action::Forward(forward) => onward(ctx, route, forward, arrival),
         Action::Split(split) => onward(ctx, route, &split.arms()[ctx.arm], arrival),
@@ -325,7 +326,7 @@ fn act(ctx: &mut Context, route: &Arc<Route>, arrival: &Arrival<'_>) -> Result<D
 /// To an upstream: the only one, or that of the arm of a split.
 fn onward(
     ctx: &mut Context,
-    route: &Arc<Route>,
+    route: &Common<Route>,
     forward: &Forward,
     arrival: &Arrival<'_>,
 ) -> Result<Decision, Refused> {
@@ -342,7 +343,7 @@ fn onward(
     Ok(Decision::Forward)
 }
 
-fn plan(route: &Arc<Route>, arm: usize, forward: &Forward, arrival: &Arrival<'_>) -> Result<Forwarding, BadRewrite> {
+fn plan(route: &Common<Route>, arm: usize, forward: &Forward, arrival: &Arrival<'_>) -> Result<Forwarding, BadRewrite> {
     let (view, raw) = (arrival.view, &arrival.target.raw);
     let target = match rewrite::upstream_target(forward.rewrite.as_ref(), forward.query, &route.path, view, raw)? {
         // An absolute target goes on in origin form; whatever else stands there stands in the URI to the letter.
@@ -352,7 +353,7 @@ fn plan(route: &Arc<Route>, arm: usize, forward: &Forward, arrival: &Arrival<'_>
         Cow::Owned(rewritten) => Some(rewritten),
     };
     Ok(Forwarding {
-        route: route.clone(),
+        route: route.own(),
         arm,
         target,
         host: arrival.host.cloned(),

@@ -20,6 +20,7 @@ use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
 use crate::proxy::filters::{Admission, Compression};
 use crate::proxy::request_id::RequestId;
+use crate::sharded::Owned;
 use crate::snapshot::chain::Facts;
 use crate::snapshot::error_pages::ErrorPages;
 use crate::snapshot::request::RequestView;
@@ -30,7 +31,7 @@ pub struct Context {
     pub record: RequestRecord,
     pub client: Option<Client>,
     pub request_id: RequestId,
-    pub route: Option<Arc<Route>>,
+    pub route: Option<Owned<Route>>,
     /// Which way of a split.
     pub arm: usize,
     pub view: Option<KeptView>,
@@ -164,7 +165,7 @@ pub enum Replaced {
 
 /// A request on its way to an upstream.
 pub struct Forwarding {
-    pub route: Arc<Route>,
+    pub route: Owned<Route>,
     /// The context's.
     pub arm: usize,
     /// The rewritten path and query; none: as it came.

@@ -1,7 +1,6 @@
 //! What is known of a request in the lean lane once a route has taken it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::head::Head;
@@ -10,6 +9,7 @@ use crate::proxy::Shared;
 use crate::proxy::client_address::{Client, Through};
 use crate::proxy::connection::Connection;
 use crate::proxy::request_id::RequestId;
+use crate::sharded::Owned;
 use crate::snapshot::chain::Facts;
 use crate::snapshot::path::Resource;
 use crate::snapshot::request::RequestView;
@@ -25,7 +25,7 @@ pub struct Arrival<'a> {
     pub head: &'a Head<'a>,
     pub view: &'a RequestView<'a>,
     pub target: &'a Resource<'a>,
-    pub route: Arc<Route>,
+    pub route: Owned<Route>,
     /// Which way of a split.
     pub arm: usize,
     pub request_id: RequestId,

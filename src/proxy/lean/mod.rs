@@ -116,7 +116,7 @@ async fn serve_here<C: Client>(client: &mut C, request: &Request, carrier: &Carr
         if !is_here(route, connection, body, carrier.limits) {
             return None;
         }
-        (sender, view, route.clone(), process.request_ids, process.forwarded)
+        (sender, view, route.own(), process.request_ids, process.forwarded)
     };
     let arrival = Arrival {
         connection,

@@ -6,12 +6,13 @@
 //! retry         ──► withdraw ─────┘
 //! ```
 //!
-//! No lock: a bucket is one word, and whoever first comes to a stale one empties it.
+//! No lock: a bucket is one word of one thread, and whoever first comes to a stale one empties it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::moment::Moment;
 use crate::model::Percent;
+use crate::sharded::Sharded;
 
 const BUCKETS: usize = 10;
 
@@ -21,33 +22,38 @@ const ALWAYS: u64 = 3;
 const RETRY: u64 = 1;
 const REQUEST: u64 = 1 << 16;
 
-/// On cache lines of its own: every request writes it.
-#[repr(align(128))]
 #[derive(Debug, Default)]
-pub(super) struct RetryBudget {
-    /// From the top: 24 bits of the second (194 days until they repeat), 24 bits of requests, 16 bits of retries.
-    buckets: [AtomicU64; BUCKETS],
-}
+pub(super) struct RetryBudget(Sharded<Buckets>);
+
+/// From the top: 24 bits of the second (194 days until they repeat), 24 bits of requests, 16 bits of retries.
+#[derive(Debug, Default)]
+struct Buckets([AtomicU64; BUCKETS]);
 
 impl RetryBudget {
     pub(super) fn note_request(&self, now: Moment) {
-        self.add(now, REQUEST);
+        self.0.own().add(now, REQUEST);
     }
 
     /// Takes one retry out of the budget where there is one left.
     pub(super) fn withdraw(&self, now: Moment, share: Percent) -> bool {
-        let bucket = self.add(now, RETRY);
-        let (requests, retries) = self.totals(now);
+        let bucket = self.0.own().add(now, RETRY);
+        let (requests, retries) = self
+            .0
+            .all()
+            .map(|buckets| buckets.totals(now))
+            .fold((0, 0), |sum, of_thread| (sum.0 + of_thread.0, sum.1 + of_thread.1));
         let granted = retries <= ALWAYS || retries * 100 <= requests * u64::from(share.0);
         if !granted {
             bucket.fetch_sub(RETRY, Ordering::Relaxed);
         }
         granted
     }
+}
 
+impl Buckets {
     fn add(&self, now: Moment, amount: u64) -> &AtomicU64 {
         let stamp = stamp(now.seconds());
-        let bucket = &self.buckets[now.seconds() as usize % BUCKETS];
+        let bucket = &self.0[now.seconds() as usize % BUCKETS];
         let seen = bucket.load(Ordering::Relaxed);
         if stamp_of(seen) != stamp {
             // Who loses the race finds the bucket emptied by the winner.
@@ -60,7 +66,7 @@ impl RetryBudget {
     fn totals(&self, now: Moment) -> (u64, u64) {
         let oldest = now.seconds().saturating_sub(BUCKETS as u64 - 1);
         (oldest..=now.seconds()).fold((0, 0), |(requests, retries), second| {
-            let word = self.buckets[second as usize % BUCKETS].load(Ordering::Relaxed);
+            let word = self.0[second as usize % BUCKETS].load(Ordering::Relaxed);
             match stamp_of(word) == stamp(second) {
                 true => (requests + ((word >> 16) & 0xff_ffff), retries + (word & 0xffff)),
                 false => (requests, retries),

@@ -4,11 +4,8 @@
 //! Endpoint (rebuilt with its set)
 //!    └─► Arc<EndpointState> (lives as long as the address is configured)
 //!          ├ verdict   read by every pick, written seldom: health, ejection, slow start
-//!          └ load      written by every request: in flight, counters, latency
+//!          └ load      written by every request: in flight, counters, latency; by each thread on its own
 //! ```
-//!
-//! The two halves lie on cache lines of their own, so that a request on one thread doesn't take the
-//! verdict away from the others.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -25,6 +22,7 @@ use super::outlier::Ejection;
 use super::peer::PeerTemplate;
 use super::random::mix;
 use super::resolution::ResolvedEndpoint;
+use crate::sharded::Sharded;
 
 /// How much of its share an endpoint gets when its slow start begins: something must reach it, or it never warms up.
 const SLOW_START_FLOOR: f64 = 0.1;
@@ -98,7 +96,7 @@ impl Endpoint {
     }
 
     pub fn in_flight(&self) -> u32 {
-        self.state.load.in_flight.load(Ordering::Relaxed)
+        self.state.in_flight()
     }
 
     /// How much of its share it gets now: 1 but during its slow start.
@@ -120,10 +118,10 @@ impl Endpoint {
 #[derive(Debug)]
 pub struct EndpointState {
     pub(super) verdict: Verdict,
-    pub(super) load: Load,
+    limited: Limited,
+    load: Sharded<Load>,
 }
 
-#[repr(align(128))]
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) checked: CheckedHealth,
@@ -132,13 +130,20 @@ pub(super) struct Verdict {
     pub(super) warm_from: AtomicMoment,
 }
 
+/// Requests in flight that took one of a limited number of places: a limit is held by one number. On cache lines of its own,
+/// so that it doesn't take the verdict away from other threads.
 #[repr(align(128))]
 #[derive(Debug, Default)]
-pub(super) struct Load {
-    pub(super) in_flight: AtomicU32,
-    pub(super) requests: AtomicU64,
-    pub(super) failures: AtomicU64,
-    pub(super) latency: PeakEwma,
+struct Limited(AtomicU32);
+
+/// What one thread has seen.
+#[derive(Debug, Default)]
+struct Load {
+    /// The others in flight. It wraps below zero where requests end on another thread than they began on: the sum is right.
+    in_flight: AtomicU32,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    latency: PeakEwma,
 }
 
 impl EndpointState {
@@ -149,31 +154,73 @@ impl EndpointState {
                 ejected_until: AtomicMoment::new(Moment::NEVER),
                 warm_from: AtomicMoment::new(warm_from),
             },
-            load: Load::default(),
+            limited: Limited::default(),
+            load: Sharded::default(),
         }
     }
 
     /// Takes a place, where the limit leaves one. Sequentially consistent, as is giving it back: a request that
     /// finds no place and one that leaves must not miss each other (see `queue`).
     pub(super) fn enter(&self, limit: Option<NonZeroU32>) -> bool {
+        let load = self.load.own();
         let entered = match limit {
             None => {
-                self.load.in_flight.fetch_add(1, Ordering::SeqCst);
+                load.in_flight.fetch_add(1, Ordering::SeqCst);
                 true
             }
             Some(limit) => {
-                let one_more = |now: u32| (now < limit.get()).then_some(now + 1);
-                self.load.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
+                // There are some only where a reload has brought the limit.
+                let unlimited = self.unlimited();
+                let one_more = |now: u32| (now.saturating_add(unlimited) < limit.get()).then_some(now + 1);
+                self.limited.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
             }
         };
         if entered {
-            self.load.requests.fetch_add(1, Ordering::Relaxed);
+            load.requests.fetch_add(1, Ordering::Relaxed);
         }
         entered
     }
 
-    pub(super) fn leave(&self) {
-        self.load.in_flight.fetch_sub(1, Ordering::SeqCst);
+    /// `limit`: the one that it was entered under.
+    pub(super) fn leave(&self, limit: Option<NonZeroU32>) {
+        let in_flight = if limit.is_some() { &self.limited.0 } else { &self.load.own().in_flight };
+        in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.limited.0.load(Ordering::SeqCst).saturating_add(self.unlimited())
+    }
+
+    fn unlimited(&self) -> u32 {
+        let sum = self.load.all().map(|load| load.in_flight.load(Ordering::SeqCst)).fold(0, u32::wrapping_add);
+        // One that began after its thread's number was read may have ended before another's was.
+        if sum > u32::MAX / 2 { 0 } else { sum }
+    }
+
+    pub(super) fn note_latency(&self, latency: Duration, now: Moment) {
+        self.load.own().latency.observe(latency, now);
+    }
+
+    pub(super) fn note_failure(&self) {
+        self.load.own().failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Microseconds; the highest that any thread sees.
+    pub(super) fn latency(&self, now: Moment) -> f64 {
+        self.load.all().map(|load| load.latency.at(now)).fold(0.0, f64::max)
+    }
+
+    /// As last observed; None before the first.
+    pub(super) fn last_latency(&self) -> Option<Duration> {
+        self.load.all().filter_map(|load| load.latency.last()).max_by_key(|(when, _)| *when).map(|(_, latency)| latency)
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.load.all().map(|load| load.requests.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.load.all().map(|load| load.failures.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -44,10 +44,10 @@ impl PeakEwma {
         if value == 0.0 { 0.0 } else { value * decay(now.since(self.updated.get())) }
     }
 
-    /// As last observed; None before the first.
-    pub(super) fn last(&self) -> Option<Duration> {
+    /// As last observed, and when; None before the first.
+    pub(super) fn last(&self) -> Option<(Moment, Duration)> {
         let value = f64::from_bits(self.value.load(Ordering::Relaxed));
-        (value > 0.0).then(|| Duration::from_secs_f64(value / 1e6))
+        (value > 0.0).then(|| (self.updated.get(), Duration::from_secs_f64(value / 1e6)))
     }
 }
 
@@ -67,10 +67,10 @@ mod tests {
         let start = Instant::now() + Duration::from_secs(1);
         ewma.observe(Duration::from_millis(10), start.into());
         ewma.observe(Duration::from_millis(500), start.into());
-        assert_eq!(ewma.last(), Some(Duration::from_millis(500)));
+        assert_eq!(ewma.last(), Some((start.into(), Duration::from_millis(500))));
 
         ewma.observe(Duration::from_millis(10), (start + DECAY).into());
-        let after = ewma.last().unwrap().as_secs_f64();
+        let after = ewma.last().unwrap().1.as_secs_f64();
         let expected = 0.5 / std::f64::consts::E + 0.01 * (1.0 - 1.0 / std::f64::consts::E);
         assert!((after - expected).abs() < 0.001, "{after} is not {expected}");
     }

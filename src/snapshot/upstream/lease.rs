@@ -7,13 +7,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::endpoint::Endpoint;
 use super::moment::Moment;
 use super::outlier;
 use super::set::{EndpointSet, Seat};
+use crate::sharded::{Common, Owned};
 
 /// What an endpoint that gave no answer counts as in its latency: enough to send the traffic elsewhere, little
 /// enough to be forgotten within a minute.
@@ -50,15 +50,15 @@ pub(super) enum Failure {
 /// Held while a request is with the endpoint.
 #[derive(Debug)]
 pub struct Lease {
-    set: Arc<EndpointSet>,
+    set: Owned<EndpointSet>,
     seat: Seat,
 }
 
 impl Lease {
     /// Takes a place at the endpoint, where its limit leaves one.
-    pub(super) fn take(set: &Arc<EndpointSet>, seat: Seat) -> Option<Self> {
+    pub(super) fn take(set: &Common<EndpointSet>, seat: Seat) -> Option<Self> {
         let entered = set.at(seat).state.enter(set.definition.limits.max_connections);
-        entered.then(|| Self { set: Arc::clone(set), seat })
+        entered.then(|| Self { set: set.own(), seat })
     }
 
     pub fn endpoint(&self) -> &Arc<Endpoint> {
@@ -69,19 +69,20 @@ impl Lease {
     pub fn report(&self, outcome: Outcome, now: Instant) {
         let now = Moment::from(now);
         let endpoint = self.endpoint();
-        let load = &endpoint.state.load;
         let failure = self.failure_in(outcome);
         match outcome {
             Outcome::Answered { latency: Some(latency), .. } | Outcome::Connected { took: latency } => {
-                load.latency.observe(latency, now);
+                endpoint.state.note_latency(latency, now);
             }
             Outcome::Answered { latency: None, .. } => {}
-            Outcome::ConnectFailed | Outcome::Reset | Outcome::TimedOut => load.latency.observe(FAILURE_LATENCY, now),
+            Outcome::ConnectFailed | Outcome::Reset | Outcome::TimedOut => {
+                endpoint.state.note_latency(FAILURE_LATENCY, now)
+            }
         }
         match failure {
             None => endpoint.ejection.note_success(),
             Some(failure) => {
-                load.failures.fetch_add(1, Ordering::Relaxed);
+                endpoint.state.note_failure();
                 outlier::note_failure(&self.set, endpoint, failure, now);
             }
         }
@@ -103,7 +104,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.endpoint().state.leave();
+        self.endpoint().state.leave(self.set.definition.limits.max_connections);
         // Asked without looking at this set's limit: a reload may have brought one since, and waiters with it.
         self.set.shared.queue.serve();
     }

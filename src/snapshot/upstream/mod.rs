@@ -54,6 +54,7 @@ use moment::Moment;
 use set::{Seat, Shared};
 
 use crate::model::{self, EndpointAddress, EndpointSpec, ListName, Percent, Reused, WhenAllUnhealthy};
+use crate::sharded::Common;
 use crate::tls::{UpstreamTlsMaterial, client_config};
 
 /// Tries at a tier whose chosen endpoint was filled by others in the meantime.
@@ -66,7 +67,7 @@ pub struct Upstream {
     /// How the lean lane speaks with it; none in clear.
     tls: Option<Arc<ClientConfig>>,
     shared: Arc<Shared>,
-    set: ArcSwap<EndpointSet>,
+    set: ArcSwap<Common<EndpointSet>>,
     answers: ArcSwap<Answers>,
     /// What the source says of the list that the definition names.
     listed: ArcSwap<Arc<[EndpointSpec]>>,
@@ -133,7 +134,7 @@ impl Upstream {
         let shared = previous.map(|previous| Arc::clone(&previous.shared)).unwrap_or_default();
         let answers = previous.map(|previous| previous.answers.load_full()).unwrap_or_default();
         let listed = previous.map(|previous| previous.listed.load_full()).unwrap_or_default();
-        let known = previous.map(|previous| previous.set.load_full());
+        let known = previous.map(Upstream::endpoints);
         let resolved = resolve(&definition.endpoints, &answers, &listed);
         let set =
             EndpointSet::new(definition.clone(), Arc::clone(&shared), &peers, &resolved, known.as_deref(), now.into());
@@ -142,7 +143,7 @@ impl Upstream {
             peers,
             tls,
             shared,
-            set: ArcSwap::from_pointee(set),
+            set: ArcSwap::from_pointee(Common::new(set)),
             answers: ArcSwap::new(answers),
             listed: ArcSwap::new(listed),
             changes: watch::Sender::new(()),
@@ -165,7 +166,7 @@ impl Upstream {
 
     /// The endpoints as they are now.
     pub fn endpoints(&self) -> Arc<EndpointSet> {
-        self.set.load_full()
+        Arc::clone(&self.set.load())
     }
 
     /// Chooses an endpoint and takes a place there, now or not at all.
@@ -276,7 +277,7 @@ impl Upstream {
         if resolved == before {
             return false;
         }
-        let previous = self.set.load_full();
+        let previous = self.endpoints();
         let set = EndpointSet::new(
             self.definition.clone(),
             Arc::clone(&self.shared),
@@ -285,7 +286,7 @@ impl Upstream {
             Some(&previous),
             now.into(),
         );
-        self.set.store(Arc::new(set));
+        self.set.store(Arc::new(Common::new(set)));
         self.changes.send_replace(());
         self.shared.queue.serve();
         true
@@ -325,7 +326,7 @@ impl Upstream {
 }
 
 /// Takes a place at what the policy chooses: among the primaries, or else among the backups.
-fn take(set: &Arc<EndpointSet>, ask: &Ask<'_>) -> Option<Lease> {
+fn take(set: &Common<EndpointSet>, ask: &Ask<'_>) -> Option<Lease> {
     set.tiers.iter().enumerate().find_map(|(tier, endpoints)| {
         (0..RACES).find_map(|_| {
             let index = policy::choose(endpoints, ask)?;
@@ -335,7 +336,7 @@ fn take(set: &Arc<EndpointSet>, ask: &Ask<'_>) -> Option<Lease> {
 }
 
 /// Takes a place at the endpoint that a sticky cookie names, backup or not: the session is there.
-fn take_named(set: &Arc<EndpointSet>, ask: &Ask<'_>, value: &[u8]) -> Option<Lease> {
+fn take_named(set: &Common<EndpointSet>, ask: &Ask<'_>, value: &[u8]) -> Option<Lease> {
     let seat = seat_named(set, value)?;
     if ask.admits(set.at(seat)) { Lease::take(set, seat) } else { None }
 }

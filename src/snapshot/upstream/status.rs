@@ -138,20 +138,20 @@ impl Upstream {
 
 fn endpoint_status(set: &EndpointSet, endpoint: &Endpoint, now: Moment) -> EndpointStatus {
     let ask = Ask { set, now, key: None, exclude: &[], leniency: Leniency::None };
-    let load = &endpoint.state.load;
+    let state = &endpoint.state;
     let checked = set.definition.health_check.is_some();
     EndpointStatus {
         address: endpoint.address.to_string(),
         name: endpoint.name.clone(),
         weight: endpoint.weight.get(),
         backup: endpoint.backup,
-        health: if checked { endpoint.state.verdict.checked.get() } else { Health::Unknown },
+        health: if checked { state.verdict.checked.get() } else { Health::Unknown },
         ejected_for: ejected_for(&ask, endpoint).map(format_duration),
         reason: reason(&ask, endpoint),
         in_flight: endpoint.in_flight(),
-        requests: load.requests.load(Ordering::Relaxed),
-        failures: load.failures.load(Ordering::Relaxed),
-        ewma_ms: load.latency.last().map(|latency| (latency.as_secs_f64() * 1e6).round() / 1e3),
+        requests: state.requests(),
+        failures: state.failures(),
+        ewma_ms: state.last_latency().map(|latency| (latency.as_secs_f64() * 1e6).round() / 1e3),
     }
 }
 

@@ -22,6 +22,11 @@ impl Counter {
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
+
+    /// Adds what the other has counted.
+    pub(super) fn take_in(&self, other: &Self) {
+        self.add(other.value());
+    }
 }
 
 /// The upper bounds, in seconds. Dense where the promises are: 50 ms for an asset, 200 ms for an API.
@@ -55,6 +60,12 @@ impl Histogram {
         let bucket = BOUNDS_NANOSECONDS.partition_point(|bound| *bound < nanoseconds);
         self.buckets[bucket].increment();
         self.nanoseconds.add(nanoseconds);
+    }
+
+    /// Adds what the other has observed.
+    pub(super) fn take_in(&self, other: &Self) {
+        self.buckets.iter().zip(&other.buckets).for_each(|(bucket, other)| bucket.take_in(other));
+        self.nanoseconds.take_in(&other.nanoseconds);
     }
 
     pub fn count(&self) -> u64 {

@@ -18,9 +18,9 @@ use super::listener::ListenerMetrics;
 use super::mirror;
 use super::process::ProcessFacts;
 use super::redis::RedisMetrics;
-use super::route::RouteMetrics;
+use super::route::RouteCounts;
 use super::session;
-use super::upstream::UpstreamMetrics;
+use super::upstream::UpstreamCounts;
 use super::{Metrics, Named, Orders, Reload, Reloads};
 use crate::cache::Standing;
 use crate::model::{CacheStoreName, Coding, LimitName, ListenerName, UpstreamName};
@@ -31,16 +31,17 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus], stores: &[Store
     // Copied, so that a slow scrape never holds up a reload.
     let named = metrics.named().clone();
     let mut out = Exposition::default();
-    requests(&mut out, &used_routes(&named));
-    upstreams(&mut out, &named.upstreams);
+    let (routes, upstream_counts) = (used_routes(&named), read_upstreams(&named));
+    requests(&mut out, &routes);
+    upstreams(&mut out, &upstream_counts);
     endpoints(&mut out, statuses);
-    health_changes(&mut out, &named.upstreams, statuses);
+    health_changes(&mut out, &upstream_counts, statuses);
     limits(&mut out, &named);
     auth::families(&mut out, &named);
     mirror::families(&mut out, &named);
     named.redis.iter().for_each(|metrics| redis(&mut out, metrics));
     compression(&mut out, &metrics.compression);
-    caches(&mut out, &used_routes(&named), stores);
+    caches(&mut out, &routes, stores);
     connections(&mut out, &named.listeners);
     session::families(&mut out, &named);
     out.counter(
@@ -56,15 +57,15 @@ pub(super) fn of(metrics: &Metrics, statuses: &[UpstreamStatus], stores: &[Store
 }
 
 /// A route's labels and numbers; where no route was found, the listener's.
-type LabelledRoute<'a> = ([Label<'a>; 3], &'a RouteMetrics);
+type LabelledRoute<'a> = ([Label<'a>; 3], RouteCounts);
 
 fn used_routes(named: &Named) -> Vec<LabelledRoute<'_>> {
     let unrouted = named.listeners.iter().map(|(listener, metrics)| {
-        ([("route", ""), ("upstream", ""), ("listener", listener.as_str())], &metrics.unrouted)
+        ([("route", ""), ("upstream", ""), ("listener", listener.as_str())], metrics.unrouted.read())
     });
     let routed = named.routes.iter().map(|((route, upstream), metrics)| {
         let upstream = upstream.as_ref().map_or("", UpstreamName::as_str);
-        ([("route", route.as_str()), ("upstream", upstream), ("listener", "")], &**metrics)
+        ([("route", route.as_str()), ("upstream", upstream), ("listener", "")], metrics.read())
     });
     unrouted.chain(routed).filter(|(_, metrics)| metrics.was_used()).collect()
 }
@@ -88,11 +89,11 @@ fn requests(out: &mut Exposition, routes: &[LabelledRoute<'_>]) {
     );
     let lanes = "Requests that have ended, by the lane they took.";
     out.counter("weir_lane_requests_total", lanes, routes.iter().flat_map(by_lane).collect());
-    let each = |value: fn(&RouteMetrics) -> u64| {
+    let each = |value: fn(&RouteCounts) -> u64| {
         routes.iter().map(|(labels, metrics)| (*labels, value(metrics) as f64)).collect()
     };
     let in_flight = "Requests that have begun and not ended.";
-    out.gauge("weir_requests_in_flight", in_flight, each(RouteMetrics::in_flight));
+    out.gauge("weir_requests_in_flight", in_flight, each(RouteCounts::in_flight));
     out.counter("weir_request_body_bytes_total", "Body bytes from clients.", each(|route| route.bytes().0));
     out.counter("weir_response_body_bytes_total", "Body bytes to clients.", each(|route| route.bytes().1));
 }
@@ -196,9 +197,13 @@ fn tier_gauge(out: &mut Exposition, name: &str, help: &str, stores: &[Store], va
 
 type Store = (CacheStoreName, Standing);
 
-type Upstreams = BTreeMap<UpstreamName, Arc<UpstreamMetrics>>;
+type Upstreams<'a> = BTreeMap<&'a UpstreamName, UpstreamCounts>;
 
-fn upstreams(out: &mut Exposition, upstreams: &Upstreams) {
+fn read_upstreams(named: &Named) -> Upstreams<'_> {
+    named.upstreams.iter().map(|(name, metrics)| (name, metrics.read())).collect()
+}
+
+fn upstreams(out: &mut Exposition, upstreams: &Upstreams<'_>) {
     let mut connections = Vec::new();
     for (name, metrics) in upstreams {
         let upstream = ("upstream", name.as_str());
@@ -277,7 +282,7 @@ fn endpoints(out: &mut Exposition, upstreams: &[UpstreamStatus]) {
 }
 
 /// By upstream alone: the addresses behind a name come and go.
-fn health_changes(out: &mut Exposition, upstreams: &Upstreams, statuses: &[UpstreamStatus]) {
+fn health_changes(out: &mut Exposition, upstreams: &Upstreams<'_>, statuses: &[UpstreamStatus]) {
     let mut samples = Vec::new();
     for status in statuses {
         let mut push = |to, count: u64| samples.push(([("upstream", status.name.as_str()), ("to", to)], count as f64));

@@ -9,18 +9,22 @@
 use std::sync::OnceLock;
 
 use super::cells::{Counter, Histogram};
+use crate::sharded::Sharded;
 use crate::telemetry::record::{CacheOutcome, Lane, RequestRecord};
 
-/// Aligned to two cache lines, so that threads that serve different routes do not slow each other down.
+/// Kept apart by thread: none takes the numbers away from the others.
 #[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct RouteMetrics {
+pub struct RouteMetrics(Sharded<RouteCounts>);
+
+/// What one thread has counted, or all of them.
+#[derive(Debug, Default)]
+pub(super) struct RouteCounts {
     started: Counter,
     bytes_in: Counter,
     bytes_out: Counter,
     /// Of those that ended, the ones that took the lean lane.
     lean: Counter,
-    pub(super) duration: Histogram,
+    pub duration: Histogram,
     cache: [Counter; CacheOutcome::ALL.len()],
     /// Allocated by the first request of a method and status class: ten thousand routes would else cost 360 MB.
     methods: [OnceLock<Box<Classes>>; METHODS.len()],
@@ -35,28 +39,52 @@ impl RouteMetrics {
     /// A request has been routed here.
     #[inline]
     pub fn begin(&self) {
-        self.started.increment();
+        self.0.own().started.increment();
     }
 
     /// It is over, and the record is finished. Called once for each [`begin`](Self::begin).
     #[inline]
     pub fn end(&self, method: &str, record: &RequestRecord) {
-        self.status_counter(method, record.status).increment();
-        self.bytes_out.add(record.bytes_out);
+        let counts = self.0.own();
+        counts.status_counter(method, record.status).increment();
+        counts.bytes_out.add(record.bytes_out);
         if record.bytes_in > 0 {
-            self.bytes_in.add(record.bytes_in);
+            counts.bytes_in.add(record.bytes_in);
         }
-        self.duration.observe(record.duration);
+        counts.duration.observe(record.duration);
         if record.lane == Lane::Lean {
-            self.lean.increment();
+            counts.lean.increment();
         }
         if let Some(outcome) = record.cache {
-            self.cache[outcome as usize].increment();
+            counts.cache[outcome as usize].increment();
+        }
+    }
+
+    /// All threads' together.
+    pub(super) fn read(&self) -> RouteCounts {
+        let sum = RouteCounts::default();
+        self.0.all().for_each(|counts| sum.take_in(counts));
+        sum
+    }
+}
+
+impl RouteCounts {
+    /// Adds what another thread has counted.
+    fn take_in(&self, other: &Self) {
+        // In the order in which no number can be ahead of one that it is a part of: they grow meanwhile.
+        self.lean.take_in(&other.lean);
+        self.duration.take_in(&other.duration);
+        self.started.take_in(&other.started);
+        self.bytes_in.take_in(&other.bytes_in);
+        self.bytes_out.take_in(&other.bytes_out);
+        self.cache.iter().zip(&other.cache).for_each(|(count, other)| count.take_in(other));
+        for (method, status, count) in other.answers() {
+            self.status_counter(method, status).add(count);
         }
     }
 
     /// How many the cache made what of.
-    pub(super) fn cached(&self) -> impl Iterator<Item = (CacheOutcome, u64)> {
+    pub fn cached(&self) -> impl Iterator<Item = (CacheOutcome, u64)> {
         CacheOutcome::ALL.into_iter().map(|outcome| (outcome, self.cache[outcome as usize].value()))
     }
 
@@ -67,29 +95,26 @@ impl RouteMetrics {
         &classes[class].get_or_init(|| Box::new(std::array::from_fn(|_| Counter::default())))[within]
     }
 
-    pub(super) fn was_used(&self) -> bool {
+    pub fn was_used(&self) -> bool {
         self.started.value() > 0
     }
 
-    pub(super) fn in_flight(&self) -> u64 {
-        // The ended ones are read first: none of them can be missing from the started ones.
-        let ended = self.duration.count();
-        self.started.value().saturating_sub(ended)
+    pub fn in_flight(&self) -> u64 {
+        self.started.value().saturating_sub(self.duration.count())
     }
 
     /// How many took which lane.
-    pub(super) fn lanes(&self) -> [(Lane, u64); 2] {
-        // Read first, of two numbers that grow.
+    pub fn lanes(&self) -> [(Lane, u64); 2] {
         let lean = self.lean.value();
         [(Lane::Lean, lean), (Lane::Full, self.duration.count().saturating_sub(lean))]
     }
 
-    pub(super) fn bytes(&self) -> (u64, u64) {
+    pub fn bytes(&self) -> (u64, u64) {
         (self.bytes_in.value(), self.bytes_out.value())
     }
 
     /// Method, status and how many, where there are any.
-    pub(super) fn answers(&self) -> Vec<(&'static str, u16, u64)> {
+    pub fn answers(&self) -> Vec<(&'static str, u16, u64)> {
         let mut answers = Vec::new();
         for (method, classes) in METHODS.iter().zip(&self.methods) {
             for (class, counters) in classes.get().iter().flat_map(|classes| classes.iter().enumerate()) {
@@ -134,20 +159,20 @@ mod tests {
             route.begin();
             route.end(method, &RequestRecord { status, ..record() });
         }
-        assert_eq!(route.answers(), [("GET", 200, 2), ("POST", 0, 2), ("OTHER", 418, 1)]);
-        assert_eq!(route.bytes(), (25, 5 * 1024));
+        assert_eq!(route.read().answers(), [("GET", 200, 2), ("POST", 0, 2), ("OTHER", 418, 1)]);
+        assert_eq!(route.read().bytes(), (25, 5 * 1024));
         route.end("GET", &RequestRecord { lane: Lane::Lean, ..record() });
-        assert_eq!(route.lanes(), [(Lane::Lean, 1), (Lane::Full, 5)]);
+        assert_eq!(route.read().lanes(), [(Lane::Lean, 1), (Lane::Full, 5)]);
     }
 
     #[test]
     fn what_began_and_has_not_ended_is_in_flight() {
         let route = RouteMetrics::default();
-        assert!(!route.was_used());
+        assert!(!route.read().was_used());
         route.begin();
         route.begin();
         route.end("GET", &record());
-        assert_eq!(route.in_flight(), 1);
-        assert!(route.was_used());
+        assert_eq!(route.read().in_flight(), 1);
+        assert!(route.read().was_used());
     }
 }

@@ -18,7 +18,7 @@ fn cost(tier: &Tier, ask: &Ask<'_>, index: usize) -> f64 {
     let endpoint = &tier.endpoints[index];
     let in_flight = f64::from(endpoint.in_flight());
     let share = f64::from(tier.shares[index]) * endpoint.warmth(ask.slow_start(), ask.now);
-    match endpoint.state.load.latency.at(ask.now) {
+    match endpoint.state.latency(ask.now) {
         0.0 => UNKNOWN_LATENCY * in_flight / share,
         latency => latency * (in_flight + 1.0) / share,
     }

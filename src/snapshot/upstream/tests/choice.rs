@@ -59,7 +59,7 @@ fn peak_ewma_leaves_the_slow_endpoint_and_comes_back_with_time() {
     assert_eq!(counts.get("10.0.0.2:80"), None, "{counts:?}");
     let fast = endpoint(&upstream, "10.0.0.1:80");
     let later = now + Duration::from_secs(120);
-    fast.state.load.latency.observe(Duration::from_millis(5), later.into());
+    fast.state.note_latency(Duration::from_millis(5), later.into());
     assert_eq!(picked(&upstream, later), "10.0.0.2:80");
 }
 
@@ -69,7 +69,7 @@ fn peak_ewma_tries_an_endpoint_it_does_not_know_with_one_request_at_a_time() {
     let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
     definition.balance = LbPolicy::PeakEwma;
     let upstream = build(&definition, now);
-    endpoint(&upstream, "10.0.0.1:80").state.load.latency.observe(Duration::from_millis(5), now.into());
+    endpoint(&upstream, "10.0.0.1:80").state.note_latency(Duration::from_millis(5), now.into());
     let held: Vec<Lease> = (0..20).map(|_| upstream.pick(&PickRequest::at(now)).unwrap()).collect();
     assert_eq!(endpoint(&upstream, "10.0.0.2:80").in_flight(), 1);
     drop(held);
@@ -82,7 +82,7 @@ fn peak_ewma_under_load_follows_the_weights() {
     definition.balance = LbPolicy::PeakEwma;
     let upstream = build(&definition, now);
     for known in upstream.endpoints().endpoints() {
-        known.state.load.latency.observe(Duration::from_millis(5), now.into());
+        known.state.note_latency(Duration::from_millis(5), now.into());
     }
     let held: Vec<Lease> = (0..40).map(|_| upstream.pick(&PickRequest::at(now)).unwrap()).collect();
     let heavy = endpoint(&upstream, "10.0.0.1:80").in_flight();
