@@ -289,6 +289,59 @@ fn an_upload_that_takes_longer_than_an_upstream_may_is_not_held_against_it() {
 }
 
 #[test]
+fn an_answer_that_flows_is_passed_on_whole_though_the_upstream_takes_no_more_of_the_body() {
+    let origin = Origin::start_at_head(|_: &Received| {
+        Answer::drive(|stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+            for _ in 0..8 {
+                std::thread::sleep(Duration::from_millis(150));
+                stream.write_all(b"1\r\n.\r\n").unwrap();
+            }
+            stream.write_all(b"0\r\n\r\n").unwrap();
+            // Not closed before it is read: what lies unread would reset the connection.
+            std::thread::sleep(Duration::from_millis(500));
+        })
+    });
+    let weir = Weir::start(&format!(
+        "upstreams: {{ origin: {{ endpoints: [\"{}\"], timeouts: {{ write: 500ms }} }} }}\n\
+         hosts: [ {{ names: [\"*\"], routes: [ {{ path: /, upstream: origin }} ] }} ]\n",
+        origin.address
+    ));
+    let mut connection = TcpStream::connect(weir.http).unwrap();
+    connection.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut writing = connection.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        let size = 64 << 20;
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n");
+        // It ends when Weir takes no more.
+        let _ = writing.write_all(head.as_bytes()).and_then(|()| writing.write_all(&vec![b'x'; size]));
+    });
+    let mut answer = Vec::new();
+    // Weir closes a connection whose client still sends: that may be a reset, after the answer.
+    let _ = connection.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    assert_eq!(answer.matches("1\r\n.\r\n").count(), 8, "{answer}");
+    assert!(answer.ends_with("\r\n0\r\n\r\n"), "{answer}");
+    sender.join().unwrap();
+}
+
+#[test]
+fn a_request_that_ran_out_of_time_is_not_said_to_have_been_given_up_by_its_client() {
+    let origin = Origin::start(|_: &Received| Answer::ok(&"x".repeat(32 << 20)));
+    let weir = Weir::start(&format!(
+        "access-log: {{ format: json, file: access.log }}\n\
+         upstreams: {{ origin: {{ endpoints: [\"{}\"], timeouts: {{ request: 400ms }} }} }}\n\
+         hosts: [ {{ names: [\"*\"], routes: [ {{ path: /, upstream: origin }} ] }} ]\n",
+        origin.address
+    ));
+    let mut connection = weir.connect();
+    connection.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let log = || std::fs::read_to_string(weir.folder().join("access.log")).unwrap_or_default();
+    eventually("it is over", || log().contains("\"request-timeout\"").then_some(()));
+    drop(connection);
+}
+
+#[test]
 fn a_client_that_does_not_read_gives_its_place_back() {
     let origin = Origin::start(|_: &Received| {
         Answer::drive(|stream| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{Answer, Blackhole, Origin, Weir, free_address};
+use support::{Answer, Blackhole, Origin, Received, Weir, free_address};
 
 /// One data-plane thread, so that turns can be counted.
 fn weir_with(endpoints: &[SocketAddr], upstream_keys: &str) -> Weir {
@@ -241,6 +241,21 @@ fn an_answer_that_breaks_off_was_an_answer() {
     connection.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(connection.try_read_response("GET").is_err());
     assert_eq!(weir.metric("weir_endpoint_failures_total", &[]), Some(0.0));
+}
+
+#[test]
+fn a_used_connection_that_breaks_after_a_while_was_not_closed_while_it_was_idle() {
+    let origin = Origin::start(|request: &Received| match request.target.as_str() {
+        "/work" => Answer::drive(|_| std::thread::sleep(Duration::from_millis(1200))),
+        _ => Answer::ok("fine"),
+    });
+    let weir = weir_with(&[origin.address], "retry: { attempts: 1 }");
+    let mut connection = weir.connect();
+    for (target, status) in [("/", 200), ("/work", 502)] {
+        connection.write(format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+        assert_eq!(connection.read_response().status, status);
+    }
+    assert_eq!(origin.request_count(), 2, "nobody has asked for another attempt");
 }
 
 #[test]

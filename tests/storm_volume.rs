@@ -25,19 +25,21 @@ fn an_idle_connection_costs_little_memory() {
     raise_file_limit();
     let weir = Weir::start(&quiet(&Weir::forwarding_to(&[Nginx::shared().address], "")));
     // What is made once, for the first of each kind.
-    drop((0..50).map(|_| connected(&weir)).collect::<Vec<_>>());
+    drop((0..50).map(|nth| connected(&weir, nth)).collect::<Vec<_>>());
     let before = weir.anonymous_kib();
-    let open: Vec<TcpStream> = (0..connections).map(|_| connected(&weir)).collect();
+    let open: Vec<TcpStream> = (0..connections).map(|nth| connected(&weir, nth)).collect();
     let each = weir.anonymous_kib().saturating_sub(before) * 1024 / connections;
     println!("{connections} idle connections: {each} bytes each, over {before} KiB");
     assert!(each < limit, "{each} bytes each");
     drop(open);
 }
 
-/// A connection that has had one answer and is kept alive.
-fn connected(weir: &Weir) -> TcpStream {
+/// A connection that has had one answer and is kept alive. Every other one has sent a body.
+fn connected(weir: &Weir, nth: u64) -> TcpStream {
+    let body = "x".repeat(if nth % 2 == 0 { 0 } else { 40_000 });
     let mut stream = TcpStream::connect(weir.http).expect("a connection");
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").expect("it is sent");
+    let request = format!("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).expect("it is sent");
     let mut answer = Vec::new();
     while !answer.ends_with(b"nginx /") {
         let mut piece = [0; 1024];

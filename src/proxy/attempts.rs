@@ -5,7 +5,7 @@
 //! upstream's budget.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::{Retry, RetryOn};
 use crate::snapshot::table::Forward;
@@ -16,7 +16,7 @@ use crate::snapshot::upstream::{Lease, Outcome, Upstream};
 pub struct Attempts {
     pub begun: u32,
     /// Of those, the ones that found a pooled connection which the upstream had closed: they count for nothing.
-    stale: u32,
+    pub stale: u32,
     pub first: Option<Instant>,
     /// When the time for the whole request is over.
     pub deadline: Option<Instant>,
@@ -45,6 +45,9 @@ pub enum Replay {
 
 /// Dead connections that one request takes out of the pool before it gives up.
 const STALE_ATTEMPTS: u32 = 64;
+
+/// What was closed while it was idle breaks at once. An upstream that breaks off later has been at work.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 impl Attempts {
     /// `deadline`: when the time for the whole request is over.
@@ -85,6 +88,20 @@ impl Attempts {
     pub fn was_stale(&mut self) -> bool {
         self.stale += 1;
         self.stale < STALE_ATTEMPTS
+    }
+
+    /// Whether the one under way may have found such a connection.
+    pub fn may_be_stale(&self) -> bool {
+        self.current.is_some_and(|begun| begun.elapsed() < STALE_WITHIN)
+    }
+
+    /// The time for the whole request is over. That speaks against the endpoint where it had the better part of it, and not where
+    /// the client, a queue or other endpoints took it.
+    pub fn report_over_time(&self, limit: Option<Duration>) {
+        let had = self.sent.map_or(Duration::ZERO, |sent| sent.elapsed());
+        if limit.is_some_and(|limit| had * 2 >= limit) {
+            self.report(Outcome::TimedOut);
+        }
     }
 
     pub fn report(&self, outcome: Outcome) {

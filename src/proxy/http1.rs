@@ -111,6 +111,10 @@ enum Next {
 async fn next_request(stream: &mut ClientStream, limits: &ConnectionLimits, patience: Duration) -> Next {
     stream.set_fence(Fence::At(0));
     if !begins_a_head(stream.read_ahead()) {
+        if stream.read_ahead().is_empty() {
+            // What a body came in is not held while nothing comes.
+            *stream.read_ahead() = BytesMut::new();
+        }
         stream.deadline().wait_idle(patience);
         while !begins_a_head(stream.read_ahead()) {
             if !matches!(stream.read_more().await, Ok(1..)) {

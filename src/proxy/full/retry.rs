@@ -20,15 +20,18 @@ use crate::telemetry::record::Ended;
 /// A connection that was never made: nothing was sent.
 pub fn after_connect_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
     let timed_out = matches!(error.etype(), ConnectTimedout | TLSHandshakeTimedout);
+    let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
+    let (attempt, forward) = (&forwarding.attempt, forwarding.forward());
     ctx.record.ended = match error.etype() {
+        _ if timed_out && attempt.is_over_time(Instant::now()) => Ended::RequestTimeout,
         _ if timed_out => Ended::UpstreamConnectTimeout,
         TLSHandshakeFailure | InvalidCert => Ended::UpstreamTlsFailed,
         _ => Ended::UpstreamConnectFailed,
     };
-    let Some(forwarding) = ctx.forwarding.as_deref_mut() else { return error };
     match ctx.record.ended {
-        Ended::UpstreamTlsFailed => forwarding.attempt.report_no_tls(&forwarding.forward().upstream),
-        _ => forwarding.attempt.report(if timed_out { Outcome::TimedOut } else { Outcome::ConnectFailed }),
+        Ended::RequestTimeout => attempt.report_over_time(forward.timeouts.request),
+        Ended::UpstreamTlsFailed => attempt.report_no_tls(&forward.upstream),
+        _ => attempt.report(if timed_out { Outcome::TimedOut } else { Outcome::ConnectFailed }),
     }
     let again = may_try_again(session, forwarding, RetryOn::Connect, Sent::Nothing);
     error.set_retry(again);
@@ -72,7 +75,10 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
     };
     // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
     let was_closed = condition == RetryOn::Reset && *error.etype() != InvalidHTTPHeader;
-    let stale = origin == Connected::FromPool && was_closed && ctx.record.first_byte.is_none();
+    let stale = origin == Connected::FromPool
+        && was_closed
+        && ctx.record.first_byte.is_none()
+        && forwarding.attempt.may_be_stale();
     if stale && session.response_written().is_none() && replay(session, forwarding) == Replay::Possible {
         forwarding.received_body = 0;
         error.set_retry(forwarding.attempt.was_stale());
@@ -80,7 +86,10 @@ pub fn after_failure(session: &Session, ctx: &mut Context, mut error: Box<Error>
     }
     // An answer has been reported when it began.
     if ctx.record.first_byte.is_none() {
-        forwarding.attempt.report(outcome);
+        match ended {
+            Ended::RequestTimeout => forwarding.attempt.report_over_time(forwarding.forward().timeouts.request),
+            _ => forwarding.attempt.report(outcome),
+        }
     }
     let again = session.response_written().is_none() && may_try_again(session, forwarding, condition, Sent::Something);
     error.set_retry(again);

@@ -81,8 +81,15 @@ impl<C: Client> Conversation<'_, C> {
             deadline: progress.attempts.deadline,
         };
         let Progress { record, attempts, upload, has_spoken } = progress;
-        let mut exchange =
-            Exchange { client, upstream, upload, buffer: Buffer::default(), timeouts, sent: attempts.sent };
+        let mut exchange = Exchange {
+            client,
+            upstream,
+            upload,
+            buffer: Buffer::default(),
+            timeouts,
+            sent: attempts.sent,
+            is_answered: false,
+        };
         let sent = exchange.send(&request).await;
         REQUEST.set(request);
         if let Err(broken) = sent {
@@ -93,9 +100,7 @@ impl<C: Client> Conversation<'_, C> {
             Ok(Answer::Elsewhere) => return End::Elsewhere,
             Err(broken) => return End::Nothing(broken),
         };
-        if C::CONVERSES {
-            exchange.set_pauses(Pauses::Free);
-        }
+        exchange.answer_begins(if C::CONVERSES { Pauses::Free } else { Pauses::Bounded });
         let (mut incoming, outgoing) = (Incoming::sent_by(Sender::Origin, begun.framing), C::outgoing(begun.framing));
         if let Err(broken) = exchange.relay(&mut incoming, outgoing, &mut record.bytes_out).await {
             return End::Cut(broken);

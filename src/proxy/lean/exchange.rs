@@ -29,6 +29,8 @@ pub struct Exchange<'a, C> {
     pub timeouts: Timeouts,
     /// When the request was; the first wait begins there, and reads no clock.
     pub sent: Option<Instant>,
+    /// The answer's head has come.
+    pub is_answered: bool,
 }
 
 /// How long each step may take.
@@ -144,7 +146,9 @@ impl<C: Client> Exchange<'_, C> {
         let ended = match ready!(upload.poll(cx, self.client, self.upstream)) {
             // An upstream that takes no more of it may have answered all the same.
             Ok(()) | Err(UploadFailure::UpstreamGone) => self.left(self.timeouts.read),
+            Err(UploadFailure::UpstreamLate) if self.is_answered => self.left(self.timeouts.read),
             Err(UploadFailure::UpstreamLate) => Err(self.late()),
+            Err(UploadFailure::ClientLate) => Err(self.client_late()),
             Err(failure) => Err(failure.into()),
         };
         let read = ended?;
@@ -152,7 +156,15 @@ impl<C: Client> Exchange<'_, C> {
         Poll::Ready(Ok(()))
     }
 
-    pub fn set_pauses(&mut self, pauses: Pauses) {
+    /// The answer has begun: there will be no other attempt.
+    pub fn answer_begins(&mut self, pauses: Pauses) {
+        self.is_answered = true;
+        if let Some(upload) = self.upload {
+            upload.answer_begins(pauses);
+        }
+    }
+
+    fn set_pauses(&mut self, pauses: Pauses) {
         if let Some(upload) = self.upload {
             upload.set_pauses(pauses);
         }
@@ -210,7 +222,7 @@ impl<C: Client> Exchange<'_, C> {
         while left > 0 {
             let limit = self.left(self.timeouts.client)?;
             let step = std::future::poll_fn(|cx| self.poll_pass(cx, left));
-            let taken = in_time(limit, step).await.unwrap_or(Err(Broken::ClientLate))?;
+            let taken = in_time(limit, step).await.unwrap_or_else(|| Err(self.client_late()))?;
             self.buffer.consume(taken);
             *content += taken as u64;
             left -= taken;
@@ -239,7 +251,7 @@ impl<C: Client> Exchange<'_, C> {
             }
             self.client.poll_flush(cx).map_err(|_| Broken::ClientGone)
         });
-        in_time(limit, step).await.unwrap_or(Err(Broken::ClientLate))
+        in_time(limit, step).await.unwrap_or_else(|| Err(self.client_late()))
     }
 
     /// The client has its answer, and is still sending.
@@ -255,9 +267,14 @@ impl<C: Client> Exchange<'_, C> {
     }
 
     fn late(&self) -> Broken {
-        match self.timeouts.deadline {
-            Some(deadline) if Instant::now() >= deadline => Broken::OverTime,
-            Some(_) | None => Broken::UpstreamLate,
-        }
+        if self.is_over_time() { Broken::OverTime } else { Broken::UpstreamLate }
+    }
+
+    fn client_late(&self) -> Broken {
+        if self.is_over_time() { Broken::OverTime } else { Broken::ClientLate }
+    }
+
+    fn is_over_time(&self) -> bool {
+        self.timeouts.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 }

@@ -19,7 +19,7 @@ use super::conversation::{self, Conversation};
 use super::exchange::Broken;
 use super::head::After;
 use super::patience::in_time;
-use super::pool::{self, Link};
+use super::pool::{self, Link, Purpose};
 use super::upload::{Bounds, Upload};
 use crate::model::{ConnectionLimits, RetryOn};
 use crate::proxy::affinity::Affinity;
@@ -27,7 +27,7 @@ use crate::proxy::attempts::{Attempts, Replay, Sent};
 use crate::proxy::fields::without_port;
 use crate::proxy::upstream_stream::{OpenFailed, UpstreamStream};
 use crate::snapshot::table::Forward;
-use crate::snapshot::upstream::{Endpoint, Outcome, PickError, PickRequest, hash_key};
+use crate::snapshot::upstream::{Endpoint, Outcome, PickError, PickRequest};
 use crate::telemetry::record::{Ended, RequestRecord, UpstreamConnection};
 
 /// Where a request is sent, and how.
@@ -198,8 +198,9 @@ impl<'a> Plan<'a> {
         let keepalive = &self.forward.upstream.definition().keepalive;
         let max = keepalive.max_requests.map_or(u32::MAX, NonZeroU32::get);
         let replay = self.may_replay(upload.as_deref());
-        let keeps = keepalive.connections > 0;
-        let pooled = keeps.then(|| pool::take(self.pool(lease.endpoint()), max, replay)).flatten();
+        // One of them was closed while it was idle: the others may be, too.
+        let takes = keepalive.connections > 0 && attempts.stale == 0;
+        let pooled = takes.then(|| pool::take(self.purpose(lease.endpoint()), max, replay)).flatten();
         let (link, connection) = match pooled {
             Some(link) => (link, UpstreamConnection::Reused),
             None => {
@@ -239,25 +240,32 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Where connections like this one are kept: those to the endpoint, and where TLS was asked for a name, under that.
-    fn pool(&self, endpoint: &Endpoint) -> u64 {
-        match self.forward.upstream.tls() {
-            Some(_) => endpoint.pool() ^ hash_key(self.tls_name(endpoint).as_bytes()),
-            None => endpoint.pool(),
-        }
+    fn purpose<'b>(&'b self, endpoint: &'b Endpoint) -> Purpose<'b> {
+        let name = self.forward.upstream.tls().map(|_| self.tls_name(endpoint));
+        Purpose { endpoint: endpoint.pool(), name }
     }
 
     fn not_connected(&self, progress: &mut Progress, reason: NoLink) -> Step {
-        let (outcome, ended, status) = match &reason {
-            NoLink::Late => (Outcome::TimedOut, Ended::UpstreamConnectTimeout, 504),
-            NoLink::Refused => (Outcome::ConnectFailed, Ended::UpstreamConnectFailed, 502),
-            NoLink::TlsFailed => (Outcome::ConnectFailed, Ended::UpstreamTlsFailed, 502),
+        let attempts = &progress.attempts;
+        let (ended, status) = match reason {
+            NoLink::Late if attempts.is_over_time(Instant::now()) => {
+                attempts.report_over_time(self.forward.timeouts.request);
+                (Ended::RequestTimeout, 504)
+            }
+            NoLink::Late => {
+                attempts.report(Outcome::TimedOut);
+                (Ended::UpstreamConnectTimeout, 504)
+            }
+            NoLink::Refused => {
+                attempts.report(Outcome::ConnectFailed);
+                (Ended::UpstreamConnectFailed, 502)
+            }
+            NoLink::TlsFailed => {
+                attempts.report_no_tls(&self.forward.upstream);
+                (Ended::UpstreamTlsFailed, 502)
+            }
         };
         progress.record.ended = ended;
-        match reason {
-            NoLink::TlsFailed => progress.attempts.report_no_tls(&self.forward.upstream),
-            NoLink::Late | NoLink::Refused => progress.attempts.report(outcome),
-        }
         self.again(progress, RetryOn::Connect, Sent::Nothing).unwrap_or(Step::Ended(Ending::Failed(status)))
     }
 
@@ -280,11 +288,23 @@ impl<'a> Plan<'a> {
         // A pooled connection that the upstream closed while it was idle says nothing of the upstream's health.
         let is_stale = progress.record.connection == Some(UpstreamConnection::Reused)
             && *broken == Broken::Reset
-            && progress.record.first_byte.is_none();
-        if is_stale && !progress.has_spoken && self.may_replay(progress.upload.as_deref()) == Replay::Possible {
-            return if progress.attempts.was_stale() && rewind(progress) { Step::Again } else { failed(status) };
+            && progress.record.first_byte.is_none()
+            && progress.attempts.may_be_stale();
+        if is_stale
+            && !progress.has_spoken
+            && self.may_replay(progress.upload.as_deref()) == Replay::Possible
+            && progress.attempts.was_stale()
+            && rewind(progress)
+        {
+            return Step::Again;
         }
-        progress.attempts.report(outcome);
+        if let Some(upload) = &progress.upload {
+            progress.attempts.sent = upload.sent_at();
+        }
+        match broken {
+            Broken::OverTime => progress.attempts.report_over_time(self.forward.timeouts.request),
+            _ => progress.attempts.report(outcome),
+        }
         self.again(progress, condition, Sent::Something).unwrap_or_else(|| {
             progress.record.ended = ended(broken);
             failed(status)
@@ -313,7 +333,7 @@ impl<'a> Plan<'a> {
     fn leave(&self, progress: &mut Progress, upstream: Link) {
         if let Some(lease) = progress.attempts.lease.take() {
             let keepalive = &self.forward.upstream.definition().keepalive;
-            pool::put(self.pool(lease.endpoint()), upstream, keepalive);
+            pool::put(self.purpose(lease.endpoint()), upstream, keepalive);
         }
     }
 }

@@ -5,17 +5,18 @@
 //!   └──none──► connect
 //! ```
 //!
-//! A pool belongs to a thread: nothing in it is locked. Connections are told apart by endpoint and by what they trust
-//! (`Endpoint::pool`).
+//! A pool belongs to a thread: nothing in it is locked. Connections are told apart by [`Purpose`].
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::hash::BuildHasherDefault;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::unconstrained;
 
 use super::patience::Patience;
 use crate::model::Keepalive;
@@ -31,8 +32,19 @@ pub struct Link {
     pub served: u32,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy)]
+pub struct Purpose<'a> {
+    /// The endpoint, and what is trusted there: `Endpoint::pool`.
+    pub endpoint: u64,
+    /// The name that TLS asked for; none in clear. It may be the client's choice: it is compared as it is, and what is kept is
+    /// bounded for all names together.
+    pub name: Option<&'a str>,
+}
+
 struct Idle {
     link: Link,
+    name: Option<Box<str>>,
     /// When the sweeper first saw it: nobody reads a clock for it before.
     since: Option<Instant>,
     timeout: Duration,
@@ -50,17 +62,20 @@ impl Link {
     /// Whether nothing has come from the other side: an end, or what nobody has asked for. No system call where nothing has.
     fn is_quiet(&mut self) -> bool {
         let (mut byte, mut nobody) = ([0], Context::from_waker(Waker::noop()));
-        Pin::new(&mut self.io).poll_read(&mut nobody, &mut ReadBuf::new(&mut byte)).is_pending()
+        let reading = poll_fn(|cx| Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut byte)));
+        // A task that has had its turn would be told to wait, whatever has come.
+        pin!(unconstrained(reading)).poll(&mut nobody).is_pending()
     }
 }
 
 /// The one that was used last: the others can go. Where the request cannot be sent again (`replay`), the kernel is asked whether the
 /// connection has ended just now: what goes to one that has is lost.
-pub fn take(key: u64, max_requests: u32, replay: Replay) -> Option<Link> {
+pub fn take(purpose: Purpose<'_>, max_requests: u32, replay: Replay) -> Option<Link> {
     POOL.with_borrow_mut(|pool| {
-        let idle = pool.get_mut(&key)?;
+        let idle = pool.get_mut(&purpose.endpoint)?;
         loop {
-            let Idle { mut link, .. } = idle.pop()?;
+            let last = idle.iter().rposition(|idle| idle.name.as_deref() == purpose.name)?;
+            let Idle { mut link, .. } = idle.remove(last);
             let is_alive = link.is_quiet() && (replay == Replay::Possible || !link.io.has_news());
             if link.served < max_requests && is_alive {
                 link.served += 1;
@@ -70,14 +85,14 @@ pub fn take(key: u64, max_requests: u32, replay: Replay) -> Option<Link> {
     })
 }
 
-/// Keeps it for another request, where there is room.
-pub fn put(key: u64, mut link: Link, keepalive: &Keepalive) {
+/// Keeps it for another request, in place of the one that was used least lately where there is no room.
+pub fn put(purpose: Purpose<'_>, mut link: Link, keepalive: &Keepalive) {
     link.patience.end();
     POOL.with_borrow_mut(|pool| {
-        let idle = pool.entry(key).or_default();
-        if idle.len() < keepalive.connections {
-            idle.push(Idle { link, since: None, timeout: keepalive.idle_timeout });
-        }
+        let idle = pool.entry(purpose.endpoint).or_default();
+        let name = purpose.name.map(Box::from);
+        idle.push(Idle { link, name, since: None, timeout: keepalive.idle_timeout });
+        idle.drain(..idle.len().saturating_sub(keepalive.connections));
     });
 }
 
@@ -110,12 +125,17 @@ impl Idle {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
     const KEEPALIVE: Keepalive =
         Keepalive { connections: 2, idle_timeout: Duration::from_secs(60), max_requests: None };
+
+    fn clear(endpoint: u64) -> Purpose<'static> {
+        Purpose { endpoint, name: None }
+    }
 
     async fn pair(listener: &TcpListener) -> (Link, TcpStream) {
         let opening = UpstreamStream::open(listener.local_addr().unwrap(), None);
@@ -129,26 +149,29 @@ mod tests {
         let mut others = Vec::new();
         for _ in 0..3 {
             let (ours, theirs) = pair(&listener).await;
-            put(1, ours, &KEEPALIVE);
+            put(clear(1), ours, &KEEPALIVE);
             others.push(theirs);
         }
-        assert!(take(2, u32::MAX, Replay::Possible).is_none());
-        assert_eq!(take(1, u32::MAX, Replay::Possible).unwrap().served, 2);
+        assert!(take(clear(2), u32::MAX, Replay::Possible).is_none());
+        assert_eq!(take(clear(1), u32::MAX, Replay::Possible).unwrap().served, 2);
         drop(others);
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(take(1, u32::MAX, Replay::Possible).is_none(), "its other side is gone, and the third was not kept");
+        assert!(
+            take(clear(1), u32::MAX, Replay::Possible).is_none(),
+            "its other side is gone, and the first was not kept"
+        );
     }
 
     #[tokio::test]
     async fn what_cannot_be_sent_again_goes_to_no_connection_that_has_just_ended() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (ours, theirs) = pair(&listener).await;
-        put(4, ours, &KEEPALIVE);
+        put(clear(4), ours, &KEEPALIVE);
         // Nothing is waited for in between: the runtime does not hear of it.
         drop(theirs);
-        let ours = take(4, u32::MAX, Replay::Possible).unwrap();
-        put(4, ours, &KEEPALIVE);
-        assert!(take(4, u32::MAX, Replay::Impossible).is_none());
+        let ours = take(clear(4), u32::MAX, Replay::Possible).unwrap();
+        put(clear(4), ours, &KEEPALIVE);
+        assert!(take(clear(4), u32::MAX, Replay::Impossible).is_none());
     }
 
     #[tokio::test]
@@ -156,17 +179,46 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (ours, _theirs) = pair(&listener).await;
         let now = Instant::now();
-        put(3, ours, &KEEPALIVE);
+        put(clear(3), ours, &KEEPALIVE);
         sweep_once(now);
         sweep_once(now + Duration::from_secs(59));
-        let ours = take(3, 2, Replay::Possible).unwrap();
-        put(3, ours, &KEEPALIVE);
+        let ours = take(clear(3), 2, Replay::Possible).unwrap();
+        put(clear(3), ours, &KEEPALIVE);
         sweep_once(now);
-        assert!(take(3, 2, Replay::Possible).is_none(), "it has served its requests");
+        assert!(take(clear(3), 2, Replay::Possible).is_none(), "it has served its requests");
         let (ours, _theirs) = pair(&listener).await;
-        put(3, ours, &KEEPALIVE);
+        put(clear(3), ours, &KEEPALIVE);
         sweep_once(now);
         sweep_once(now + Duration::from_secs(61));
-        assert!(take(3, u32::MAX, Replay::Possible).is_none());
+        assert!(take(clear(3), u32::MAX, Replay::Possible).is_none());
+    }
+
+    #[tokio::test]
+    async fn names_are_told_apart_and_bounded_together() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let named = |name| Purpose { endpoint: 5, name: Some(name) };
+        let mut others = Vec::new();
+        for name in ["a.test", "b.test", "c.test"] {
+            let (ours, theirs) = pair(&listener).await;
+            put(named(name), ours, &KEEPALIVE);
+            others.push(theirs);
+        }
+        let mut is_there = |purpose| take(purpose, u32::MAX, Replay::Possible).is_some();
+        assert!(!is_there(named("a.test")), "two are kept, whatever they are called");
+        assert!(!is_there(clear(5)));
+        assert!(is_there(named("b.test")) && is_there(named("c.test")));
+    }
+
+    #[tokio::test]
+    async fn what_has_come_is_seen_by_a_task_that_has_had_its_turn() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (ours, mut theirs) = pair(&listener).await;
+        put(clear(6), ours, &KEEPALIVE);
+        theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        while tokio::task::coop::has_budget_remaining() {
+            tokio::task::coop::consume_budget().await;
+        }
+        assert!(take(clear(6), u32::MAX, Replay::Possible).is_none());
     }
 }

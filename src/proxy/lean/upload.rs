@@ -84,6 +84,12 @@ pub enum UploadFailure {
     UpstreamLate,
 }
 
+/// Whether all of it can be, for another attempt.
+fn may_be_kept(framing: Framing, replay: Replay, most: u64) -> bool {
+    let is_too_long = matches!(framing, Framing::Length(length) if length > most);
+    replay == Replay::Possible && !is_too_long
+}
+
 impl Upload {
     /// `replay`: whether the method allows it.
     pub fn new(framing: Framing, replay: Replay, bounds: Bounds) -> Self {
@@ -93,7 +99,7 @@ impl Upload {
             bounds,
             ready: Vec::new(),
             sent: 0,
-            kept: (replay == Replay::Possible).then(Vec::new),
+            kept: may_be_kept(framing, replay, bounds.kept).then(Vec::new),
             waits: None,
             pauses: Pauses::Bounded,
             end: None,
@@ -143,6 +149,17 @@ impl Upload {
 
     pub fn set_pauses(&mut self, pauses: Pauses) {
         (self.pauses, self.waits) = (pauses, None);
+    }
+
+    /// There will be no other attempt.
+    pub fn answer_begins(&mut self, pauses: Pauses) {
+        self.kept = None;
+        if self.is_over() {
+            self.ready = Vec::new();
+        }
+        if self.pauses != pauses {
+            self.set_pauses(pauses);
+        }
     }
 
     /// Whether all wait for the client to go on with it.
@@ -294,11 +311,32 @@ impl Upload {
         Ok(())
     }
 
+    /// As far as it is small enough.
     fn keep(&mut self) {
         let is_small = |kept: &Vec<u8>| (kept.len() + self.ready.len()) as u64 <= self.bounds.kept;
         self.kept = self.kept.take().filter(is_small);
         if let Some(kept) = &mut self.kept {
             kept.extend_from_slice(&self.ready);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_too_long_to_be_kept_is_not_begun_as_one_that_can_be_sent_again() {
+        let bounds = Bounds {
+            max: None,
+            kept: 100,
+            client_timeout: Duration::MAX,
+            write_timeout: Duration::MAX,
+            read_timeout: Duration::MAX,
+            deadline: None,
+        };
+        let replay = |framing| Upload::new(framing, Replay::Possible, bounds).replay() == Replay::Possible;
+        assert_eq!([100, 101].map(|length| replay(Framing::Length(length))), [true, false]);
+        assert!(replay(Framing::Chunked));
     }
 }
