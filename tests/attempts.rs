@@ -56,27 +56,6 @@ fn a_client_that_pauses_its_upload_is_not_held_against_the_endpoint() {
 }
 
 #[test]
-fn a_request_that_ran_out_of_time_is_held_against_an_endpoint_that_had_most_of_it() {
-    let (a, b) = (Origin::start(|_| Answer::Silence), Origin::start(|_| Answer::Silence));
-    let keys = "timeouts: { request: 1s }\nretry: { attempts: 1 }\n\
-                outlier-detection: { failures: 1, window: 30s, eject-for: 1m, max-ejected: 100% }";
-    let weir = weir_with(&[a.address, b.address], keys);
-    let ejected = || weir.metric("weir_endpoint_health_changes_total", &["to=\"ejected\""]);
-    let mut slow: Vec<_> = (0..4).map(|_| weir.connect()).collect();
-    for connection in &mut slow {
-        connection.write("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\na");
-    }
-    std::thread::sleep(Duration::from_millis(750));
-    slow.iter_mut().for_each(|connection| connection.write("b"));
-    for connection in &mut slow {
-        assert_eq!(connection.read_response().status, 504);
-    }
-    assert_eq!(ejected(), Some(0.0), "they had a quarter of it");
-    assert_eq!(weir.get("/").status, 504);
-    assert_eq!(ejected(), Some(1.0), "this one had all of it");
-}
-
-#[test]
 fn the_time_that_a_client_takes_to_send_is_not_the_endpoints_latency() {
     let origin = Origin::named("a");
     let weir = weir_with(&[origin.address], "");

@@ -262,17 +262,20 @@ fn pieces_that_are_empty_end_no_body_and_say_its_end_once() {
             stream.write_all(format!("{head}{text}").as_bytes()).unwrap();
         })
     });
-    for lane in LANES {
+    for (nth, lane) in LANES.iter().enumerate() {
         let weir = weir(lane, &origin, "", "");
         let mut client = H2Client::plain(weir.http);
         let mut stream = client.open_stream("POST", "a.test", "/", &[]);
-        // One after the other: what comes together may go on together.
+        // What comes with the head is not looked at here.
+        origin.wait_for_requests(nth + 1);
         for piece in ["ab", "", "c", ""] {
             std::thread::sleep(Duration::from_millis(100));
             stream.send(Bytes::from(piece));
         }
         stream.finish();
-        assert_eq!(stream.text(), "2|ab|1|c|0||", "{lane}");
+        let text = stream.text();
+        // What comes together may go on together.
+        assert!(["2|ab|1|c|0||", "3|abc|0||"].contains(&text.as_str()), "{lane}: {text}");
     }
 }
 

@@ -148,7 +148,6 @@ impl<C: Client> Exchange<'_, C> {
             Ok(()) | Err(UploadFailure::UpstreamGone) => self.left(self.timeouts.read),
             Err(UploadFailure::UpstreamLate) if self.is_answered => self.left(self.timeouts.read),
             Err(UploadFailure::UpstreamLate) => Err(self.late()),
-            Err(UploadFailure::ClientLate) => Err(self.client_late()),
             Err(failure) => Err(failure.into()),
         };
         let read = ended?;

@@ -203,7 +203,7 @@ mod tests {
             put(named(name), ours, &KEEPALIVE);
             others.push(theirs);
         }
-        let mut is_there = |purpose| take(purpose, u32::MAX, Replay::Possible).is_some();
+        let is_there = |purpose| take(purpose, u32::MAX, Replay::Possible).is_some();
         assert!(!is_there(named("a.test")), "two are kept, whatever they are called");
         assert!(!is_there(clear(5)));
         assert!(is_there(named("b.test")) && is_there(named("c.test")));

@@ -241,7 +241,10 @@ fn server_name_for(request_host: &str, address: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::sharded;
 
     #[test]
     fn an_address_keeps_its_identity_over_versions() {
@@ -262,7 +265,39 @@ mod tests {
         let state = EndpointState::new(Moment::NEVER);
         let limit = NonZeroU32::new(2);
         assert_eq!([state.enter(limit), state.enter(limit), state.enter(limit)], [true, true, false]);
-        state.leave();
+        state.leave(limit);
         assert!(state.enter(limit));
+    }
+
+    #[test]
+    fn a_limit_that_a_reload_brings_counts_who_is_there_already() {
+        let (state, limit) = (EndpointState::new(Moment::NEVER), NonZeroU32::new(2));
+        assert!([None, limit, None].map(|limit| state.enter(limit)).into_iter().all(|entered| entered));
+        assert_eq!((state.in_flight(), state.enter(limit)), (3, false));
+        // Begun there, ended here.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sharded::enter(1);
+                state.leave(None);
+                state.leave(None);
+            });
+        });
+        assert_eq!((state.in_flight(), state.enter(limit), state.requests()), (1, true, 4));
+    }
+
+    #[test]
+    fn what_any_thread_sees_is_known_to_all() {
+        let (state, start) = (EndpointState::new(Moment::NEVER), Instant::now() + Duration::from_secs(1));
+        let later = start + Duration::from_millis(1);
+        state.note_latency(Duration::from_millis(500), start.into());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sharded::enter(1);
+                state.note_latency(Duration::from_millis(20), later.into());
+                state.note_failure();
+            });
+        });
+        assert!(state.latency(later.into()) > 490_000.0, "a peak is believed by all");
+        assert_eq!((state.last_latency(), state.failures()), (Some(Duration::from_millis(20)), 1));
     }
 }
