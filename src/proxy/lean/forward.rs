@@ -19,7 +19,7 @@ use super::conversation::{self, Conversation};
 use super::exchange::Broken;
 use super::head::After;
 use super::patience::in_time;
-use super::pool::{self, Link, Purpose};
+use super::pool::{self, Link, PoolKey};
 use super::upload::{Bounds, Upload};
 use crate::model::{ConnectionLimits, RetryOn};
 use crate::proxy::affinity::Affinity;
@@ -200,7 +200,7 @@ impl<'a> Plan<'a> {
         let replay = self.may_replay(upload.as_deref());
         // One of them was closed while it was idle: the others may be, too.
         let takes = keepalive.connections > 0 && attempts.stale == 0;
-        let pooled = takes.then(|| pool::take(self.purpose(lease.endpoint()), max, replay)).flatten();
+        let pooled = takes.then(|| pool::take(self.pool_key(lease.endpoint()), max, replay)).flatten();
         let (link, connection) = match pooled {
             Some(link) => (link, UpstreamConnection::Reused),
             None => {
@@ -240,9 +240,9 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn purpose<'b>(&'b self, endpoint: &'b Endpoint) -> Purpose<'b> {
+    fn pool_key<'b>(&'b self, endpoint: &'b Endpoint) -> PoolKey<'b> {
         let name = self.forward.upstream.tls().map(|_| self.tls_name(endpoint));
-        Purpose { endpoint: endpoint.pool(), name }
+        PoolKey { endpoint: endpoint.pool(), name }
     }
 
     fn not_connected(&self, progress: &mut Progress, reason: NoLink) -> Step {
@@ -333,7 +333,7 @@ impl<'a> Plan<'a> {
     fn leave(&self, progress: &mut Progress, upstream: Link) {
         if let Some(lease) = progress.attempts.lease.take() {
             let keepalive = &self.forward.upstream.definition().keepalive;
-            pool::put(self.purpose(lease.endpoint()), upstream, keepalive);
+            pool::put(self.pool_key(lease.endpoint()), upstream, keepalive);
         }
     }
 }

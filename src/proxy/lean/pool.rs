@@ -5,7 +5,7 @@
 //!   └──none──► connect
 //! ```
 //!
-//! A pool belongs to a thread: nothing in it is locked. Connections are told apart by [`Purpose`].
+//! A pool belongs to a thread: nothing in it is locked. Connections are told apart by [`PoolKey`].
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ pub struct Link {
 
 /// What a connection is for.
 #[derive(Clone, Copy)]
-pub struct Purpose<'a> {
+pub struct PoolKey<'a> {
     /// The endpoint, and what is trusted there: `Endpoint::pool`.
     pub endpoint: u64,
     /// The name that TLS asked for; none in clear. It may be the client's choice: it is compared as it is, and what is kept is
@@ -70,11 +70,11 @@ impl Link {
 
 /// The one that was used last: the others can go. Where the request cannot be sent again (`replay`), the kernel is asked whether the
 /// connection has ended just now: what goes to one that has is lost.
-pub fn take(purpose: Purpose<'_>, max_requests: u32, replay: Replay) -> Option<Link> {
+pub fn take(key: PoolKey<'_>, max_requests: u32, replay: Replay) -> Option<Link> {
     POOL.with_borrow_mut(|pool| {
-        let idle = pool.get_mut(&purpose.endpoint)?;
+        let idle = pool.get_mut(&key.endpoint)?;
         loop {
-            let last = idle.iter().rposition(|idle| idle.name.as_deref() == purpose.name)?;
+            let last = idle.iter().rposition(|idle| idle.name.as_deref() == key.name)?;
             let Idle { mut link, .. } = idle.remove(last);
             let is_alive = link.is_quiet() && (replay == Replay::Possible || !link.io.has_news());
             if link.served < max_requests && is_alive {
@@ -86,11 +86,11 @@ pub fn take(purpose: Purpose<'_>, max_requests: u32, replay: Replay) -> Option<L
 }
 
 /// Keeps it for another request, in place of the one that was used least lately where there is no room.
-pub fn put(purpose: Purpose<'_>, mut link: Link, keepalive: &Keepalive) {
+pub fn put(key: PoolKey<'_>, mut link: Link, keepalive: &Keepalive) {
     link.patience.end();
     POOL.with_borrow_mut(|pool| {
-        let idle = pool.entry(purpose.endpoint).or_default();
-        let name = purpose.name.map(Box::from);
+        let idle = pool.entry(key.endpoint).or_default();
+        let name = key.name.map(Box::from);
         idle.push(Idle { link, name, since: None, timeout: keepalive.idle_timeout });
         idle.drain(..idle.len().saturating_sub(keepalive.connections));
     });
@@ -133,8 +133,8 @@ mod tests {
     const KEEPALIVE: Keepalive =
         Keepalive { connections: 2, idle_timeout: Duration::from_secs(60), max_requests: None };
 
-    fn clear(endpoint: u64) -> Purpose<'static> {
-        Purpose { endpoint, name: None }
+    fn clear(endpoint: u64) -> PoolKey<'static> {
+        PoolKey { endpoint, name: None }
     }
 
     async fn pair(listener: &TcpListener) -> (Link, TcpStream) {
@@ -196,14 +196,14 @@ mod tests {
     #[tokio::test]
     async fn names_are_told_apart_and_bounded_together() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let named = |name| Purpose { endpoint: 5, name: Some(name) };
+        let named = |name| PoolKey { endpoint: 5, name: Some(name) };
         let mut others = Vec::new();
         for name in ["a.test", "b.test", "c.test"] {
             let (ours, theirs) = pair(&listener).await;
             put(named(name), ours, &KEEPALIVE);
             others.push(theirs);
         }
-        let is_there = |purpose| take(purpose, u32::MAX, Replay::Possible).is_some();
+        let is_there = |key| take(key, u32::MAX, Replay::Possible).is_some();
         assert!(!is_there(named("a.test")), "two are kept, whatever they are called");
         assert!(!is_there(clear(5)));
         assert!(is_there(named("b.test")) && is_there(named("c.test")));
