@@ -176,6 +176,7 @@ impl App {
             found.push(finding);
             AccessLogChange::None
         });
+        found.extend(self.check_stores(model).await);
         // Last, because it is the one that moves at once.
         if !found.has_errors()
             && let Err(error) = self.move_admin(parts, model).await
@@ -184,7 +185,6 @@ impl App {
             let message = cannot_listen(admin.address, &error);
             found.push(Diagnostic::error(admin.origin.clone(), "admin.address", message));
         }
-        found.extend(self.check_stores(model).await);
         if found.has_errors() {
             parts.plane.release();
             return Err(found);
