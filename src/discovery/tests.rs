@@ -193,6 +193,11 @@ fn reply_to(query: &Message) -> Message {
             reply.add_answer(Record::from_rdata(asked.name().clone(), 42, data));
         }
         ("api.test.", _) => {}
+        ("half.test.", RecordType::AAAA) => {
+            let data = RData::AAAA("2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap().into());
+            reply.add_answer(Record::from_rdata(asked.name().clone(), 42, data));
+        }
+        ("half.test.", _) => reply.metadata.response_code = ResponseCode::ServFail,
         ("_http._tcp.api.test.", RecordType::SRV) => {
             let target = Name::from_ascii("API.test.").unwrap();
             let data = RData::SRV(SRV::new(1, 5, 8080, target));
@@ -215,6 +220,13 @@ async fn the_given_servers_are_asked_and_answers_carry_their_ttl() {
 
     let error = resolver.resolve(&Question::Addresses("nobody.test".into())).await.unwrap_err();
     assert_eq!(&*error, "there is no such name");
+}
+
+#[tokio::test]
+async fn a_name_of_which_one_family_cannot_be_said_fails() {
+    let resolver = DnsResolver::new(&[dns_server().await]);
+    let answer = resolver.resolve(&Question::Addresses("half.test".into())).await;
+    assert!(answer.is_err_and(|error| &*error != "there is no such name"));
 }
 
 #[tokio::test]
