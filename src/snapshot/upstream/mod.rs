@@ -200,6 +200,15 @@ impl Upstream {
         named.is_some_and(|endpoint| ask.fault(endpoint).is_none() && !ask.has_tried(endpoint))
     }
 
+    /// Whether what is with an endpoint may stay there: it is one of them still, and healthy where another is.
+    pub fn keeps(&self, endpoint: SocketAddr) -> bool {
+        let set = self.set.load();
+        let is_out =
+            |endpoint: &Arc<Endpoint>| self.definition.health_check.is_some() && endpoint.health() == Health::Unhealthy;
+        let own = set.endpoints().find(|own| own.address == endpoint);
+        own.is_some_and(|own| !is_out(own) || set.endpoints().all(is_out))
+    }
+
     /// A request begins that may be tried again: it pays for a share of a retry.
     pub fn note_request(&self, now: Instant) {
         self.shared.budget.note_request(now.into());
