@@ -243,6 +243,7 @@ impl App {
         self.shared.tls.tickets().follow(&model.process.session_tickets);
         parts.plane.outlive(previous, snapshot);
         self.shared.snapshot.store(snapshot.clone());
+        snapshot.upstreams.values().for_each(Upstream::take_over);
         match self.settings(snapshot) {
             Ok(settings) => {
                 parts.unbound.clear();

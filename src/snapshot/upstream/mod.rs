@@ -169,6 +169,17 @@ impl Upstream {
         Arc::clone(&self.set.load())
     }
 
+    /// It is the one that is asked from now on: who waits already, or still comes by way of the one before, is served by it.
+    pub fn take_over(self: &Arc<Self>) {
+        self.shared.queue.follow(self);
+    }
+
+    /// Whether a request that was meant for the other can be sent to this one's endpoints.
+    fn speaks_as(&self, other: &Upstream) -> bool {
+        let (own, other) = (&self.definition, &other.definition);
+        own.protocol == other.protocol && own.tls == other.tls
+    }
+
     /// Chooses an endpoint and takes a place there, now or not at all.
     pub fn pick(&self, request: &PickRequest<'_>) -> Result<Lease, PickError> {
         if self.definition.limits.max_connections.is_some() && self.shared.queue.waiting() > 0 {

@@ -3,6 +3,7 @@
 mod choice;
 mod life;
 mod properties;
+mod waiting;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
