@@ -350,7 +350,7 @@ fn take(set: &Common<EndpointSet>, ask: &Ask<'_>) -> Option<Lease> {
     set.tiers.iter().enumerate().find_map(|(tier, endpoints)| {
         (0..RACES).find_map(|_| {
             let index = policy::choose(endpoints, ask)?;
-            Lease::take(set, Seat { tier, index })
+            Lease::take(set, Seat { tier, index }, ask.now)
         })
     })
 }
@@ -358,7 +358,7 @@ fn take(set: &Common<EndpointSet>, ask: &Ask<'_>) -> Option<Lease> {
 /// Takes a place at the endpoint that a sticky cookie names, backup or not: the session is there.
 fn take_named(set: &Common<EndpointSet>, ask: &Ask<'_>, value: &[u8]) -> Option<Lease> {
     let seat = seat_named(set, value)?;
-    if ask.admits(set.at(seat)) { Lease::take(set, seat) } else { None }
+    if ask.admits(set.at(seat)) { Lease::take(set, seat, ask.now) } else { None }
 }
 
 fn seat_named(set: &EndpointSet, value: &[u8]) -> Option<Seat> {
