@@ -325,7 +325,7 @@ impl Upstream {
         now: Instant,
     ) -> Option<HealthChange> {
         let thresholds = self.definition.health_check.as_ref()?;
-        let (from, to) = endpoint.state.verdict.checked.record(verdict, thresholds)?;
+        let (from, to) = endpoint.checked.record(verdict, thresholds)?;
         if from == Health::Unhealthy {
             endpoint.state.verdict.warm_from.set(Moment::from(now));
         }
@@ -340,7 +340,7 @@ impl Upstream {
         let resolved = questions(&self.definition.endpoints, &answers)
             .iter()
             .all(|question| answers.knows(question) || answers.failure(question).is_some());
-        let checked = || self.set.load().endpoints().all(|e| e.state.verdict.checked.get() != Health::Unknown);
+        let checked = || self.set.load().endpoints().all(|e| e.health() != Health::Unknown);
         resolved && (self.definition.health_check.is_none() || checked())
     }
 }

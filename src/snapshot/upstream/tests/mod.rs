@@ -1,5 +1,6 @@
 //! The balancers as a whole. Time is given, randomness seeded; what the tests share stands here.
 
+mod addresses;
 mod choice;
 mod life;
 mod properties;
