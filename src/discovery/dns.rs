@@ -198,3 +198,23 @@ fn in_words(error: &NetError) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_looked_for_where_the_system_says_and_as_it_is() {
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let mut servers = build(&["127.0.0.1:9".parse().unwrap()]).unwrap();
+        servers.search = ["shop.svc.", "svc.", "shop.svc."].map(name).into();
+        servers.ndots = 1;
+        let candidates = |text: &str| -> Vec<String> {
+            servers.candidates(name(text)).iter().map(|candidate| candidate.to_ascii()).collect()
+        };
+        assert_eq!(candidates("db"), ["db.shop.svc.", "db.svc.", "db."]);
+        assert_eq!(candidates("db.shop"), ["db.shop.", "db.shop.shop.svc.", "db.shop.svc."]);
+        assert_eq!(candidates("db.shop."), ["db.shop."]);
+        assert_eq!(candidates("localhost")[0], "localhost.");
+    }
+}
