@@ -126,6 +126,8 @@ fn bad_entries_and_taken_ports_are_told_and_cost_nothing_else() {
     warned(cluster, "tcp-bad", "services", "write it as namespace/service:port");
     warned(cluster, "tcp-bad", "services", &format!("port {http} is Weir's own (--http-port)"));
     warned(cluster, "tcp-bad", "services", &format!(":{taken_port}: "));
+    drop(taken);
+    says(taken_port, "origin");
     let status = weir.admin("/config/status").text();
     assert!(status.contains("configmap/tcp-bad/services"), "{status}");
     assert_eq!(support::request(local(http), "GET", "/").host("nobody.test").send().status, 404);

@@ -326,6 +326,30 @@ fn connections_beyond_the_limit_are_closed_at_once() {
 }
 
 #[test]
+fn a_connection_that_is_listened_to_to_its_end_has_its_place_till_then() {
+    let origin = Origin::named("origin");
+    let http = free_address();
+    let weir = Weir::start(&format!(
+        "listeners: {{ http: {{ address: \"{http}\", limits: {{ max-connections: 1 }} }} }}\n\
+         upstreams: {{ origin: {{ endpoints: [ \"{}\" ] }} }}\n\
+         hosts: [ {{ names: [\"*\"], routes: [ {{ path: /, upstream: origin, filters: [ {{ max-body-size: 10B }} ] }} ] }} ]\n",
+        origin.address
+    ));
+    let answers = |client: &mut Connection| {
+        client.try_write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_ok() && client.try_read_response("GET").is_ok()
+    };
+    let mut refused = Connection::open(http);
+    refused.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nthe rest is still to come");
+    assert_eq!(refused.read_response().status, 413);
+    // Its end has been sent: whoever serves it has gone.
+    refused.assert_closed();
+    assert!(!answers(&mut Connection::open(http)), "the place is taken");
+    assert_eq!(weir.metric("weir_connections_open", &["listener=\"http\""]), Some(1.0));
+    drop(refused);
+    eventually("the place is free", || answers(&mut Connection::open(http)).then_some(()));
+}
+
+#[test]
 fn a_reset_flood_is_cut_off() {
     let origin = Origin::start(|_| Answer::Silence);
     let weir = Weir::in_front_of(&[origin.address]);

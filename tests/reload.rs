@@ -269,6 +269,21 @@ fn an_access_log_or_admin_address_that_cannot_be_had_is_reported_and_the_old_fil
 }
 
 #[test]
+fn the_admin_listener_stays_where_it_is_while_another_part_of_the_file_is_refused() {
+    let weir = Weir::start(&saying("first"));
+    std::fs::write(weir.folder().join("file"), b"").unwrap();
+    let (elsewhere, taken) = (free_address(), weir.folder().join("file"));
+    weir.write(&format!(
+        "admin: {{ address: \"{elsewhere}\" }}\ncache-stores: {{ files: {{ disk: {{ path: \"{}\", size: 1MiB }} }} }}\n{}",
+        taken.display(),
+        saying("second")
+    ));
+    weir.wait_for_refusal("answers cannot be kept in");
+    assert!(TcpStream::connect(elsewhere).is_err());
+    assert_eq!(weir.get("/").text(), "first");
+}
+
+#[test]
 fn a_request_under_way_ends_as_it_began() {
     let origin = Origin::named("old");
     let weir = Weir::in_front_of(&[origin.address]);

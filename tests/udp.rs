@@ -245,14 +245,23 @@ fn silence_speaks_against_an_endpoint_where_an_answer_is_due() {
 }
 
 #[test]
-fn a_reload_ends_no_session_and_a_port_that_goes_is_free() {
+fn a_reload_ends_no_session_whose_endpoint_stays_and_a_port_that_goes_is_free() {
     let (first, second) = (UdpOrigin::named("first"), UdpOrigin::named("second"));
     let (weir, address) = start("", &[first.address]);
     let old = Client::to(address);
     assert_eq!(old.ask("ping"), "first ping");
+    weir.reload(&file(address, ", idle-timeout: 5m", &[first.address, second.address], ""));
+    let all: Vec<_> = (0..2).map(|_| Client::to(address).ask("ping")).collect();
+    assert!(all.contains(&"second ping".to_owned()), "{all:?}");
+    holds_for(Duration::from_millis(400), "it stays", || old.ask("ping") == "first ping");
+
+    // The client never pauses: nothing but its endpoint ends the session.
     weir.reload(&file(address, ", idle-timeout: 5m", &[second.address], ""));
-    assert_eq!(old.ask("ping"), "first ping");
-    assert_eq!(Client::to(address).ask("ping"), "second ping");
+    eventually("it goes to another", || (old.ask("ping") == "second ping").then_some(()));
+    let ended = sessions(&weir, 1);
+    assert_eq!((&ended[0]["ended"], ended.len()), (&"upstream-reset".into(), 1));
+    assert_eq!(old.ask("ping"), "second ping");
+    assert_eq!(sessions(&weir, 1).len(), 1, "and stays there");
 
     weir.reload("hosts: [ { names: [\"*\"], routes: [ { path: /, respond: {} } ] } ]\n");
     eventually("the port is free", || UdpSocket::bind(address).ok());

@@ -12,9 +12,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use tokio::time::MissedTickBehavior;
 
 use super::admission::{Admission, Webhook};
 use super::issuing::Issuing;
@@ -29,6 +30,9 @@ use crate::sources::kube::state::ClusterState;
 use crate::sources::kube::translate::{Event, LastUsable, ObjectReference, Reason, Settings, Translator};
 use crate::sources::kube::watch::{Change, Extent, Scope, Watch};
 use crate::tls::RememberedCertificates;
+
+/// When a port that somebody else had is tried again. Nothing of the cluster tells that it is free.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
 pub struct ClusterOptions {
     /// None: as a pod of the cluster, or as kubectl would.
@@ -105,10 +109,16 @@ impl Follower {
         }
         self.app.programmed.store(true, Ordering::Relaxed);
         inheritance.announce_ready();
+        let mut retry = tokio::time::interval(LISTEN_AGAIN);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let change = tokio::select! {
                 change = self.watch.changed() => Some(change),
                 () = self.app.reload_now.notified() => self.watch.now(),
+                _ = retry.tick() => {
+                    self.app.listen_again().await;
+                    None
+                }
             };
             let Some(change) = change else { continue };
             if let Err(error) = self.follow(change).await {

@@ -28,12 +28,22 @@ impl App {
             };
             Ok(Settings::of_requests(listener, tls))
         };
-        let of_tunnel = |listener: &TcpListener| {
-            let tunnel = snapshot.carriers.tcp.get(&listener.name)?;
-            Some(Ok(Settings::of_tunnel(listener, tunnel.clone())))
-        };
-        let tunnels = model.tcp_listeners.iter().filter_map(of_tunnel);
-        model.listeners.iter().map(of_requests).chain(tunnels).collect()
+        model.listeners.iter().map(of_requests).chain(tunnels(snapshot).map(Ok)).collect()
+    }
+
+    /// Whoever had a port of a TCP or UDP service may have given it back.
+    pub(super) async fn listen_again(&self) {
+        let mut parts = self.parts.lock().await;
+        if parts.unbound.is_empty() {
+            return;
+        }
+        let snapshot = self.shared.snapshot.load_full();
+        let failed = parts.plane.open_missing(tunnels(&snapshot).collect(), datagrams(&snapshot));
+        // What is anything else stays as it was told.
+        parts.unbound.retain(|(name, _)| {
+            let carries = snapshot.carriers.tcp.contains_key(name) || snapshot.carriers.udp.contains_key(name);
+            !carries || failed.iter().any(|(other, ..)| other == name)
+        });
     }
 
     fn tls_door(&self, tls: &ListenerTls, table: &Table, hosts: &[&VirtualHost]) -> Result<TlsDoor, rustls::Error> {
@@ -63,6 +73,14 @@ pub(super) fn addresses(model: &Model, authors: Authors) -> Wanted {
         Authors::One => Wanted { connections: http.chain(tcp).collect(), datagrams: udp.collect() },
         Authors::Many => Wanted { connections: http.collect(), datagrams: Vec::new() },
     }
+}
+
+fn tunnels(snapshot: &Snapshot) -> impl Iterator<Item = Settings> {
+    let of_tunnel = |listener: &TcpListener| {
+        let tunnel = snapshot.carriers.tcp.get(&listener.name)?;
+        Some(Settings::of_tunnel(listener, tunnel.clone()))
+    };
+    snapshot.model.tcp_listeners.iter().filter_map(of_tunnel)
 }
 
 pub(super) fn datagrams(snapshot: &Snapshot) -> Vec<Arc<Datagrams>> {

@@ -176,6 +176,7 @@ impl App {
             found.push(finding);
             AccessLogChange::None
         });
+        found.extend(self.check_stores(model).await);
         // Last, because it is the one that moves at once.
         if !found.has_errors()
             && let Err(error) = self.move_admin(parts, model).await
@@ -184,7 +185,6 @@ impl App {
             let message = cannot_listen(admin.address, &error);
             found.push(Diagnostic::error(admin.origin.clone(), "admin.address", message));
         }
-        found.extend(self.check_stores(model).await);
         if found.has_errors() {
             parts.plane.release();
             return Err(found);
@@ -243,6 +243,7 @@ impl App {
         self.shared.tls.tickets().follow(&model.process.session_tickets);
         parts.plane.outlive(previous, snapshot);
         self.shared.snapshot.store(snapshot.clone());
+        snapshot.upstreams.values().for_each(Upstream::take_over);
         match self.settings(snapshot) {
             Ok(settings) => {
                 parts.unbound.clear();

@@ -7,19 +7,17 @@
 //! It caches nothing: when to ask again is the agenda's business, and a cached NXDOMAIN would hide a container
 //! that has just started.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
 use super::{Answer, Resolve, hosts};
@@ -32,7 +30,15 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const HOSTS_TTL: Duration = Duration::from_secs(10);
 
 /// Asks on the current Tokio runtime.
-pub struct DnsResolver(Result<TokioResolver, Arc<str>>);
+pub struct DnsResolver(Result<Servers, Arc<str>>);
+
+struct Servers {
+    dns: TokioResolver,
+    /// What a name that is not fully qualified may stand in.
+    search: Vec<Name>,
+    /// A name with so many dots is asked for as it is first.
+    ndots: usize,
+}
 
 impl DnsResolver {
     /// Reads the system's resolv.conf, once. `servers` take the place of the system's where there are any; the
@@ -42,20 +48,76 @@ impl DnsResolver {
     }
 
     async fn ask(&self, question: &Question) -> Result<Answer, Arc<str>> {
-        let dns = self.0.as_ref().map_err(Arc::clone)?;
+        let servers = self.0.as_ref().map_err(Arc::clone)?;
         let name = Name::from_ascii(question.name()).map_err(|error| Arc::from(error.to_string()))?;
         let answer = match question {
-            Question::Addresses(_) => dns.lookup_ip(name).await.map(|lookup| Answer {
-                ttl: shortest_ttl(lookup.as_lookup()),
-                records: Records::Addresses(lookup.iter().collect()),
+            Question::Addresses(_) => servers.addresses(name).await,
+            Question::Services(_) => servers.dns.lookup(name, RecordType::SRV).await.map(|lookup| Answer {
+                ttl: shortest_ttl(lookup.answers()),
+                records: Records::Services(services(&lookup)),
             }),
-            Question::Services(_) => dns
-                .lookup(name, RecordType::SRV)
-                .await
-                .map(|lookup| Answer { ttl: shortest_ttl(&lookup), records: Records::Services(services(&lookup)) }),
         };
         answer.map_err(|error| in_words(&error).into())
     }
+}
+
+impl Servers {
+    /// Of both families. The resolver's own way to ask for both takes one that fails for one without addresses, and the
+    /// endpoints of half a network would go.
+    async fn addresses(&self, name: Name) -> Result<Answer, NetError> {
+        let mut failed = None;
+        for name in self.candidates(name) {
+            let (v4, v6) =
+                tokio::join!(self.dns.lookup(name.clone(), RecordType::A), self.dns.lookup(name, RecordType::AAAA));
+            match both(v4, v6) {
+                Ok(answer) => return Ok(answer),
+                // What a server could not say of a name counts for more than that there is no other.
+                Err(error) => match &failed {
+                    Some(before) if !is_an_answer(before) || is_an_answer(&error) => {}
+                    Some(_) | None => failed = Some(error),
+                },
+            }
+        }
+        Err(failed.unwrap_or_else(|| NetError::from("there is no name to ask for")))
+    }
+
+    /// The names that it may stand for, in order: both families have to be of the same one.
+    fn candidates(&self, name: Name) -> Vec<Name> {
+        if name.is_fqdn() {
+            return vec![name];
+        }
+        let mut as_it_is = name.clone();
+        as_it_is.set_fqdn(true);
+        let mut names: Vec<Name> = Vec::with_capacity(self.search.len() + 1);
+        for within in self.search.iter().filter_map(|domain| name.clone().append_domain(domain).ok()) {
+            if !names.contains(&within) {
+                names.push(within);
+            }
+        }
+        let first = usize::from(name.num_labels()) > self.ndots || name.is_localhost();
+        names.insert(if first { 0 } else { names.len() }, as_it_is);
+        names
+    }
+}
+
+/// An error where either failed, or both are without addresses.
+fn both(v4: Result<Lookup, NetError>, v6: Result<Lookup, NetError>) -> Result<Answer, NetError> {
+    let records = |lookup: &Result<Lookup, NetError>| match lookup {
+        Ok(lookup) => lookup.answers().to_vec(),
+        Err(_) => Vec::new(),
+    };
+    let found = [records(&v4), records(&v6)].concat();
+    let addresses: Vec<IpAddr> = found.iter().filter_map(|record| record.data.ip_addr()).collect();
+    match (v4, v6) {
+        (Err(error), _) | (_, Err(error)) if !is_an_answer(&error) => Err(error),
+        (Err(error), _) | (_, Err(error)) if addresses.is_empty() => Err(error),
+        _ => Ok(Answer { ttl: shortest_ttl(&found), records: Records::Addresses(addresses) }),
+    }
+}
+
+/// That there is nothing is an answer, too.
+fn is_an_answer(error: &NetError) -> bool {
+    error.is_nx_domain() || error.is_no_records_found()
 }
 
 #[async_trait]
@@ -73,7 +135,7 @@ impl Resolve for DnsResolver {
     }
 }
 
-fn build(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+fn build(servers: &[SocketAddr]) -> Result<Servers, NetError> {
     let (config, mut options) = match (read_system_conf(), servers) {
         (Ok(system), _) => system,
         (Err(error), []) => return Err(error),
@@ -89,11 +151,13 @@ fn build(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
     };
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     options.timeout = options.timeout.min(TIMEOUT);
+    let domain = config.domain().filter(|domain| !config.search().contains(domain));
+    let search = domain.into_iter().chain(config.search()).cloned().collect();
+    let ndots = options.ndots;
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     *builder.options_mut() = options;
-    builder.build()
+    Ok(Servers { dns: builder.build()?, search, ndots })
 }
 
 fn server(address: &SocketAddr) -> NameServerConfig {
@@ -118,8 +182,8 @@ fn services(lookup: &Lookup) -> Vec<ServiceRecord> {
 }
 
 /// Of all records, aliases included: any of them may change.
-fn shortest_ttl(lookup: &Lookup) -> Duration {
-    Duration::from_secs(lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0).into())
+fn shortest_ttl(records: &[Record]) -> Duration {
+    Duration::from_secs(records.iter().map(|record| record.ttl).min().unwrap_or(0).into())
 }
 
 fn in_words(error: &NetError) -> String {
@@ -132,5 +196,25 @@ fn in_words(error: &NetError) -> String {
     match error {
         NetError::Timeout => "no answer from DNS in time".into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_looked_for_where_the_system_says_and_as_it_is() {
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let mut servers = build(&["127.0.0.1:9".parse().unwrap()]).unwrap();
+        servers.search = ["shop.svc.", "svc.", "shop.svc."].map(name).into();
+        servers.ndots = 1;
+        let candidates = |text: &str| -> Vec<String> {
+            servers.candidates(name(text)).iter().map(|candidate| candidate.to_ascii()).collect()
+        };
+        assert_eq!(candidates("db"), ["db.shop.svc.", "db.svc.", "db."]);
+        assert_eq!(candidates("db.shop"), ["db.shop.", "db.shop.shop.svc.", "db.shop.svc."]);
+        assert_eq!(candidates("db.shop."), ["db.shop."]);
+        assert_eq!(candidates("localhost")[0], "localhost.");
     }
 }

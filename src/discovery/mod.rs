@@ -70,7 +70,7 @@ async fn run(upstream: Arc<Upstream>, resolver: Arc<dyn Resolve>) {
     let mut answers = Answers::clone(&upstream.answers());
     let mut asked = FuturesUnordered::new();
     loop {
-        let wanted: BTreeSet<Question> = questions(&upstream.definition().endpoints, &answers);
+        let wanted = wanted(&upstream, &answers);
         agenda.keep_only(&wanted, Instant::now());
         answers.keep_only(&wanted);
         asked.extend(agenda.take_due(Instant::now()).into_iter().map(|question| ask(Arc::clone(&resolver), question)));
@@ -81,6 +81,14 @@ async fn run(upstream: Arc<Upstream>, resolver: Arc<dyn Resolve>) {
             () = sleep_until(agenda.next_due()) => {}
         }
     }
+}
+
+/// Also what is served goes on being asked, while what shall take its place is not all there.
+fn wanted(upstream: &Upstream, answers: &Answers) -> BTreeSet<Question> {
+    let specs = &upstream.definition().endpoints;
+    let mut wanted = questions(specs, answers);
+    wanted.extend(questions(specs, &upstream.answers()));
+    wanted
 }
 
 async fn ask(resolver: Arc<dyn Resolve>, question: Question) -> (Question, Result<Answer, Arc<str>>) {
@@ -124,7 +132,7 @@ fn take_in(
             answers.fail(question, error);
         }
     }
-    if upstream.apply(answers.clone(), now.into_std()) {
+    if upstream.apply(answers.settled(&upstream.answers()), now.into_std()) {
         tracing::info!(upstream = name, endpoints = upstream.endpoints().len(), "DNS changed the endpoints");
     }
 }

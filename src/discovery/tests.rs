@@ -165,12 +165,35 @@ async fn services_lead_to_the_addresses_of_their_targets() {
     assert_eq!(played.asked("a.test"), before, "a target that is gone is asked no more");
 }
 
+#[tokio::test(start_paused = true)]
+async fn services_stay_with_their_targets_until_the_new_ones_are_known_or_have_failed() {
+    let (played, upstream) = (Arc::new(Played::default()), upstream("srv:_http._tcp.api.test"));
+    let leads_to = |target: &str| {
+        let service = ServiceRecord { priority: 1, weight: 1, port: 8080, target: target.into() };
+        Ok(Answer { records: Records::Services(vec![service]), ttl: Duration::from_secs(60) })
+    };
+    played.says("srv:_http._tcp.api.test", leads_to("a.test"));
+    played.says("a.test", addresses(&["10.0.0.1"], 60));
+    let _discovery = Discovery::start(Arc::clone(&upstream), played.clone()).unwrap();
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    played.says("srv:_http._tcp.api.test", leads_to("silent.test"));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!((shown(&upstream), played.asked("silent.test")), (vec!["10.0.0.1:8080".to_owned()], 1));
+    played.says("a.test", addresses(&["10.0.0.3"], 60));
+    played.says("silent.test", addresses(&["10.0.0.2"], 60));
+    tokio::time::sleep(PATIENCE).await;
+    assert_eq!(shown(&upstream), ["10.0.0.2:8080"]);
+    let before = played.asked("a.test");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(played.asked("a.test"), before, "a target that is gone is asked no more");
+}
+
 #[test]
 fn an_upstream_of_addresses_starts_nothing() {
     assert!(Discovery::start(upstream("10.0.0.1:80"), Arc::new(Played::default())).is_none());
 }
 
-/// A DNS server that knows `api.test` (A), `_http._tcp.api.test` (SRV), and nothing else.
+/// A DNS server that knows `api.test` (A), `_http._tcp.api.test` (SRV), half of `half.test`, and nothing else.
 async fn dns_server() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -193,6 +216,11 @@ fn reply_to(query: &Message) -> Message {
             reply.add_answer(Record::from_rdata(asked.name().clone(), 42, data));
         }
         ("api.test.", _) => {}
+        ("half.test.", RecordType::AAAA) => {
+            let data = RData::AAAA("2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap().into());
+            reply.add_answer(Record::from_rdata(asked.name().clone(), 42, data));
+        }
+        ("half.test.", _) => reply.metadata.response_code = ResponseCode::ServFail,
         ("_http._tcp.api.test.", RecordType::SRV) => {
             let target = Name::from_ascii("API.test.").unwrap();
             let data = RData::SRV(SRV::new(1, 5, 8080, target));
@@ -215,6 +243,13 @@ async fn the_given_servers_are_asked_and_answers_carry_their_ttl() {
 
     let error = resolver.resolve(&Question::Addresses("nobody.test".into())).await.unwrap_err();
     assert_eq!(&*error, "there is no such name");
+}
+
+#[tokio::test]
+async fn a_name_of_which_one_family_cannot_be_said_fails() {
+    let resolver = DnsResolver::new(&[dns_server().await]);
+    let answer = resolver.resolve(&Question::Addresses("half.test".into())).await;
+    assert!(answer.is_err_and(|error| &*error != "there is no such name"));
 }
 
 #[tokio::test]

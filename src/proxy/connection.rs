@@ -5,15 +5,15 @@
 //! ```
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Weak};
 
 use http::HeaderValue;
 use pingora::protocols::Digest;
 use pingora::protocols::raw_connect::ProxyDigest;
 
 use super::client_certificate::CertificateValues;
-use super::listener::ListenerState;
+use super::listener::{ListenerState, Place};
 use super::pace::Paces;
 use super::spooling::Spooling;
 use super::worker::OpenConnections;
@@ -22,6 +22,8 @@ use crate::tls::{Agreement, ServerTls};
 
 pub struct Connection {
     pub listener: Arc<ListenerState>,
+    /// Held by who serves it, and by who still listens to it then.
+    pub place: Weak<Place>,
     /// Those of its worker.
     pub open: OpenConnections,
     /// Who connected: the PROXY header's source where one is required, else the socket's peer.

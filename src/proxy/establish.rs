@@ -22,7 +22,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use super::client_certificate::CertificateValues;
 use super::connection::{Connection, TlsSession, address_value};
 use super::deadline::Deadline;
-use super::listener::{ListenerState, Serves, Settings, TlsDoor};
+use super::listener::{Place, Serves, Settings, TlsDoor};
 use super::pace::Paces;
 use super::proxy_protocol::{self, Proxied};
 use super::socket::Socket;
@@ -44,7 +44,7 @@ pub enum Established {
 pub async fn establish(
     mut stream: Socket,
     peer: SocketAddr,
-    listener: &Arc<ListenerState>,
+    place: &Arc<Place>,
     settings: &Settings,
     worker: &Worker,
 ) -> Option<Established> {
@@ -54,6 +54,7 @@ pub async fn establish(
     deadline.wait_busy(settings.header_timeout);
     let reject = |reason: Rejection| {
         let reason = if deadline.expired() { Rejection::Timeout } else { reason };
+        let listener = &place.listener;
         listener.metrics.rejected(reason);
         let (listener, reason) = (&listener.name, reason.as_str());
         tracing::debug!(%listener, client = %peer, reason, "rejected a connection");
@@ -65,7 +66,7 @@ pub async fn establish(
             return None;
         }
     };
-    let arrived = Arrived { listener, settings, peer, told, open: worker.connections() };
+    let arrived = Arrived { place, settings, peer, told, open: worker.connections() };
     let (transport, tls) = match &settings.serves {
         Serves::Tunnel(tunnel) => return Some(arrived.carried(stream, deadline, tunnel.clone(), None)),
         Serves::Requests { tls: None, .. } => (Transport::Plain(stream), None),
@@ -103,7 +104,7 @@ async fn proxy_header(
 
 /// A connection, as far as it is known before anybody reads from it.
 struct Arrived<'a> {
-    listener: &'a Arc<ListenerState>,
+    place: &'a Arc<Place>,
     settings: &'a Settings,
     peer: SocketAddr,
     /// By a PROXY header.
@@ -121,7 +122,8 @@ impl Arrived<'_> {
             spooling: Spooling::default(),
             waited: AtomicU64::new(0),
             has_switched: AtomicBool::new(false),
-            listener: self.listener.clone(),
+            listener: self.place.listener.clone(),
+            place: Arc::downgrade(self.place),
             open: self.open.clone(),
             peer,
             peer_value: address_value(peer.ip()),

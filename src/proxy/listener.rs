@@ -191,23 +191,23 @@ fn admit(stream: Socket, peer: SocketAddr, listener: &Arc<ListenerState>, worker
     }
 }
 
-/// A connection's place among the open ones; given back when it is dropped.
-struct Place {
-    listener: Arc<ListenerState>,
+/// A connection's place among the open ones; given back when it is dropped, by whoever has the socket last.
+pub struct Place {
+    pub listener: Arc<ListenerState>,
     _counted: OpenConnection,
     /// Taken before the connection's task first runs: who drains waits for it already.
     _open: worker::OpenConnection,
 }
 
 impl Place {
-    fn take(listener: &Arc<ListenerState>, worker: &Worker, max: usize) -> Option<Self> {
+    fn take(listener: &Arc<ListenerState>, worker: &Worker, max: usize) -> Option<Arc<Self>> {
         let place = Place {
             listener: listener.clone(),
             _counted: listener.metrics.accepted(),
             _open: worker.connections().begin(),
         };
         // Counted first: two workers cannot both take the last place.
-        (listener.open.fetch_add(1, Relaxed) < max).then_some(place)
+        (listener.open.fetch_add(1, Relaxed) < max).then(|| Arc::new(place))
     }
 }
 
@@ -226,15 +226,15 @@ struct Accepted {
 /// No `async fn`: see [`Accepted`].
 fn begin<'a>(
     Accepted { stream, peer }: Accepted,
-    listener: &'a Arc<ListenerState>,
+    place: &'a Arc<Place>,
     settings: &'a Settings,
     worker: &'a Worker,
 ) -> BoxFuture<'a, Option<Established>> {
-    Box::pin(establish(stream, peer, listener, settings, worker))
+    Box::pin(establish(stream, peer, place, settings, worker))
 }
 
-async fn serve(accepted: Box<Accepted>, place: Place, settings: Arc<Settings>, worker: Arc<Worker>) {
-    let Some(established) = begin(*accepted, &place.listener, &settings, &worker).await else { return };
+async fn serve(accepted: Box<Accepted>, place: Arc<Place>, settings: Arc<Settings>, worker: Arc<Worker>) {
+    let Some(established) = begin(*accepted, &place, &settings, &worker).await else { return };
     // Boxed: few connections take these ways, and all would pay for their size.
     match (established, &settings.serves) {
         (Established::Http1(stream), Serves::Requests { limits, .. }) => {

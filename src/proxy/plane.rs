@@ -148,15 +148,31 @@ impl DataPlane {
         failed
     }
 
+    /// Opens what could not be before, and touches nothing else. What still cannot is returned.
+    pub fn open_missing(&mut self, wanted: Vec<Settings>, datagrams: Vec<Arc<Datagrams>>) -> Vec<Unopened> {
+        let mut failed = self.datagrams.open_missing(datagrams, &self.workers, &self.metrics);
+        for settings in wanted {
+            let (name, address) = (settings.name.clone(), settings.address);
+            if !self.listeners.contains_key(&name)
+                && let Err(error) = self.open(settings)
+            {
+                failed.push((name, address, error));
+            }
+        }
+        failed
+    }
+
     fn open(&mut self, settings: Settings) -> io::Result<()> {
         let (name, wanted) = (settings.name.clone(), settings.address);
         let inherited = self.inherited.remove(&wanted).unwrap_or_default();
         let sockets = bind_all(wanted, self.workers.len(), inherited, self.neighbours(wanted))?;
         let address = sockets[0].local_addr()?;
         let state = Arc::new(ListenerState::new(settings, self.metrics.listener(&name)));
-        for (n, socket) in sockets.iter().enumerate() {
-            socket.set_nonblocking(true)?;
-            self.workers.send(n % self.workers.len(), Command::Listen(state.clone(), socket.try_clone()?));
+        let theirs = |socket: &TcpListener| socket.set_nonblocking(true).and_then(|()| socket.try_clone());
+        // All of them first: a worker that had one already would go on where the others cannot begin.
+        let duplicates = sockets.iter().map(theirs).collect::<io::Result<Vec<_>>>()?;
+        for (n, socket) in duplicates.into_iter().enumerate() {
+            self.workers.send(n % self.workers.len(), Command::Listen(state.clone(), socket));
         }
         tracing::info!(listener = %name, %address, "listening");
         self.listeners.insert(name, Open { state, address, wanted, sockets });

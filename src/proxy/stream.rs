@@ -32,6 +32,7 @@ use tokio_rustls::server::TlsStream;
 use super::chunks::Chunks;
 use super::connection::Connection;
 use super::deadline::Deadline;
+use super::listener::Place;
 use super::pace::{Direction, Paces};
 use super::socket::Socket;
 use super::spooling::Intake;
@@ -404,13 +405,13 @@ impl Drop for ClientStream {
         if let (true, Some(transport), Ok(runtime)) =
             (unread, self.transport.take(), tokio::runtime::Handle::try_current())
         {
-            runtime.spawn(linger(transport, self.about.open.begin()));
+            runtime.spawn(linger(transport, self.about.open.begin(), self.about.place.upgrade()));
         }
     }
 }
 
-/// Open until then: what the client has not received yet would be lost with the process.
-async fn linger(mut transport: Transport, _open: OpenConnection) {
+/// Open until then, and counted as one of the listener's: what the client has not received yet would be lost with the process.
+async fn linger(mut transport: Transport, _open: OpenConnection, _place: Option<Arc<Place>>) {
     let discard = async {
         std::future::poll_fn(|cx| transport.poll_shutdown(cx)).await?;
         let mut left = LINGER_BYTES;

@@ -87,8 +87,8 @@ pub async fn carry(
         let received = tokio::select! {
             biased;
             farewell = &mut close => break farewell,
-            Some(client) = ended.recv() => {
-                here.sessions.remove(&client);
+            Some(session) = ended.recv() => {
+                here.forget(&session);
                 continue;
             }
             received = here.socket.receive(&mut buffer) => received,
@@ -118,7 +118,7 @@ struct Here {
     socket: Arc<DatagramSocket>,
     listener: Arc<DatagramListener>,
     worker: Arc<Worker>,
-    tell_ended: mpsc::UnboundedSender<Client>,
+    tell_ended: mpsc::UnboundedSender<Arc<Session>>,
     ending: watch::Receiver<bool>,
     sessions: HashMap<Client, Arc<Session>>,
 }
@@ -126,8 +126,12 @@ struct Here {
 impl Here {
     fn forward(&mut self, client: Client, datagram: &[u8]) {
         if let Some(session) = self.sessions.get(&client) {
-            session.send(datagram);
-            return;
+            if session.stays(&self.listener.carries.load()) {
+                session.send(datagram);
+                return;
+            }
+            session.give_up();
+            self.sessions.remove(&client);
         }
         let carries = self.listener.carries.load_full();
         let Some(place) = Place::take(&self.listener, &self.worker, carries.definition.max_sessions) else {
@@ -136,15 +140,22 @@ impl Here {
         };
         if let Some((session, answers)) = session::open(carries, client, &self.worker) {
             session.send(datagram);
-            self.sessions.insert(client, session);
+            self.sessions.insert(client, session.clone());
             let (socket, worker) = (self.socket.clone(), self.worker.clone());
             let (tell_ended, ending) = (self.tell_ended.clone(), self.ending.clone());
             tokio::spawn(async move {
                 answers.carry_back(&socket, ending, &worker).await;
                 drop(place);
                 // Nobody listens where the port is closed.
-                let _ = tell_ended.send(client);
+                let _ = tell_ended.send(session);
             });
+        }
+    }
+
+    /// The client may have another one by now.
+    fn forget(&mut self, session: &Arc<Session>) {
+        if self.sessions.get(&session.client()).is_some_and(|current| Arc::ptr_eq(current, session)) {
+            self.sessions.remove(&session.client());
         }
     }
 }

@@ -70,16 +70,27 @@ impl Ports {
             tracing::info!(listener = %name, address = %open.address, "no longer listening");
             workers.tell_all(|done| Command::CloseDatagrams(open.listener.clone(), done)).await;
         }
+        for carries in &wanted {
+            if let Some(open) = self.open.get(&carries.definition.name) {
+                open.listener.carries.store(carries.clone());
+            }
+        }
+        let failed = self.open_missing(wanted, workers, metrics);
+        self.inherited.clear();
+        failed
+    }
+
+    /// Opens what is not, and touches nothing else. What cannot be opened is returned.
+    pub fn open_missing(&mut self, wanted: Vec<Arc<Datagrams>>, workers: &Workers, metrics: &Metrics) -> Vec<Unopened> {
         let mut failed = Vec::new();
         for carries in wanted {
             let (name, address) = (carries.definition.name.clone(), carries.definition.address);
-            if let Some(open) = self.open.get(&name) {
-                open.listener.carries.store(carries);
-            } else if let Err(error) = self.open(carries, workers, metrics) {
+            if !self.open.contains_key(&name)
+                && let Err(error) = self.open(carries, workers, metrics)
+            {
                 failed.push((name, address, error));
             }
         }
-        self.inherited.clear();
         failed
     }
 
@@ -89,8 +100,10 @@ impl Ports {
         let sockets = self.bind_all(wanted, workers.len(), inherited)?;
         let address = sockets[0].local_addr()?;
         let listener = Arc::new(DatagramListener::new(carries, metrics.listener(&name)));
-        for (n, socket) in sockets.iter().enumerate() {
-            workers.send(n % workers.len(), Command::CarryDatagrams(listener.clone(), socket.try_clone()?));
+        // All of them first: a worker that had one already would go on where the others cannot begin.
+        let duplicates = sockets.iter().map(UdpSocket::try_clone).collect::<io::Result<Vec<_>>>()?;
+        for (n, socket) in duplicates.into_iter().enumerate() {
+            workers.send(n % workers.len(), Command::CarryDatagrams(listener.clone(), socket));
         }
         tracing::info!(listener = %name, %address, "listening for datagrams");
         self.open.insert(name, Open { listener, address, wanted, sockets });

@@ -24,6 +24,9 @@ use crate::telemetry::session::{SessionEnd, SessionProtocol, SessionRecord};
 /// Datagrams of one session at one time.
 const BATCH: usize = 32;
 
+/// How often it is asked whether the endpoint is still there, in milliseconds.
+const LOOK_EVERY: u64 = 250;
+
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGEST].into());
 }
@@ -33,10 +36,14 @@ pub struct Session {
     carries: Arc<Datagrams>,
     client: Client,
     begun: Instant,
+    endpoint: SocketAddr,
     /// In milliseconds since it began.
     moved: AtomicU64,
+    /// The same: when its endpoint was looked for last.
+    looked: AtomicU64,
     bytes_in: AtomicU64,
     refused: Notify,
+    given_up: Notify,
 }
 
 /// Waits for what the upstream sends.
@@ -58,9 +65,12 @@ pub fn open(carries: Arc<Datagrams>, client: Client, worker: &Worker) -> Option<
                 carries,
                 client,
                 begun,
+                endpoint: lease.endpoint().address,
                 moved: AtomicU64::new(0),
+                looked: AtomicU64::new(0),
                 bytes_in: AtomicU64::new(0),
                 refused: Notify::new(),
+                given_up: Notify::new(),
             });
             let answers = Answers { session: session.clone(), lease, bytes_out: 0, count: 0 };
             Some((session, answers))
@@ -113,8 +123,33 @@ impl Session {
         }
     }
 
+    /// Whether its endpoint is still one for it. What `carries` leads to now says so: a client that never pauses would stay
+    /// with a pod that is gone for ever.
+    pub fn stays(&self, carries: &Datagrams) -> bool {
+        let now = self.age();
+        if now.saturating_sub(self.looked.load(Relaxed)) < LOOK_EVERY {
+            return true;
+        }
+        self.looked.store(now, Relaxed);
+        // What goes elsewhere from now on goes on where it is.
+        carries.to.name() != self.carries.to.name() || carries.to.upstream.keeps(self.endpoint)
+    }
+
+    /// Its client is served by another one.
+    pub fn give_up(&self) {
+        self.given_up.notify_one();
+    }
+
+    pub fn client(&self) -> Client {
+        self.client
+    }
+
     fn touch(&self) {
-        self.moved.store(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
+        self.moved.store(self.age(), Relaxed);
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// When it is over, if nothing more comes.
@@ -133,6 +168,7 @@ impl Answers {
                     break ended;
                 },
                 () = session.refused.notified() => break SessionEnd::ConnectFailed,
+                () = session.given_up.notified() => break SessionEnd::UpstreamReset,
                 () = tokio::time::sleep_until(over_at) => if session.over_at() <= Instant::now() {
                     break SessionEnd::IdleTimeout;
                 },
@@ -143,7 +179,7 @@ impl Answers {
         self.report(ended);
         let facts = Facts {
             begun: session.begun,
-            endpoint: Some(self.lease.endpoint().address),
+            endpoint: Some(session.endpoint),
             bytes_in: session.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out,
             ended,

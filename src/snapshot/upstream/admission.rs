@@ -63,7 +63,7 @@ impl Ask<'_> {
 
     pub(super) fn fault(&self, endpoint: &Endpoint) -> Option<Fault> {
         let definition = &self.set.definition;
-        if definition.health_check.is_some() && endpoint.state.verdict.checked.get() == Health::Unhealthy {
+        if definition.health_check.is_some() && endpoint.health() == Health::Unhealthy {
             return Some(Fault::Unhealthy);
         }
         (definition.outlier_detection.is_some() && is_ejected(&endpoint.state, self.now)).then_some(Fault::Ejected)

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Endpoint (rebuilt with its set)
-//!    └─► Arc<EndpointState> (lives as long as the address is configured)
-//!          ├ verdict   read by every pick, written seldom: health, ejection, slow start
+//!    ├─► Arc<CheckedHealth> (lives as long as the address is checked in the same way)
+//!    └─► Arc<EndpointState> (lives as long as the address is configured, or a request is with it)
+//!          ├ verdict   read by every pick, written seldom: ejection, slow start
 //!          └ load      written by every request: in flight, counters, latency; by each thread on its own
 //! ```
 
@@ -40,6 +41,7 @@ pub struct Endpoint {
     pub(super) seed: u64,
     peer: HttpPeer,
     pub(super) ejection: Ejection,
+    pub(super) checked: Arc<CheckedHealth>,
     pub(super) state: Arc<EndpointState>,
 }
 
@@ -48,6 +50,7 @@ impl Endpoint {
         resolved: &ResolvedEndpoint,
         peers: &PeerTemplate,
         ejection: Ejection,
+        checked: Arc<CheckedHealth>,
         state: Arc<EndpointState>,
     ) -> Self {
         let seed = identity(resolved.address);
@@ -60,6 +63,7 @@ impl Endpoint {
             seed,
             peer: peers.build(resolved.address, resolved.name.as_deref()),
             ejection,
+            checked,
             state,
         }
     }
@@ -87,12 +91,12 @@ impl Endpoint {
 
     /// What active health checks last said.
     pub fn health(&self) -> Health {
-        self.state.verdict.checked.get()
+        self.checked.get()
     }
 
     /// Whether a check of one is a check of the other.
     pub fn is_checked_as(&self, other: &Endpoint) -> bool {
-        Arc::ptr_eq(&self.state, &other.state) && self.name == other.name
+        Arc::ptr_eq(&self.checked, &other.checked) && self.name == other.name
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -124,7 +128,6 @@ pub struct EndpointState {
 
 #[derive(Debug)]
 pub(super) struct Verdict {
-    pub(super) checked: CheckedHealth,
     pub(super) ejected_until: AtomicMoment,
     /// When its slow start begins or began.
     pub(super) warm_from: AtomicMoment,
@@ -150,7 +153,6 @@ impl EndpointState {
     pub(super) fn new(warm_from: Moment) -> Self {
         Self {
             verdict: Verdict {
-                checked: CheckedHealth::default(),
                 ejected_until: AtomicMoment::new(Moment::NEVER),
                 warm_from: AtomicMoment::new(warm_from),
             },

@@ -52,13 +52,14 @@ pub(super) enum Failure {
 pub struct Lease {
     set: Owned<EndpointSet>,
     seat: Seat,
+    begun: Moment,
 }
 
 impl Lease {
     /// Takes a place at the endpoint, where its limit leaves one.
-    pub(super) fn take(set: &Common<EndpointSet>, seat: Seat) -> Option<Self> {
+    pub(super) fn take(set: &Common<EndpointSet>, seat: Seat, begun: Moment) -> Option<Self> {
         let entered = set.at(seat).state.enter(set.definition.limits.max_connections);
-        entered.then(|| Self { set: set.own(), seat })
+        entered.then(|| Self { set: set.own(), seat, begun })
     }
 
     pub fn endpoint(&self) -> &Arc<Endpoint> {
@@ -80,7 +81,7 @@ impl Lease {
             }
         }
         match failure {
-            None => endpoint.ejection.note_success(),
+            None => endpoint.ejection.note_success(&endpoint.state, self.begun),
             Some(failure) => {
                 endpoint.state.note_failure();
                 outlier::note_failure(&self.set, endpoint, failure, now);

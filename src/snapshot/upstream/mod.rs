@@ -169,6 +169,17 @@ impl Upstream {
         Arc::clone(&self.set.load())
     }
 
+    /// It is the one that is asked from now on: who waits already, or still comes by way of the one before, is served by it.
+    pub fn take_over(self: &Arc<Self>) {
+        self.shared.queue.follow(self);
+    }
+
+    /// Whether a request that was meant for the other can be sent to this one's endpoints.
+    fn speaks_as(&self, other: &Upstream) -> bool {
+        let (own, other) = (&self.definition, &other.definition);
+        own.protocol == other.protocol && own.tls == other.tls
+    }
+
     /// Chooses an endpoint and takes a place there, now or not at all.
     pub fn pick(&self, request: &PickRequest<'_>) -> Result<Lease, PickError> {
         if self.definition.limits.max_connections.is_some() && self.shared.queue.waiting() > 0 {
@@ -198,6 +209,15 @@ impl Upstream {
         let ask = Ask { set: &set, now, key: request.key, exclude: request.exclude, leniency };
         let named = request.sticky.and_then(|value| seat_named(&set, value)).map(|seat| set.at(seat));
         named.is_some_and(|endpoint| ask.fault(endpoint).is_none() && !ask.has_tried(endpoint))
+    }
+
+    /// Whether what is with an endpoint may stay there: it is one of them still, and healthy where another is.
+    pub fn keeps(&self, endpoint: SocketAddr) -> bool {
+        let set = self.set.load();
+        let is_out =
+            |endpoint: &Arc<Endpoint>| self.definition.health_check.is_some() && endpoint.health() == Health::Unhealthy;
+        let own = set.endpoints().find(|own| own.address == endpoint);
+        own.is_some_and(|own| !is_out(own) || set.endpoints().all(is_out))
     }
 
     /// A request begins that may be tried again: it pays for a share of a retry.
@@ -305,7 +325,7 @@ impl Upstream {
         now: Instant,
     ) -> Option<HealthChange> {
         let thresholds = self.definition.health_check.as_ref()?;
-        let (from, to) = endpoint.state.verdict.checked.record(verdict, thresholds)?;
+        let (from, to) = endpoint.checked.record(verdict, thresholds)?;
         if from == Health::Unhealthy {
             endpoint.state.verdict.warm_from.set(Moment::from(now));
         }
@@ -320,7 +340,7 @@ impl Upstream {
         let resolved = questions(&self.definition.endpoints, &answers)
             .iter()
             .all(|question| answers.knows(question) || answers.failure(question).is_some());
-        let checked = || self.set.load().endpoints().all(|e| e.state.verdict.checked.get() != Health::Unknown);
+        let checked = || self.set.load().endpoints().all(|e| e.health() != Health::Unknown);
         resolved && (self.definition.health_check.is_none() || checked())
     }
 }
@@ -330,7 +350,7 @@ fn take(set: &Common<EndpointSet>, ask: &Ask<'_>) -> Option<Lease> {
     set.tiers.iter().enumerate().find_map(|(tier, endpoints)| {
         (0..RACES).find_map(|_| {
             let index = policy::choose(endpoints, ask)?;
-            Lease::take(set, Seat { tier, index })
+            Lease::take(set, Seat { tier, index }, ask.now)
         })
     })
 }
@@ -338,7 +358,7 @@ fn take(set: &Common<EndpointSet>, ask: &Ask<'_>) -> Option<Lease> {
 /// Takes a place at the endpoint that a sticky cookie names, backup or not: the session is there.
 fn take_named(set: &Common<EndpointSet>, ask: &Ask<'_>, value: &[u8]) -> Option<Lease> {
     let seat = seat_named(set, value)?;
-    if ask.admits(set.at(seat)) { Lease::take(set, seat) } else { None }
+    if ask.admits(set.at(seat)) { Lease::take(set, seat, ask.now) } else { None }
 }
 
 fn seat_named(set: &EndpointSet, value: &[u8]) -> Option<Seat> {

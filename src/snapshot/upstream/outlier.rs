@@ -49,9 +49,12 @@ impl Ejection {
         }))
     }
 
-    pub(super) fn note_success(&self) {
+    /// Of a request that began at `begun`: one from before the ejection, or sent for want of anything better, is none
+    /// that the endpoint was tried with.
+    pub(super) fn note_success(&self, state: &EndpointState, begun: Moment) {
         if let Some(record) = &self.0
             && record.probation.load(Ordering::Relaxed)
+            && !is_ejected(state, begun)
         {
             record.probation.store(false, Ordering::Relaxed);
         }

@@ -8,18 +8,25 @@
 //!
 //! The lock is taken only where an upstream has a limit and someone waits. No wake-up is lost: a waiter joins
 //! before it looks for a place once more, a lease gives its place back before it looks for waiters, and both
-//! orders are sequentially consistent.
+//! orders are sequentially consistent. What nobody tells of (an ejection ends) the first in line looks for again and again.
+//!
+//! Everybody is served by the upstream that was put in force last. Who waits for one that is spoken with in another way
+//! waits for that, and holds up nobody behind.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::lease::Lease;
 use super::{PickError, PickRequest, Saturation, Upstream};
+
+/// The first in line looks this often for what nobody tells of.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -31,6 +38,8 @@ pub(super) struct Queue {
 struct Line {
     tickets: u64,
     waiters: VecDeque<Waiter>,
+    /// As it was put in force last. It holds the queue.
+    newest: Weak<Upstream>,
 }
 
 #[derive(Debug)]
@@ -44,8 +53,9 @@ struct Waiter {
 /// A [`PickRequest`] of its own.
 #[derive(Debug)]
 struct Wish {
-    /// When it came; what is known of ejections since then is used all the same.
-    since: Instant,
+    /// When it came, as it was told, and when that was: time goes on while it waits.
+    since: std::time::Instant,
+    came: Instant,
     key: Option<u64>,
     sticky: Option<Box<[u8]>>,
     exclude: Box<[SocketAddr]>,
@@ -55,6 +65,7 @@ impl Wish {
     fn of(request: &PickRequest<'_>) -> Self {
         Self {
             since: request.now,
+            came: Instant::now(),
             key: request.key,
             sticky: request.sticky.map(Box::from),
             exclude: request.exclude.into(),
@@ -62,7 +73,12 @@ impl Wish {
     }
 
     fn request(&self) -> PickRequest<'_> {
-        PickRequest { now: self.since, key: self.key, sticky: self.sticky.as_deref(), exclude: &self.exclude }
+        PickRequest {
+            now: self.since + self.came.elapsed(),
+            key: self.key,
+            sticky: self.sticky.as_deref(),
+            exclude: &self.exclude,
+        }
     }
 }
 
@@ -76,17 +92,37 @@ impl Queue {
         &self,
         upstream: &Arc<Upstream>,
         request: &PickRequest<'_>,
-        deadline: Option<Instant>,
+        deadline: Option<std::time::Instant>,
     ) -> Result<Lease, PickError> {
         let limits = &upstream.definition.limits;
         let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(request.now));
         let (place, arrival) = oneshot::channel();
-        let _ticket = self.join(upstream, Wish::of(request), place, limits.queue)?;
+        let ticket = self.join(upstream, Wish::of(request), place, limits.queue)?;
         self.serve();
-        match tokio::time::timeout(limits.queue_timeout.min(left), arrival).await {
-            Ok(Ok(lease)) => Ok(lease),
-            Ok(Err(_)) | Err(_) => Err(PickError::Saturated(Saturation::QueueTimeout)),
+        match tokio::time::timeout(limits.queue_timeout.min(left), self.look_until(&ticket, arrival)).await {
+            Ok(Some(lease)) => Ok(lease),
+            Ok(None) | Err(_) => Err(PickError::Saturated(Saturation::QueueTimeout)),
         }
+    }
+
+    async fn look_until(&self, ticket: &Ticket<'_>, mut arrival: oneshot::Receiver<Lease>) -> Option<Lease> {
+        loop {
+            match tokio::time::timeout(LOOK_EVERY, &mut arrival).await {
+                Ok(arrived) => return arrived.ok(),
+                Err(_) if self.is_first(ticket) => self.serve(),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn is_first(&self, ticket: &Ticket<'_>) -> bool {
+        self.line().waiters.front().is_some_and(|waiter| waiter.ticket == ticket.ticket)
+    }
+
+    /// From now on everybody is served by `newest`, where it is spoken with in the same way.
+    pub(super) fn follow(&self, newest: &Arc<Upstream>) {
+        self.line().newest = Arc::downgrade(newest);
+        self.serve();
     }
 
     fn join(
@@ -118,9 +154,8 @@ impl Queue {
 
     fn next_served(&self) -> Option<(Waiter, Lease)> {
         let mut line = self.line();
-        let front = line.waiters.front()?;
-        let lease = front.upstream.select(&front.wish.request()).ok()?;
-        let waiter = line.waiters.pop_front()?;
+        let (at, lease) = line.first_placed()?;
+        let waiter = line.waiters.remove(at)?;
         self.waiting.store(line.waiters.len(), Ordering::SeqCst);
         Some((waiter, lease))
     }
@@ -133,6 +168,27 @@ impl Queue {
 
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    /// Who waits longest among those that there is a place for. Where an upstream has none for one, it has none for another:
+    /// what a request has tried or where it would rather be gives way before it waits.
+    fn first_placed(&self) -> Option<(usize, Lease)> {
+        let newest = self.newest.upgrade();
+        let mut full: Vec<*const Upstream> = Vec::new();
+        self.waiters.iter().enumerate().find_map(|(at, waiter)| {
+            let newest = newest.as_ref().filter(|newest| newest.speaks_as(&waiter.upstream));
+            let upstream = newest.unwrap_or(&waiter.upstream);
+            if full.contains(&Arc::as_ptr(upstream)) {
+                return None;
+            }
+            let placed = upstream.select(&waiter.wish.request());
+            if placed.is_err() {
+                full.push(Arc::as_ptr(upstream));
+            }
+            placed.ok().map(|lease| (at, lease))
+        })
     }
 }
 

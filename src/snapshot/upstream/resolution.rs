@@ -94,6 +94,24 @@ impl Answers {
         self.failures.iter()
     }
 
+    /// These, but for services that name a target of which nothing is known yet: they stand as they did `before`.
+    pub fn settled(&self, before: &Answers) -> Answers {
+        let has_come = |record: &ServiceRecord| {
+            let question = Question::Addresses(Arc::clone(&record.target));
+            record.target.is_empty() || self.knows(&question) || self.failure(&question).is_some()
+        };
+        let mut settled = self.clone();
+        for (question, records) in &mut settled.records {
+            if let Records::Services(services) = records
+                && !services.iter().all(has_come)
+                && let Some(stood) = before.records.get(question)
+            {
+                *records = stood.clone();
+            }
+        }
+        settled
+    }
+
     fn addresses(&self, host: &Arc<str>) -> &[IpAddr] {
         match self.records.get(&Question::Addresses(Arc::clone(host))) {
             Some(Records::Addresses(addresses)) => addresses,

@@ -5,8 +5,10 @@
 //!                     (state by address)
 //! ```
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::budget::RetryBudget;
 use super::endpoint::{Endpoint, EndpointState};
@@ -27,6 +29,27 @@ pub(super) struct Shared {
     /// Held while an endpoint is being ejected.
     pub(super) ejecting: AtomicBool,
     pub(super) ejections: AtomicU64,
+    states: States,
+}
+
+/// What is known of addresses, those among them that have left while a request is still with them: DNS that names now
+/// these, now those brings them back, and their requests count.
+#[derive(Debug, Default)]
+struct States(Mutex<HashMap<SocketAddr, Weak<EndpointState>>>);
+
+impl States {
+    fn of(&self, resolved: &[ResolvedEndpoint], first: impl Fn() -> EndpointState) -> Vec<Arc<EndpointState>> {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        states.retain(|_, state| state.strong_count() > 0);
+        let of = |resolved: &ResolvedEndpoint| {
+            states.get(&resolved.address).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let state = Arc::new(first());
+                states.insert(resolved.address, Arc::downgrade(&state));
+                state
+            })
+        };
+        resolved.iter().map(of).collect()
+    }
 }
 
 /// Whose turn it is. On a cache line of its own: every pick in rotation writes it.
@@ -72,16 +95,15 @@ impl EndpointSet {
         previous: Option<&EndpointSet>,
         now: Moment,
     ) -> Self {
-        let build = |resolved: &ResolvedEndpoint| {
+        let checked_alike = previous.is_some_and(|set| checks_alike(&set.definition, &definition));
+        let build = |(resolved, state): (&ResolvedEndpoint, Arc<EndpointState>)| {
             let known = previous.and_then(|set| set.endpoints().find(|e| e.address == resolved.address));
-            let state = match known {
-                Some(known) => Arc::clone(&known.state),
-                None => Arc::new(EndpointState::new(warm_from(previous, now))),
-            };
             let ejection = Ejection::new(definition.outlier_detection.as_ref(), known.map(|known| &known.ejection));
-            Arc::new(Endpoint::new(resolved, peers, ejection, state))
+            let checked = known.filter(|_| checked_alike).map(|known| Arc::clone(&known.checked)).unwrap_or_default();
+            Arc::new(Endpoint::new(resolved, peers, ejection, checked, state))
         };
-        let (backups, primaries): (Vec<_>, Vec<_>) = resolved.iter().map(build).partition(|e| e.backup);
+        let states = shared.states.of(resolved, || EndpointState::new(warm_from(previous, now)));
+        let (backups, primaries): (Vec<_>, Vec<_>) = resolved.iter().zip(states).map(build).partition(|e| e.backup);
         Self { definition, shared, tiers: [Tier::new(primaries), Tier::new(backups)] }
     }
 
@@ -105,6 +127,14 @@ impl EndpointSet {
         let indices = |tier: usize| (0..self.tiers[tier].endpoints.len()).map(move |index| Seat { tier, index });
         (0..self.tiers.len()).flat_map(indices)
     }
+}
+
+/// Whether a verdict of the one's checks is one of the other's: how often they come and how many count is no matter.
+fn checks_alike(one: &model::Upstream, other: &model::Upstream) -> bool {
+    let asked = |upstream: &model::Upstream| {
+        upstream.health_check.as_ref().map(|check| (check.probe.clone(), check.port, check.timeout))
+    };
+    asked(one) == asked(other)
 }
 
 /// Endpoints that are there from the start need no slow start: nobody else could carry their share.

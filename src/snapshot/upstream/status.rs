@@ -145,7 +145,7 @@ fn endpoint_status(set: &EndpointSet, endpoint: &Endpoint, now: Moment) -> Endpo
         name: endpoint.name.clone(),
         weight: endpoint.weight.get(),
         backup: endpoint.backup,
-        health: if checked { state.verdict.checked.get() } else { Health::Unknown },
+        health: if checked { endpoint.health() } else { Health::Unknown },
         ejected_for: ejected_for(&ask, endpoint).map(format_duration),
         reason: reason(&ask, endpoint),
         in_flight: endpoint.in_flight(),
@@ -160,12 +160,12 @@ fn reason(ask: &Ask<'_>, endpoint: &Endpoint) -> Option<String> {
         return Some(in_words(fault, ask, endpoint));
     }
     ask.set.definition.health_check.as_ref()?;
-    endpoint.state.verdict.checked.last_failure().map(|error| format!("the last health check failed: {error}"))
+    endpoint.checked.last_failure().map(|error| format!("the last health check failed: {error}"))
 }
 
 fn in_words(fault: Fault, ask: &Ask<'_>, endpoint: &Endpoint) -> String {
     match fault {
-        Fault::Unhealthy => match endpoint.state.verdict.checked.last_failure() {
+        Fault::Unhealthy => match endpoint.checked.last_failure() {
             Some(error) => format!("health checks fail: {error}"),
             None => "health checks failed, and have not succeeded often enough since".into(),
         },

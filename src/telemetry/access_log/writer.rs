@@ -7,7 +7,7 @@
 //! Only this thread may block on the log's target.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Stdout, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -113,7 +113,7 @@ impl Thread {
     }
 
     fn write(&mut self, batch: &Batch) {
-        let result = self.target.write(&batch.bytes);
+        let (written, result) = self.target.write(&batch.bytes);
         match (&result, self.failing) {
             (Ok(()), _) => self.failing = Failing::No,
             (Err(error), Failing::No) => {
@@ -123,7 +123,7 @@ impl Thread {
             (Err(_), Failing::Yes) => {}
         }
         if result.is_err() {
-            self.dropped.add(batch.lines);
+            self.dropped.add(batch.lines.saturating_sub(written));
         }
     }
 
@@ -135,29 +135,29 @@ impl Thread {
 }
 
 enum Target {
-    Stdout,
-    File { path: PathBuf, file: File },
+    Stdout(Lines<Stdout>),
+    File { path: PathBuf, file: Lines<File> },
 }
 
 impl Target {
     fn open(target: &model::LogTarget) -> io::Result<Self> {
         match target {
-            model::LogTarget::Stdout => Ok(Self::Stdout),
+            model::LogTarget::Stdout => Ok(Self::Stdout(Lines::to(io::stdout()))),
             model::LogTarget::File(path) => Ok(Self::File { path: path.clone(), file: append_to(path)? }),
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, lines: &[u8]) -> (u64, io::Result<()>) {
         match self {
-            Self::Stdout => io::stdout().lock().write_all(bytes),
-            Self::File { file, .. } => file.write_all(bytes),
+            Self::Stdout(stdout) => stdout.write(lines),
+            Self::File { file, .. } => file.write(lines),
         }
     }
 
     /// A file that still stands at its path is the one that is open: nothing to do, even when asked.
     fn reopen_if_moved(&mut self) -> io::Result<()> {
         let Self::File { path, file } = self else { return Ok(()) };
-        let opened = file.metadata()?;
+        let opened = file.out.metadata()?;
         let is_opened = |found: Metadata| (found.dev(), found.ino()) == (opened.dev(), opened.ino());
         if !std::fs::metadata(&*path).is_ok_and(is_opened) {
             *file = append_to(path)?;
@@ -166,15 +166,100 @@ impl Target {
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+fn append_to(path: &Path) -> io::Result<Lines<File>> {
+    OpenOptions::new().create(true).append(true).open(path).map(Lines::to)
+}
+
+/// Where lines go, and how what was written last ends.
+struct Lines<W> {
+    out: W,
+    last: LastLine,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LastLine {
+    Whole,
+    /// The disk was full in the middle of it.
+    Torn,
+}
+
+impl<W: Write> Lines<W> {
+    fn to(out: W) -> Self {
+        Self { out, last: LastLine::Whole }
+    }
+
+    /// Returns how many of the lines stand there whole. A torn one is ended before the next one begins.
+    fn write(&mut self, lines: &[u8]) -> (u64, io::Result<()>) {
+        if self.last == LastLine::Torn
+            && let Err(error) = self.out.write_all(b"\n")
+        {
+            return (0, Err(error));
+        }
+        self.last = LastLine::Whole;
+        let (mut written, mut result) = (0, Ok(()));
+        while written < lines.len() && result.is_ok() {
+            match self.out.write(&lines[written..]) {
+                Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => written += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => result = Err(error),
+            }
+        }
+        let written = &lines[..written];
+        if written.last().is_some_and(|byte| *byte != b'\n') {
+            self.last = LastLine::Torn;
+        }
+        (written.iter().filter(|byte| **byte == b'\n').count() as u64, result)
+    }
 }
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Stdout => f.write_str("stdout"),
+            Self::Stdout(_) => f.write_str("stdout"),
             Self::File { path, .. } => path.display().fmt(f),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has room for so many bytes.
+    #[derive(Default)]
+    struct Disk {
+        room: usize,
+        content: Vec<u8>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let length = bytes.len().min(self.room);
+            if length == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= length;
+            self.content.extend(&bytes[..length]);
+            Ok(length)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_tears_is_ended_before_the_next_and_only_lost_ones_are_missed() {
+        let mut lines = Lines::to(Disk { room: 6, ..Disk::default() });
+        let (written, result) = lines.write(b"one\ntwo\nthree\n");
+        assert_eq!((written, result.is_err()), (1, true));
+        let (written, result) = lines.write(b"four\n");
+        assert_eq!((written, result.is_err()), (0, true));
+        lines.out.room = 100;
+        let (written, result) = lines.write(b"five\nsix\n");
+        assert_eq!((written, result.is_ok()), (2, true));
+        assert_eq!(lines.write(b"seven\n").0, 1);
+        assert_eq!(String::from_utf8_lossy(&lines.out.content), "one\ntw\nfive\nsix\nseven\n");
     }
 }

@@ -31,9 +31,29 @@ fn max_fails_and_fail_timeout_as_nginx_has_them() {
     fail(1, back);
     assert_eq!(spread(&upstream, 10, back).len(), 1, "on probation one failure is enough");
     let again = back + Duration::from_secs(30);
-    endpoint(&upstream, "10.0.0.1:80").ejection.note_success();
+    let only = ["10.0.0.2:80".parse().unwrap()];
+    let answer = Outcome::Answered { status: 200, latency: None };
+    upstream.pick(&PickRequest { exclude: &only, ..PickRequest::at(again) }).unwrap().report(answer, again);
     fail(2, again);
     assert_eq!(spread(&upstream, 10, again).len(), 2, "a success ends the probation");
+}
+
+#[test]
+fn an_answer_to_a_request_from_before_the_ejection_ends_no_probation() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
+    definition.outlier_detection = Some(three_failures());
+    let upstream = build(&definition, now);
+    let only = ["10.0.0.2:80".parse().unwrap()];
+    let pick = |now: Instant| upstream.pick(&PickRequest { exclude: &only, ..PickRequest::at(now) }).unwrap();
+    let slow = [pick(now), pick(now)];
+    (0..3).for_each(|_| pick(now).report(Outcome::Reset, now));
+    let answer = Outcome::Answered { status: 200, latency: None };
+    let back = now + Duration::from_secs(30);
+    slow[0].report(answer, now + Duration::from_secs(1));
+    slow[1].report(answer, back);
+    pick(back).report(Outcome::Reset, back);
+    assert_eq!(spread(&upstream, 10, back).len(), 1, "one failure is still enough");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The balancers as a whole. Time is given, randomness seeded; what the tests share stands here.
 
+mod addresses;
 mod choice;
 mod life;
 mod properties;
+mod waiting;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

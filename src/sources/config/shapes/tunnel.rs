@@ -34,7 +34,7 @@ pub enum ProxyVersion {
 }
 
 /// Datagrams go to an upstream, and its answers back. What one client's address and port send is a session: it stays with one
-/// endpoint, which counts it as one connection.
+/// endpoint, which counts it as one connection, while that one is there and no less healthy than another.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[serde(expecting = "a map with upstream, idle-timeout, responses and max-sessions")]

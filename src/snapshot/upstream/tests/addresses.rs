@@ -1,0 +1,63 @@
+//! What is known of an address: for how long, and what it means for who is there.
+
+use super::*;
+
+#[test]
+fn an_address_that_leaves_and_returns_is_known_for_as_long_as_a_request_is_with_it() {
+    let now = start();
+    let mut definition = definition("api.test:80");
+    definition.limits.max_connections = NonZeroU32::new(1);
+    let upstream = build(&definition, now);
+    let answer = |ips: &[&str]| {
+        let mut answers = Answers::default();
+        let addresses = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+        answers.succeed(Question::Addresses("api.test".into()), Records::Addresses(addresses));
+        assert!(upstream.apply(answers, now));
+    };
+    answer(&["10.0.0.1"]);
+    let held = upstream.pick(&PickRequest::at(now)).unwrap();
+    answer(&["10.0.0.2"]);
+    answer(&["10.0.0.3"]);
+    answer(&["10.0.0.1"]);
+    assert_eq!(upstream.pick(&PickRequest::at(now)).unwrap_err(), PickError::Saturated(Saturation::QueueFull));
+    drop(held);
+    drop(upstream.pick(&PickRequest::at(now)).unwrap());
+    answer(&["10.0.0.2"]);
+    answer(&["10.0.0.1"]);
+    assert_eq!(upstream.status(now).endpoints[0].requests, 0, "it was forgotten");
+}
+
+#[test]
+fn a_verdict_counts_while_the_same_is_asked() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
+    definition.health_check = Some(checked());
+    let before = build(&definition, now);
+    set_health(&before, "10.0.0.1:80", Err("answered 404"), now);
+    definition.health_check = Some(HealthCheck { interval: Duration::from_secs(1), ..checked() });
+    let oftener = rebuild(&definition, &before, now);
+    assert_eq!(oftener.status(now).endpoints[0].health, Health::Unhealthy);
+    definition.health_check = Some(HealthCheck { port: Some(81), ..checked() });
+    let elsewhere = rebuild(&definition, &oftener, now);
+    assert_eq!(elsewhere.status(now).endpoints[0].health, Health::Unknown);
+    assert_eq!(spread(&elsewhere, 10, now).len(), 2);
+    assert_eq!(before.status(now).endpoints[0].health, Health::Unhealthy, "until the other is in force");
+    definition.health_check = None;
+    let unchecked = rebuild(&definition, &elsewhere, now);
+    definition.health_check = Some(checked());
+    assert_eq!(rebuild(&definition, &unchecked, now).status(now).endpoints[0].health, Health::Unknown);
+}
+
+#[test]
+fn what_is_with_an_endpoint_leaves_it_when_it_is_gone_or_worse_than_another() {
+    let now = start();
+    let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
+    definition.health_check = Some(checked());
+    let upstream = build(&definition, now);
+    let stays = |address: &str| upstream.keeps(address.parse().unwrap());
+    assert_eq!(["10.0.0.1:80", "10.0.0.3:80"].map(stays), [true, false]);
+    set_health(&upstream, "10.0.0.1:80", Err("answered 500"), now);
+    assert_eq!(["10.0.0.1:80", "10.0.0.2:80"].map(stays), [false, true]);
+    set_health(&upstream, "10.0.0.2:80", Err("answered 500"), now);
+    assert_eq!(["10.0.0.1:80", "10.0.0.2:80"].map(stays), [true, true], "there is nothing better");
+}
