@@ -122,6 +122,22 @@ fn http2_clients_share_what_is_kept() {
 }
 
 #[test]
+fn what_http2_clients_send_with_a_get_keeps_its_answer_out_of_the_cache() {
+    let origin = Numbered::start();
+    let weir = Weir::start(&file(origin.origin.address, "{}"));
+    let mut client = H2Client::plain(weir.http);
+    for (number, method) in ["GET", "GET", "HEAD"].into_iter().enumerate() {
+        let response = client.send(method, "weir.test", "/a", &[], Some("x=evil".into()));
+        assert_eq!((response.status, response.header("x-cache-status")), (200, None), "{method} {number}");
+    }
+    let plain = client.get("weir.test", "/a");
+    assert_eq!((plain.header("x-cache-status"), plain.text().as_str()), (Some("MISS"), "answer 3"));
+    let with_body = client.send("GET", "weir.test", "/a", &[], Some("x=evil".into()));
+    assert_eq!(with_body.text(), "answer 4", "nor is it answered from there");
+    assert_eq!(client.get("weir.test", "/a").text(), "answer 3");
+}
+
+#[test]
 fn lifetimes_by_status_hold_for_answers_that_say_nothing() {
     let origin = Numbered::start();
     origin.say("/plain", 200, "");

@@ -65,7 +65,10 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
         return Ok(Decision::Answer(answer));
     }
     let refused = match admit(shared, &snapshot, session, connection, ctx) {
-        Ok(outcome) => return Ok(outcome),
+        Ok(outcome) => {
+            cache::heed_body(session, ctx);
+            return Ok(outcome);
+        }
         Err(refused) => refused,
     };
     Ok(Decision::Answer(page(refused, session, ctx)))

@@ -96,7 +96,7 @@ pub fn consider(
     let policy = route.chain.cache.as_ref()?;
     let headers = &request.headers;
     let mut way = match request.method {
-        Method::GET | Method::HEAD if has_body(headers) || headers.contains_key(UPGRADE) => return None,
+        Method::GET | Method::HEAD if headers.contains_key(UPGRADE) => return None,
         Method::GET | Method::HEAD => Way::Lookup,
         Method::OPTIONS => return None,
         _ => Way::Invalidate,
@@ -123,8 +123,12 @@ pub fn consider(
     }))
 }
 
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+/// What a GET carries would be no part of its key. Only the session knows of it: over HTTP/2 no field need say so.
+pub fn heed_body(session: &mut Session, ctx: &mut Context) {
+    let is_looked_up = ctx.caching.as_deref().is_some_and(|caching| caching.way != Way::Invalidate);
+    if is_looked_up && !session.as_mut().is_body_empty() {
+        ctx.caching = None;
+    }
 }
 
 impl Wish {
