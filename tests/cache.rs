@@ -402,6 +402,27 @@ fn a_stale_answer_is_shown_while_it_is_fetched_anew() {
 }
 
 #[test]
+fn what_an_http2_client_is_shown_stale_is_fetched_anew_behind_it() {
+    // With a pace the stream is one of Weir's own sessions.
+    for pace in ["", "bandwidth: { rate: 100MB/s }"] {
+        let origin = Numbered::start();
+        origin.say("/a", 200, "Cache-Control: max-age=1, stale-while-revalidate=60\r\n");
+        let filters = format!("filters: [ {}", if pace.is_empty() { String::new() } else { format!("{{ {pace} }}, ") });
+        let weir = Weir::start(&file(origin.origin.address, "{}").replace("filters: [ ", &filters));
+        let mut client = H2Client::plain(weir.http);
+        assert_eq!(client.get("weir.test", "/a?b=1").text(), "answer 0");
+        let stale = eventually("it is past its time", || {
+            let response = client.get("weir.test", "/a?b=1");
+            (response.header("x-cache-status") == Some("STALE")).then_some(response)
+        });
+        assert_eq!(stale.text(), "answer 0");
+        eventually("it has been fetched", || (origin.asked() == 2).then_some(()));
+        assert_eq!(origin.origin.last_request().header("host"), Some("weir.test"));
+        eventually("and is shown", || (client.get("weir.test", "/a?b=1").text() == "answer 1").then_some(()));
+    }
+}
+
+#[test]
 fn updating_can_be_listed_for_answers_that_do_not_allow_it_themselves() {
     let origin = Numbered::start();
     origin.say("/a", 200, "");
