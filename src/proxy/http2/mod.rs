@@ -26,7 +26,7 @@ use pingora::protocols::{Digest, GetProxyDigest, Stream};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::exchange::Exchange;
-use self::flood::{Signals, Watched};
+use self::flood::{Rejections, Signals, Watched};
 use super::connection::Connection;
 use super::lean::{self, After};
 use super::stream::{ClientStream, Fence};
@@ -38,9 +38,8 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// What Weir holds of one stream's answer while its client does not read.
 const SEND_BUFFER: usize = 128 << 10;
-/// Streams that the session refused (a head that no request can be made of) before the client is sent away.
-const MAX_REJECTED: usize = 32;
-/// Between a GOAWAY and the first look whether the connection has come to its end: what was on its way may still arrive.
+/// Between a GOAWAY and the first look whether the connection has come to its end: what was on its way may still arrive. What comes
+/// later is refused.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 type ClientConnection = h2::server::Connection<Stream, bytes::Bytes>;
@@ -84,7 +83,7 @@ async fn serve_streams(
     let limits = &streams.limits;
     let mut shutdown = worker.shutdown().clone();
     let mut check = std::pin::pin!(sleep_until(Instant::now() + limits.idle_timeout));
-    let (mut accepted, mut rejected, mut leaving) = (0, 0, None);
+    let (mut accepted, mut rejected, mut leaving) = (0, Rejections::default(), None);
     let mut leave = worker.draining();
     loop {
         if leave && leaving.is_none() {
@@ -101,8 +100,10 @@ async fn serve_streams(
                     leave |= accepted >= limits.max_requests || streams.connection.listener.is_removed();
                     streams.spawn(stream, worker);
                 }
-                Err(Instead::Rejected) if rejected == MAX_REJECTED => return End::Flood("requests that are none"),
-                Err(Instead::Rejected) => rejected += 1,
+                Err(Instead::Rejected) if rejected.is_too_many(Instant::now()) => {
+                    return End::Flood("requests that are none");
+                }
+                Err(Instead::Rejected) => {}
                 Err(Instead::Flood) => return End::Flood("frames that carry nothing"),
                 Err(Instead::Closed) => return End::Closed,
             },
