@@ -87,7 +87,7 @@ async fn serve_streams(
     let mut leave = worker.draining();
     loop {
         if leave && leaving.is_none() {
-            leaving = Some(Outflow::default());
+            leaving = Some(Leaving::begin());
             connection.graceful_shutdown();
             check.as_mut().reset(Instant::now() + FAREWELL);
         }
@@ -95,6 +95,7 @@ async fn serve_streams(
             biased;
             _ = shutdown.changed(), if leaving.is_none() => leave = true,
             next = next_request(connection, digest, signals, &streams.connection) => match next {
+                Ok(stream) if leaving.as_ref().is_some_and(Leaving::takes_no_more) => refuse(*stream),
                 Ok(stream) => {
                     accepted += 1;
                     leave |= accepted >= limits.max_requests || streams.connection.listener.is_removed();
@@ -108,8 +109,8 @@ async fn serve_streams(
                 Err(Instead::Closed) => return End::Closed,
             },
             () = check.as_mut() => match (&mut leaving, streams.idle_for()) {
-                (Some(outflow), idle) => {
-                    let silence = outflow.silence(signals.content());
+                (Some(leaving), idle) => {
+                    let silence = leaving.silence(signals.content());
                     if idle.is_some_and(|idle| idle.min(silence) >= limits.body_timeout) {
                         return End::Closed;
                     }
@@ -124,14 +125,24 @@ async fn serve_streams(
     }
 }
 
-/// What goes out of a connection that was told to end: h2 holds a part of the last answers for as long as the client takes its time.
-#[derive(Default)]
-struct Outflow {
+/// A connection that was told to end.
+struct Leaving {
+    since: Instant,
+    /// What goes out: h2 holds a part of the last answers for as long as the client takes its time.
     seen: Option<u64>,
     flowed: Option<Instant>,
 }
 
-impl Outflow {
+impl Leaving {
+    fn begin() -> Self {
+        Self { since: Instant::now(), seen: None, flowed: None }
+    }
+
+    /// What was on its way has arrived. h2 itself takes streams for as long as the client does not acknowledge its PING.
+    fn takes_no_more(&self) -> bool {
+        self.since.elapsed() >= FAREWELL
+    }
+
     /// For how long nothing has gone out, as far as anybody has looked. `content`: in all.
     fn silence(&mut self, content: u64) -> Duration {
         if self.seen.replace(content).is_some_and(|seen| seen != content) {
@@ -139,6 +150,11 @@ impl Outflow {
         }
         self.flowed.map_or(Duration::MAX, |at| at.elapsed())
     }
+}
+
+/// Nothing was done of it: it may be tried on another connection (RFC 9113 §8.7).
+fn refuse(stream: lean::Stream) {
+    stream.into_session().shutdown_with_reason(Reason::REFUSED_STREAM);
 }
 
 /// Of a request.
