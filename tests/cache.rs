@@ -122,6 +122,22 @@ fn http2_clients_share_what_is_kept() {
 }
 
 #[test]
+fn what_http2_clients_send_with_a_get_keeps_its_answer_out_of_the_cache() {
+    let origin = Numbered::start();
+    let weir = Weir::start(&file(origin.origin.address, "{}"));
+    let mut client = H2Client::plain(weir.http);
+    for (number, method) in ["GET", "GET", "HEAD"].into_iter().enumerate() {
+        let response = client.send(method, "weir.test", "/a", &[], Some("x=evil".into()));
+        assert_eq!((response.status, response.header("x-cache-status")), (200, None), "{method} {number}");
+    }
+    let plain = client.get("weir.test", "/a");
+    assert_eq!((plain.header("x-cache-status"), plain.text().as_str()), (Some("MISS"), "answer 3"));
+    let with_body = client.send("GET", "weir.test", "/a", &[], Some("x=evil".into()));
+    assert_eq!(with_body.text(), "answer 4", "nor is it answered from there");
+    assert_eq!(client.get("weir.test", "/a").text(), "answer 3");
+}
+
+#[test]
 fn lifetimes_by_status_hold_for_answers_that_say_nothing() {
     let origin = Numbered::start();
     origin.say("/plain", 200, "");
@@ -383,6 +399,27 @@ fn a_stale_answer_is_shown_while_it_is_fetched_anew() {
     let counted = weir.metric("weir_rate_limit_total", &["outcome=\"passed\""]).unwrap();
     let requests = weir.metric("weir_requests_total", &["route=", "code=\"200\""]).unwrap();
     assert_eq!(counted, requests, "who refreshes behind is no client");
+}
+
+#[test]
+fn what_an_http2_client_is_shown_stale_is_fetched_anew_behind_it() {
+    // With a pace the stream is one of Weir's own sessions.
+    for pace in ["", "bandwidth: { rate: 100MB/s }"] {
+        let origin = Numbered::start();
+        origin.say("/a", 200, "Cache-Control: max-age=1, stale-while-revalidate=60\r\n");
+        let filters = format!("filters: [ {}", if pace.is_empty() { String::new() } else { format!("{{ {pace} }}, ") });
+        let weir = Weir::start(&file(origin.origin.address, "{}").replace("filters: [ ", &filters));
+        let mut client = H2Client::plain(weir.http);
+        assert_eq!(client.get("weir.test", "/a?b=1").text(), "answer 0");
+        let stale = eventually("it is past its time", || {
+            let response = client.get("weir.test", "/a?b=1");
+            (response.header("x-cache-status") == Some("STALE")).then_some(response)
+        });
+        assert_eq!(stale.text(), "answer 0");
+        eventually("it has been fetched", || (origin.asked() == 2).then_some(()));
+        assert_eq!(origin.origin.last_request().header("host"), Some("weir.test"));
+        eventually("and is shown", || (client.get("weir.test", "/a?b=1").text() == "answer 1").then_some(()));
+    }
 }
 
 #[test]

@@ -118,6 +118,12 @@ fn erring() -> Origin {
             let _ = stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 50000000\r\n\r\n");
             let _ = (0..5000).try_for_each(|_| stream.write_all(&[b'x'; 10_000]));
         }),
+        "/endless" => Answer::drive(|stream| {
+            let _ = stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 500000000000\r\n\r\n");
+            while stream.write_all(&[b'x'; 10_000]).is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }),
         "/stalled" => Answer::drive(|stream| {
             let _ = stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 100\r\n\r\nx");
             let _ = std::io::Read::read(stream, &mut [0; 1]);
@@ -199,6 +205,9 @@ fn pages_reach_http2_clients_and_replace_http2_answers() {
         assert_eq!(answer.header("content-length"), Some("10"), "{target}");
     }
     assert_eq!(client.get("a.test", "/origin/200").text(), "fine");
+    let mut declined = client.open_websocket("a.test", "/origin/endless");
+    assert_eq!((declined.status(), declined.text().as_str()), (500, "plain 500\n"));
+    eventually("what is not shown is not read on", || (origin.busy_count() == 0).then_some(()));
 
     // Before its version 1.25 nginx speaks HTTP/2 on ports of its own.
     let h2 = free_address();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use support::{
-    Answer, DATA, END_HEADERS, END_STREAM, FrameConnection, H2Client, H2Origin, HEADERS, Origin, PING, Weir,
-    eventually, frame, free_address, grpc_message, head, holds_for, indent,
+    Answer, DATA, END_HEADERS, END_STREAM, FrameConnection, GOAWAY, H2Client, H2Origin, HEADERS, Origin, PING,
+    RST_STREAM, Weir, eventually, frame, free_address, grpc_message, head, holds_for, indent,
 };
 
 /// `/` goes to the origin; `/here` is answered by Weir with nothing, which needs no flow control.
@@ -139,6 +139,41 @@ fn a_connection_that_was_told_goodbye_is_not_held_open_by_questions() {
     while client.write(&frame(PING, 0, 0, &[0; 8])).is_ok() {
         assert!(begun.elapsed() < Duration::from_secs(10), "it is still open");
         std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Asks on a stream of its own, and says whether that was answered. It acknowledges no PING of Weir's.
+fn is_served(client: &mut FrameConnection, stream: u32) -> bool {
+    client.write(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head("GET", "a.test"))).expect("weir reads");
+    let answer = client.find(|frame| frame.stream == stream && [HEADERS, RST_STREAM].contains(&frame.kind));
+    assert!(answer.kind == HEADERS || answer.error_code() == u32::from(h2::Reason::REFUSED_STREAM), "{answer:?}");
+    answer.kind == HEADERS
+}
+
+#[test]
+fn a_connection_that_was_told_goodbye_takes_no_new_streams_after_a_while_and_finishes_the_open_ones() {
+    let origin = Origin::named("origin");
+    let (_weir, http) = impatient("body-timeout: 5s, max-requests: 1", origin.address, "");
+    let mut client = FrameConnection::open(http);
+    client.write(&frame(HEADERS, END_HEADERS, 1, &head("POST", "a.test"))).expect("weir reads");
+    client.find(|frame| frame.kind == GOAWAY);
+    assert!(is_served(&mut client, 3), "what was on its way");
+    let mut streams = (5..).step_by(2);
+    eventually("new ones are refused", || (!is_served(&mut client, streams.next()?)).then_some(()));
+    client.write(&frame(DATA, END_STREAM, 1, b"body")).expect("weir reads");
+    client.find(|frame| frame.kind == DATA && frame.stream == 1 && frame.flags & END_STREAM != 0);
+}
+
+#[test]
+fn a_connection_that_was_told_goodbye_is_not_held_open_by_new_streams() {
+    let origin = Origin::named("origin");
+    let (_weir, http) = impatient("body-timeout: 200ms, max-requests: 1", origin.address, "");
+    let mut client = FrameConnection::open(http);
+    let begun = Instant::now();
+    let asks = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &head("GET", "a.test"));
+    while client.write(&asks(2 * begun.elapsed().as_millis() as u32 + 1)).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(8), "it is still open");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -150,6 +150,45 @@ fn an_origin_that_declines_is_heard() {
     }
 }
 
+/// An origin that declined would wait for it, and take it from the connection's next request.
+#[test]
+fn what_a_client_says_of_a_body_is_not_said_to_the_origin() {
+    let origin = Origin::start_at_head(|_| Answer::status(403, "not you"));
+    let weir = Weir::in_front_of(&[origin.address]);
+    let mut client = H2Client::plain(weir.http);
+    let mut declined =
+        client.open_tunnel_with("websocket", "a.test", "/", &[("content-length", "200"), ("expect", "100-continue")]);
+    assert_eq!((declined.status(), declined.text().as_str()), (403, "not you"));
+    let request = origin.only_request();
+    assert_eq!([request.header("content-length"), request.header("expect")], [None, None]);
+}
+
+#[test]
+fn a_success_that_opens_no_tunnel_is_none() {
+    let (origin, folder) = (Origin::named("a page"), tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("a.txt"), "a file").unwrap();
+    let weir = Weir::start(&format!(
+        "upstreams:\n  chat:\n    endpoints: [ \"{}\" ]\nhosts:\n  - names: [\"*\"]\n    routes:\n\
+             \x20     - {{ path: /, upstream: chat }}\n\
+             \x20     - {{ path: /page, respond: {{ status: 200, body: page }} }}\n\
+             \x20     - {{ path: /a.txt, files: {{ root: {} }} }}\n",
+        origin.address,
+        folder.path().display()
+    ));
+    let mut client = H2Client::plain(weir.http);
+    for path in ["/", "/page", "/a.txt"] {
+        assert_eq!(client.get("a.test", path).status, 200, "{path}");
+        assert_eq!(client.open_websocket("a.test", path).status(), 502, "{path}");
+    }
+    eventually("the log says whose word it was", || {
+        weir.log().lines().any(|line| line.contains("502") && line.contains("\"upstream-protocol\"")).then_some(())
+    });
+    for _ in 0..20 {
+        assert_eq!(client.open_websocket("a.test", "/").status(), 502);
+    }
+    assert_eq!(client.get("a.test", "/").status, 200, "the endpoint is not to blame");
+}
+
 #[test]
 fn what_is_wrong_behind_weir_is_told_as_for_any_request() {
     let nobody = free_address();

@@ -358,18 +358,30 @@ fn what_is_kept_goes_out_of_the_lean_lane() {
 #[test]
 fn an_answer_that_breaks_off_is_no_whole_one() {
     for lane in LANES {
-        let origin = Origin::start(|_| {
-            Answer::drive(|socket| {
-                socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").unwrap();
+        let origin = Origin::start(|request| {
+            let body = if request.method == "GET" {
+                "Content-Length: 100\r\n\r\nhalf"
+            } else {
+                "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
+            };
+            Answer::drive(move |socket| {
+                socket.write_all(format!("HTTP/1.1 200 OK\r\n{body}").as_bytes()).unwrap();
                 std::thread::sleep(Duration::from_millis(100));
             })
         });
         let weir = weir(lane, &origin, "", "");
         let mut client = H2Client::plain(weir.http);
-        let mut stream = client.begin_get("a.test", "/");
-        assert_eq!(stream.status(), 200, "{lane}");
-        assert_eq!(stream.broken().reason(), Some(h2::Reason::INTERNAL_ERROR), "{lane}");
-        assert_eq!(logged(&weir, 1)[0]["ended"].as_str(), Some("upstream-reset"), "{lane}");
+        for method in ["GET", "POST"] {
+            let mut stream = client.open_stream(method, "a.test", "/", &[]);
+            if method == "POST" {
+                stream.send(Bytes::from("a body"));
+            }
+            stream.finish();
+            assert_eq!(stream.status(), 200, "{lane} {method}");
+            assert_eq!(stream.broken().reason(), Some(h2::Reason::INTERNAL_ERROR), "{lane} {method}");
+        }
+        let lines = logged(&weir, 2);
+        assert!(lines.iter().all(|line| line["ended"].as_str() == Some("upstream-reset")), "{lane} {lines:?}");
     }
 }
 

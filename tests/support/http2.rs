@@ -169,10 +169,23 @@ impl H2Client {
     /// Extended CONNECT, once the server has said that it knows it.
     #[track_caller]
     pub fn open_tunnel(&mut self, protocol: &'static str, authority: &str, path: &str) -> H2Stream {
+        self.open_tunnel_with(protocol, authority, path, &[])
+    }
+
+    /// The same, with these fields beside those of the handshake.
+    #[track_caller]
+    pub fn open_tunnel_with(
+        &mut self,
+        protocol: &'static str,
+        authority: &str,
+        path: &str,
+        more: &[(&str, &str)],
+    ) -> H2Stream {
         eventually("the server's SETTINGS allow extended CONNECT", || {
             self.sender.is_extended_connect_protocol_enabled().then_some(())
         });
-        let mut request = self.head("CONNECT", authority, path, &[("sec-websocket-version", "13")]);
+        let fields = [&[("sec-websocket-version", "13")], more].concat();
+        let mut request = self.head("CONNECT", authority, path, &fields);
         request.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
         self.open(request, Body::Follows)
     }

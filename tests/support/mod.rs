@@ -36,8 +36,8 @@ pub use blackhole::Blackhole;
 pub use certificates::{Authority, Identity, TlsClient};
 pub use coding::{decoded, decoded_so_far};
 pub use frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, FrameConnection, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE, frame, head,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, FrameConnection, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM,
+    SETTINGS, WINDOW_UPDATE, frame, head,
 };
 pub use http1::{Connection, Request, Response, request};
 pub use http2::{H2Client, H2Origin, H2Response, H2Stream, grpc_message};

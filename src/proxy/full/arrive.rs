@@ -65,7 +65,10 @@ pub fn decide(shared: &Shared, session: &mut Session, ctx: &mut Context) -> Resu
         return Ok(Decision::Answer(answer));
     }
     let refused = match admit(shared, &snapshot, session, connection, ctx) {
-        Ok(outcome) => return Ok(outcome),
+        Ok(outcome) => {
+            cache::heed_body(session, ctx);
+            return Ok(outcome);
+        }
         Err(refused) => refused,
     };
     Ok(Decision::Answer(page(refused, session, ctx)))
@@ -277,7 +280,12 @@ fn tidy(session: &mut Session) -> Result<()> {
 /// What the client speaks: a session of our own is a stream of HTTP/2, even where its request reads as HTTP/1.
 pub fn version(session: &Session) -> http::Version {
     let session = session.as_downstream();
-    if session.is_custom() { http::Version::HTTP_2 } else { session.req_header().version }
+    if session.is_custom() || session.is_http2() { http::Version::HTTP_2 } else { session.req_header().version }
+}
+
+/// By an extended CONNECT, to which any success would be a yes.
+pub fn asks_for_tunnel(session: &Session) -> bool {
+    session.as_downstream().is_custom() && session.is_upgrade_req()
 }
 
 /// Clients may split the field, HTTP/2 ones do; whatever comes after us expects one (RFC 9113 §8.2.3).

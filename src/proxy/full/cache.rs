@@ -5,13 +5,14 @@
 //!                         └──enable──► Pingora: lookup ─► hit · stale · miss ─► upstream ─► kept? ─► tell
 //! ```
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, LOCATION,
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, HOST, LOCATION,
     PRAGMA, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_cache::cache_control::CacheControl;
@@ -22,6 +23,7 @@ use pingora_cache::{
 };
 use pingora_proxy::Session;
 
+use super::arrive;
 use super::compression;
 use super::context::{Context, Replaced};
 use super::pace;
@@ -96,7 +98,7 @@ pub fn consider(
     let policy = route.chain.cache.as_ref()?;
     let headers = &request.headers;
     let mut way = match request.method {
-        Method::GET | Method::HEAD if has_body(headers) || headers.contains_key(UPGRADE) => return None,
+        Method::GET | Method::HEAD if headers.contains_key(UPGRADE) => return None,
         Method::GET | Method::HEAD => Way::Lookup,
         Method::OPTIONS => return None,
         _ => Way::Invalidate,
@@ -123,8 +125,12 @@ pub fn consider(
     }))
 }
 
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+/// What a GET carries would be no part of its key. Only the session knows of it: over HTTP/2 no field need say so.
+pub fn heed_body(session: &mut Session, ctx: &mut Context) {
+    let is_looked_up = ctx.caching.as_deref().is_some_and(|caching| caching.way != Way::Invalidate);
+    if is_looked_up && !session.as_mut().is_body_empty() {
+        ctx.caching = None;
+    }
 }
 
 impl Wish {
@@ -277,7 +283,7 @@ impl Caching {
 /// Whether what is past its time is shown. `error`: why the upstream has nothing better; none while it is fetched anew.
 pub fn shows_stale(session: &mut Session, ctx: &mut Context, error: Option<&Error>) -> bool {
     // How long it may be shown for that was noted when it was kept.
-    let Some(error) = error else { return shows_while_updating(session.cache.is_cache_lock_writer(), ctx) };
+    let Some(error) = error else { return shows_while_updating(session, ctx) };
     let Some(reason) = stale_reason(error) else { return false };
     let has_given_way = has_given_way(ctx);
     if let StaleOn::Status(status) = reason
@@ -306,10 +312,25 @@ pub fn shows_stale(session: &mut Session, ctx: &mut Context, error: Option<&Erro
     shown
 }
 
-fn shows_while_updating(is_first: bool, ctx: &mut Context) -> bool {
+fn shows_while_updating(session: &mut Session, ctx: &mut Context) -> bool {
     let Some(caching) = ctx.caching.as_deref_mut() else { return false };
-    caching.is_first = is_first;
-    !is_first || caching.policy.definition.background_update == BackgroundUpdate::On
+    caching.is_first = session.cache.is_cache_lock_writer();
+    let is_shown = !caching.is_first || caching.policy.definition.background_update == BackgroundUpdate::On;
+    if is_shown && caching.is_first {
+        lend(session.req_header_mut());
+    }
+    is_shown
+}
+
+/// To the request that fetches it anew: Pingora makes that of this one's head, written and read as HTTP/1, which a head of HTTP/2 is not.
+/// This one goes nowhere else.
+fn lend(request: &mut RequestHeader) {
+    let host = arrive::authority(request).map(Cow::into_owned);
+    request.set_version(Version::HTTP_11);
+    if let Some(host) = host {
+        // Fails only beyond 32,768 fields.
+        let _ = request.insert_header(HOST, host);
+    }
 }
 
 fn stale_reason(error: &Error) -> Option<StaleOn> {

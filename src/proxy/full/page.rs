@@ -19,6 +19,7 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::arrive::version;
 use super::compression;
 use super::context::{Context, Purpose, Replaced};
 use super::page_upstream::{Fetcher, Question};
@@ -104,7 +105,7 @@ pub fn drop_body(session: &Session, body: &mut Option<Bytes>, ctx: &mut Context)
         && let Some(piece) = body.take()
     {
         *dropped += piece.len();
-        let is_read_on = session.req_header().version == http::Version::HTTP_2 && !session.cache.enabled();
+        let is_read_on = version(session) == http::Version::HTTP_2 && !session.cache.enabled();
         if is_read_on && *dropped > MOST {
             return Err(Error::explain(
                 ErrorType::InternalError,

@@ -10,6 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::arrive::asks_for_tunnel;
 use super::cache;
 use super::compression;
 use super::context::{Context, Purpose, Replaced};
@@ -65,6 +66,9 @@ pub fn received(session: &Session, response: &ResponseHeader, ctx: &mut Context)
     if status == 101 {
         // Known from here on: the time for the request ends with the handshake.
         ctx.record.status = status;
+    } else if response.status.is_success() && asks_for_tunnel(session) {
+        // The client is told that it is none. The endpoint is not to blame: whoever asks it for a tunnel may be.
+        ctx.record.ended = Ended::UpstreamProtocol;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
-use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
@@ -130,7 +130,13 @@ impl Exchange {
     }
 
     fn translate_head(&mut self, head: Box<ResponseHeader>) -> Box<ResponseHeader> {
-        if head.status != StatusCode::SWITCHING_PROTOCOLS || !matches!(self.tunnel, Tunnel::Asked) {
+        if !matches!(self.tunnel, Tunnel::Asked) {
+            return head;
+        }
+        if head.status.is_success() {
+            return not_opened(head);
+        }
+        if head.status != StatusCode::SWITCHING_PROTOCOLS {
             return head;
         }
         let mut opened = head.clone();
@@ -141,6 +147,13 @@ impl Exchange {
         self.tunnel = Tunnel::Open(head);
         opened
     }
+}
+
+/// A success would open the tunnel in the client's eyes (RFC 8441 §5), and nobody is at its other end.
+fn not_opened(mut head: Box<ResponseHeader>) -> Box<ResponseHeader> {
+    // Fails only for what is no status.
+    let _ = head.set_status(StatusCode::BAD_GATEWAY);
+    head
 }
 
 /// The next piece that is not empty. Pingora would send an empty one on as the chunk that ends a body.
@@ -163,6 +176,11 @@ fn is_websocket(request: &RequestHeader) -> bool {
 fn become_upgrade(request: &mut RequestHeader) {
     request.set_method(Method::GET);
     request.set_version(Version::HTTP_11);
+    // What comes through the tunnel is no body (RFC 9110 §9.3.6): an upstream that waited for one would take the connection's next
+    // request for it.
+    for name in [CONTENT_LENGTH, EXPECT] {
+        request.remove_header(&name);
+    }
     let host = request.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let fields = [
         (HOST, host),

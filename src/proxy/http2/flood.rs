@@ -58,6 +58,27 @@ impl Signals {
     }
 }
 
+/// Streams that the session refused: a head that no request can be made of. So many in each period cost the client their streams;
+/// a client with a flaw that shows now and then keeps its connection, however long that lives.
+#[derive(Default)]
+pub struct Rejections {
+    count: u32,
+    since: Option<tokio::time::Instant>,
+}
+
+impl Rejections {
+    const MOST: u32 = 32;
+
+    /// With one more.
+    pub fn is_too_many(&mut self, now: tokio::time::Instant) -> bool {
+        if self.since.is_none_or(|since| now - since >= PERIOD) {
+            (self.count, self.since) = (0, Some(now));
+        }
+        self.count += 1;
+        self.count > Self::MOST
+    }
+}
+
 /// What is left for frames without use.
 struct Budget {
     left: u32,
@@ -291,6 +312,15 @@ mod tests {
         assert!(!useless(1, 4, 10), "HEADERS");
         assert!(!useless(8, 0, 4), "WINDOW_UPDATE");
         assert!([2, 3, 4, 6].into_iter().all(|kind| useless(kind, 0, 8)));
+    }
+
+    #[test]
+    fn rejections_are_forgotten_with_time() {
+        let (mut rejections, start) = (Rejections::default(), tokio::time::Instant::now());
+        let mut count = |now| (0..100).take_while(|_| !rejections.is_too_many(now)).count() as u32;
+        assert_eq!(count(start), Rejections::MOST);
+        assert_eq!(count(start + PERIOD / 2), 0, "too soon");
+        assert_eq!(count(start + PERIOD), Rejections::MOST);
     }
 
     #[test]

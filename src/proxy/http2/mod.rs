@@ -26,7 +26,7 @@ use pingora::protocols::{Digest, GetProxyDigest, Stream};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::exchange::Exchange;
-use self::flood::{Signals, Watched};
+use self::flood::{Rejections, Signals, Watched};
 use super::connection::Connection;
 use super::lean::{self, After};
 use super::stream::{ClientStream, Fence};
@@ -38,9 +38,8 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// What Weir holds of one stream's answer while its client does not read.
 const SEND_BUFFER: usize = 128 << 10;
-/// Streams that the session refused (a head that no request can be made of) before the client is sent away.
-const MAX_REJECTED: usize = 32;
-/// Between a GOAWAY and the first look whether the connection has come to its end: what was on its way may still arrive.
+/// Between a GOAWAY and the first look whether the connection has come to its end: what was on its way may still arrive. What comes
+/// later is refused.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 type ClientConnection = h2::server::Connection<Stream, bytes::Bytes>;
@@ -84,11 +83,11 @@ async fn serve_streams(
     let limits = &streams.limits;
     let mut shutdown = worker.shutdown().clone();
     let mut check = std::pin::pin!(sleep_until(Instant::now() + limits.idle_timeout));
-    let (mut accepted, mut rejected, mut leaving) = (0, 0, None);
+    let (mut accepted, mut rejected, mut leaving) = (0, Rejections::default(), None);
     let mut leave = worker.draining();
     loop {
         if leave && leaving.is_none() {
-            leaving = Some(Outflow::default());
+            leaving = Some(Leaving::begin());
             connection.graceful_shutdown();
             check.as_mut().reset(Instant::now() + FAREWELL);
         }
@@ -96,19 +95,22 @@ async fn serve_streams(
             biased;
             _ = shutdown.changed(), if leaving.is_none() => leave = true,
             next = next_request(connection, digest, signals, &streams.connection) => match next {
+                Ok(stream) if leaving.as_ref().is_some_and(Leaving::takes_no_more) => refuse(*stream),
                 Ok(stream) => {
                     accepted += 1;
                     leave |= accepted >= limits.max_requests || streams.connection.listener.is_removed();
                     streams.spawn(stream, worker);
                 }
-                Err(Instead::Rejected) if rejected == MAX_REJECTED => return End::Flood("requests that are none"),
-                Err(Instead::Rejected) => rejected += 1,
+                Err(Instead::Rejected) if rejected.is_too_many(Instant::now()) => {
+                    return End::Flood("requests that are none");
+                }
+                Err(Instead::Rejected) => {}
                 Err(Instead::Flood) => return End::Flood("frames that carry nothing"),
                 Err(Instead::Closed) => return End::Closed,
             },
             () = check.as_mut() => match (&mut leaving, streams.idle_for()) {
-                (Some(outflow), idle) => {
-                    let silence = outflow.silence(signals.content());
+                (Some(leaving), idle) => {
+                    let silence = leaving.silence(signals.content());
                     if idle.is_some_and(|idle| idle.min(silence) >= limits.body_timeout) {
                         return End::Closed;
                     }
@@ -123,14 +125,24 @@ async fn serve_streams(
     }
 }
 
-/// What goes out of a connection that was told to end: h2 holds a part of the last answers for as long as the client takes its time.
-#[derive(Default)]
-struct Outflow {
+/// A connection that was told to end.
+struct Leaving {
+    since: Instant,
+    /// What goes out: h2 holds a part of the last answers for as long as the client takes its time.
     seen: Option<u64>,
     flowed: Option<Instant>,
 }
 
-impl Outflow {
+impl Leaving {
+    fn begin() -> Self {
+        Self { since: Instant::now(), seen: None, flowed: None }
+    }
+
+    /// What was on its way has arrived. h2 itself takes streams for as long as the client does not acknowledge its PING.
+    fn takes_no_more(&self) -> bool {
+        self.since.elapsed() >= FAREWELL
+    }
+
     /// For how long nothing has gone out, as far as anybody has looked. `content`: in all.
     fn silence(&mut self, content: u64) -> Duration {
         if self.seen.replace(content).is_some_and(|seen| seen != content) {
@@ -138,6 +150,11 @@ impl Outflow {
         }
         self.flowed.map_or(Duration::MAX, |at| at.elapsed())
     }
+}
+
+/// Nothing was done of it: it may be tried on another connection (RFC 9113 §8.7).
+fn refuse(stream: lean::Stream) {
+    stream.into_session().shutdown_with_reason(Reason::REFUSED_STREAM);
 }
 
 /// Of a request.
