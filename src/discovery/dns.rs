@@ -20,7 +20,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
-use super::{Answer, Resolve, hosts};
+use super::{Answer, Family, Resolve, hosts};
 use crate::snapshot::upstream::{Question, Records, ServiceRecord};
 
 /// For one server to answer. The system's five seconds would hold up a start behind one dead server.
@@ -55,6 +55,7 @@ impl DnsResolver {
             Question::Services(_) => servers.dns.lookup(name, RecordType::SRV).await.map(|lookup| Answer {
                 ttl: shortest_ttl(lookup.answers()),
                 records: Records::Services(services(&lookup)),
+                half: None,
             }),
         };
         answer.map_err(|error| in_words(&error).into())
@@ -62,7 +63,7 @@ impl DnsResolver {
 }
 
 impl Servers {
-    /// Of both families. The resolver's own way to ask for both takes one that fails for one without addresses, and the
+    /// Of both families. The resolver's own way to ask for both does not tell one that fails from one without addresses: the
     /// endpoints of half a network would go.
     async fn addresses(&self, name: Name) -> Result<Answer, NetError> {
         let mut failed = None;
@@ -100,7 +101,7 @@ impl Servers {
     }
 }
 
-/// An error where either failed, or both are without addresses.
+/// An error where neither has addresses.
 fn both(v4: Result<Lookup, NetError>, v6: Result<Lookup, NetError>) -> Result<Answer, NetError> {
     let records = |lookup: &Result<Lookup, NetError>| match lookup {
         Ok(lookup) => lookup.answers().to_vec(),
@@ -108,10 +109,19 @@ fn both(v4: Result<Lookup, NetError>, v6: Result<Lookup, NetError>) -> Result<An
     };
     let found = [records(&v4), records(&v6)].concat();
     let addresses: Vec<IpAddr> = found.iter().filter_map(|record| record.data.ip_addr()).collect();
-    match (v4, v6) {
-        (Err(error), _) | (_, Err(error)) if !is_an_answer(&error) => Err(error),
-        (Err(error), _) | (_, Err(error)) if addresses.is_empty() => Err(error),
-        _ => Ok(Answer { ttl: shortest_ttl(&found), records: Records::Addresses(addresses) }),
+    let half = match (v4, v6) {
+        (Err(error), _) if !is_an_answer(&error) => Some((Family::V4, error)),
+        (_, Err(error)) if !is_an_answer(&error) => Some((Family::V6, error)),
+        (Err(error), _) | (_, Err(error)) if addresses.is_empty() => return Err(error),
+        _ => None,
+    };
+    match half {
+        Some((_, error)) if addresses.is_empty() => Err(error),
+        half => Ok(Answer {
+            ttl: shortest_ttl(&found),
+            records: Records::Addresses(addresses),
+            half: half.map(|(family, error)| (family, in_words(&error).into())),
+        }),
     }
 }
 
@@ -128,7 +138,7 @@ impl Resolve for DnsResolver {
         {
             let addresses = hosts::addresses_in(&hosts, name);
             if !addresses.is_empty() {
-                return Ok(Answer { records: Records::Addresses(addresses), ttl: HOSTS_TTL });
+                return Ok(Answer { records: Records::Addresses(addresses), ttl: HOSTS_TTL, half: None });
             }
         }
         self.ask(question).await

@@ -16,6 +16,7 @@ mod hosts;
 mod replicas;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,21 @@ pub trait Resolve: Send + Sync + 'static {
 pub struct Answer {
     pub records: Records,
     pub ttl: Duration,
+    /// The addresses of one family are there, and could not be asked for of the other: why.
+    pub half: Option<(Family, Arc<str>)>,
+}
+
+/// Of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn has(self, address: &IpAddr) -> bool {
+        address.is_ipv4() == (self == Family::V4)
+    }
 }
 
 /// The discovery of one upstream. It stops when this is dropped.
@@ -115,8 +131,14 @@ fn take_in(
 ) {
     let now = Instant::now();
     let name = upstream.definition().name.as_str();
+    // Some servers have an error for a family instead of nothing, always: that counts where the family was there before.
+    let is_lost = |family: Family| answers.addresses(question.name()).iter().any(|address| family.has(address));
+    let answer = answer.and_then(|answer| match answer.half {
+        Some((family, error)) if is_lost(family) => Err(error),
+        _ => Ok(answer),
+    });
     match answer {
-        Ok(Answer { records, ttl }) => {
+        Ok(Answer { records, ttl, .. }) => {
             agenda.answered(&question, ttl, now);
             if answers.failure(&question).is_some() {
                 tracing::info!(upstream = name, dns_name = %question, "DNS answers for the name again");

@@ -47,7 +47,7 @@ impl Resolve for Played {
 
 fn addresses(ips: &[&str], ttl: u64) -> Result<Answer, &'static str> {
     let records = Records::Addresses(ips.iter().map(|ip| ip.parse().unwrap()).collect());
-    Ok(Answer { records, ttl: Duration::from_secs(ttl) })
+    Ok(Answer { records, ttl: Duration::from_secs(ttl), half: None })
 }
 
 fn upstream(endpoints: &str) -> Arc<Upstream> {
@@ -104,6 +104,26 @@ async fn a_name_is_asked_again_when_its_ttl_ends_and_the_endpoints_follow() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_family_that_was_there_stays_while_it_cannot_be_asked_for() {
+    let (played, upstream) = (Arc::new(Played::default()), upstream("api.test:80"));
+    let half = |ips: &[&str]| {
+        let answer = addresses(ips, 30)?;
+        Ok(Answer { half: Some((Family::V4, "the server failed".into())), ..answer })
+    };
+    // One that never was there is not missed.
+    played.says("api.test", half(&["2001:db8::1"]));
+    let _discovery = Discovery::start(Arc::clone(&upstream), played.clone()).unwrap();
+    assert_eq!(changed(&upstream).await, ["[2001:db8::1]:80"]);
+    let both = ["10.0.0.1:80", "[2001:db8::1]:80"];
+    played.says("api.test", addresses(&["10.0.0.1", "2001:db8::1"], 30));
+    assert_eq!(changed(&upstream).await, both);
+    played.says("api.test", half(&["2001:db8::1"]));
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(shown(&upstream), both);
+    assert!(upstream.answers().failure(&Question::Addresses("api.test".into())).is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_counts_while_another_name_is_silent() {
     let (played, upstream) = (Arc::new(Played::default()), upstream("up.test:80,silent.test:80"));
     played.says("up.test", addresses(&["10.0.0.1"], 30));
@@ -147,7 +167,7 @@ async fn services_lead_to_the_addresses_of_their_targets() {
     let (played, upstream) = (Arc::new(Played::default()), upstream("srv:_http._tcp.api.test"));
     let service = |priority, target: &str| ServiceRecord { priority, weight: 1, port: 8080, target: target.into() };
     let records = Records::Services(vec![service(1, "a.test"), service(2, "b.test")]);
-    played.says("srv:_http._tcp.api.test", Ok(Answer { records, ttl: Duration::from_secs(60) }));
+    played.says("srv:_http._tcp.api.test", Ok(Answer { records, ttl: Duration::from_secs(60), half: None }));
     played.says("a.test", addresses(&["10.0.0.1"], 60));
     played.says("b.test", addresses(&["10.0.0.2"], 60));
     let _discovery = Discovery::start(Arc::clone(&upstream), played.clone()).unwrap();
@@ -157,7 +177,7 @@ async fn services_lead_to_the_addresses_of_their_targets() {
     assert_eq!(set.endpoints().map(|e| e.backup).collect::<Vec<_>>(), [false, true]);
 
     let records = Records::Services(vec![service(1, "b.test")]);
-    played.says("srv:_http._tcp.api.test", Ok(Answer { records, ttl: Duration::from_secs(60) }));
+    played.says("srv:_http._tcp.api.test", Ok(Answer { records, ttl: Duration::from_secs(60), half: None }));
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(shown(&upstream), ["10.0.0.2:8080"]);
     let before = played.asked("a.test");
@@ -170,7 +190,7 @@ async fn services_stay_with_their_targets_until_the_new_ones_are_known_or_have_f
     let (played, upstream) = (Arc::new(Played::default()), upstream("srv:_http._tcp.api.test"));
     let leads_to = |target: &str| {
         let service = ServiceRecord { priority: 1, weight: 1, port: 8080, target: target.into() };
-        Ok(Answer { records: Records::Services(vec![service]), ttl: Duration::from_secs(60) })
+        Ok(Answer { records: Records::Services(vec![service]), ttl: Duration::from_secs(60), half: None })
     };
     played.says("srv:_http._tcp.api.test", leads_to("a.test"));
     played.says("a.test", addresses(&["10.0.0.1"], 60));
@@ -239,17 +259,19 @@ async fn the_given_servers_are_asked_and_answers_carry_their_ttl() {
 
     let answer = resolver.resolve(&Question::Services("_http._tcp.api.test".into())).await.unwrap();
     let service = ServiceRecord { priority: 1, weight: 5, port: 8080, target: "api.test".into() };
-    assert_eq!(answer, Answer { records: Records::Services(vec![service]), ttl: Duration::from_secs(7) });
+    assert_eq!(answer, Answer { records: Records::Services(vec![service]), ttl: Duration::from_secs(7), half: None });
 
     let error = resolver.resolve(&Question::Addresses("nobody.test".into())).await.unwrap_err();
     assert_eq!(&*error, "there is no such name");
 }
 
 #[tokio::test]
-async fn a_name_of_which_one_family_cannot_be_said_fails() {
+async fn a_name_of_which_one_family_cannot_be_said_is_half_an_answer() {
     let resolver = DnsResolver::new(&[dns_server().await]);
-    let answer = resolver.resolve(&Question::Addresses("half.test".into())).await;
-    assert!(answer.is_err_and(|error| &*error != "there is no such name"));
+    let answer = resolver.resolve(&Question::Addresses("half.test".into())).await.unwrap();
+    let (family, error) = answer.half.unwrap();
+    assert_eq!((family, answer.records), (Family::V4, Records::Addresses(vec!["2001:db8::1".parse().unwrap()])));
+    assert_ne!(&*error, "there is no such name");
 }
 
 #[tokio::test]

@@ -112,8 +112,8 @@ impl Answers {
         settled
     }
 
-    fn addresses(&self, host: &Arc<str>) -> &[IpAddr] {
-        match self.records.get(&Question::Addresses(Arc::clone(host))) {
+    pub fn addresses(&self, host: &str) -> &[IpAddr] {
+        match self.records.get(&Question::Addresses(host.into())) {
             Some(Records::Addresses(addresses)) => addresses,
             Some(Records::Services(_)) | None => &[],
         }
