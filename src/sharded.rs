@@ -74,6 +74,7 @@ pub struct Common<T> {
 
 /// Owns the value, as an [`Arc`] does.
 #[derive(Debug)]
+#[expect(clippy::redundant_allocation, reason = "the outer one's count is the shard's own")]
 pub struct Owned<T>(Arc<Arc<T>>);
 
 impl<T> Common<T> {

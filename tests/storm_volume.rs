@@ -36,7 +36,7 @@ fn an_idle_connection_costs_little_memory() {
 
 /// A connection that has had one answer and is kept alive. Every other one has sent a body.
 fn connected(weir: &Weir, nth: u64) -> TcpStream {
-    let body = "x".repeat(if nth % 2 == 0 { 0 } else { 40_000 });
+    let body = "x".repeat(if nth.is_multiple_of(2) { 0 } else { 40_000 });
     let mut stream = TcpStream::connect(weir.http).expect("a connection");
     let request = format!("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).expect("it is sent");

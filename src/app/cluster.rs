@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use tokio::time::MissedTickBehavior;
+use tokio::task::JoinSet;
 
 use super::admission::{Admission, Webhook};
 use super::issuing::Issuing;
@@ -99,6 +99,13 @@ enum Served {
     No,
 }
 
+async fn listen_again(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(LISTEN_AGAIN).await;
+        app.listen_again().await;
+    }
+}
+
 impl Follower {
     /// Ends only where not even the first state can be served.
     async fn run(mut self, mut inheritance: Inheritance) -> anyhow::Error {
@@ -109,16 +116,13 @@ impl Follower {
         }
         self.app.programmed.store(true, Ordering::Relaxed);
         inheritance.announce_ready();
-        let mut retry = tokio::time::interval(LISTEN_AGAIN);
-        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A task of its own: a wait for changes that is broken off forgets what it has heard already.
+        let mut listening = JoinSet::new();
+        listening.spawn(listen_again(self.app.clone()));
         loop {
             let change = tokio::select! {
                 change = self.watch.changed() => Some(change),
                 () = self.app.reload_now.notified() => self.watch.now(),
-                _ = retry.tick() => {
-                    self.app.listen_again().await;
-                    None
-                }
             };
             let Some(change) = change else { continue };
             if let Err(error) = self.follow(change).await {

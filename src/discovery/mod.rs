@@ -131,31 +131,45 @@ fn take_in(
 ) {
     let now = Instant::now();
     let name = upstream.definition().name.as_str();
-    // Some servers have an error for a family instead of nothing, always: that counts where the family was there before.
-    let is_lost = |family: Family| answers.addresses(question.name()).iter().any(|address| family.has(address));
-    let answer = answer.and_then(|answer| match answer.half {
-        Some((family, error)) if is_lost(family) => Err(error),
-        _ => Ok(answer),
-    });
-    match answer {
-        Ok(Answer { records, ttl, .. }) => {
-            agenda.answered(&question, ttl, now);
-            if answers.failure(&question).is_some() {
-                tracing::info!(upstream = name, dns_name = %question, "DNS answers for the name again");
+    let was_failing = answers.failure(&question).is_some();
+    let error = match answer {
+        Ok(answer) => {
+            let (records, lost) = whole(answer.records, answer.half, answers.addresses(question.name()));
+            if lost.is_none() {
+                agenda.answered(&question, answer.ttl, now);
+                if was_failing {
+                    tracing::info!(upstream = name, dns_name = %question, "DNS answers for the name again");
+                }
             }
-            answers.succeed(question, records);
+            answers.succeed(question.clone(), records);
+            lost
         }
-        Err(error) => {
-            agenda.failed(&question, now);
-            // Once for each outage; the retries only say it again.
-            if answers.failure(&question).is_none() {
-                warn_of(name, &question, &error, answers);
-            }
-            answers.fail(question, error);
+        Err(error) => Some(error),
+    };
+    if let Some(error) = error {
+        agenda.failed(&question, now);
+        // Once for each outage; the retries only say it again.
+        if !was_failing {
+            warn_of(name, &question, &error, answers);
         }
+        answers.fail(question, error);
     }
     if upstream.apply(answers.settled(&upstream.answers()), now.into_std()) {
         tracing::info!(upstream = name, endpoints = upstream.endpoints().len(), "DNS changed the endpoints");
+    }
+}
+
+/// With what was known of a family that could not be asked for now, and why that was. One that was not there before is not missed:
+/// some servers have an error for it instead of nothing, always.
+fn whole(records: Records, half: Option<(Family, Arc<str>)>, known: &[IpAddr]) -> (Records, Option<Arc<str>>) {
+    match (records, half) {
+        (Records::Addresses(mut addresses), Some((family, error)))
+            if known.iter().any(|address| family.has(address)) =>
+        {
+            addresses.extend(known.iter().filter(|address| family.has(address)));
+            (Records::Addresses(addresses), Some(error))
+        }
+        (records, _) => (records, None),
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Attempts {
     pub deadline: Option<Instant>,
     /// When the one under way began.
     pub current: Option<Instant>,
+    /// When it took a pooled connection, where it waited for something before.
+    pub taken: Option<Instant>,
     /// When its endpoint had the request's last byte, on its way at least. None: the client is still sending.
     pub sent: Option<Instant>,
     pub lease: Option<Lease>,
@@ -92,7 +94,7 @@ impl Attempts {
 
     /// Whether the one under way may have found such a connection.
     pub fn may_be_stale(&self) -> bool {
-        self.current.is_some_and(|begun| begun.elapsed() < STALE_WITHIN)
+        self.taken.or(self.current).is_some_and(|begun| begun.elapsed() < STALE_WITHIN)
     }
 
     /// The time for the whole request is over. That speaks against the endpoint where it had the better part of it, and not where

@@ -132,7 +132,8 @@ impl Session {
         }
         self.looked.store(now, Relaxed);
         // What goes elsewhere from now on goes on where it is.
-        carries.to.name() != self.carries.to.name() || carries.to.upstream.keeps(self.endpoint)
+        carries.to.name() != self.carries.to.name()
+            || carries.to.upstream.keeps(self.endpoint, Instant::now().into_std())
     }
 
     /// Its client is served by another one.

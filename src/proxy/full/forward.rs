@@ -136,7 +136,11 @@ pub fn connected(origin: Connected, fd: RawFd, digest: Option<&Digest>, ctx: &mu
             forwarding.attempt.sent = forwarding.attempt.sent.map(|_| now);
             UpstreamConnection::New { took: now - begun }
         }
-        (Connected::FromPool, _) | (Connected::Anew, None) => UpstreamConnection::Reused,
+        (Connected::FromPool, _) | (Connected::Anew, None) => {
+            // A body, or another request that fetches the same, may have been waited for since it began.
+            forwarding.attempt.taken = Some(Instant::now());
+            UpstreamConnection::Reused
+        }
     };
     forwarding.forward().metrics.connected(connection);
     ctx.record.connection = Some(connection);

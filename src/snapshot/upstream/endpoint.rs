@@ -150,15 +150,16 @@ struct Load {
 }
 
 impl EndpointState {
-    pub(super) fn new(warm_from: Moment) -> Self {
-        Self {
-            verdict: Verdict {
-                ejected_until: AtomicMoment::new(Moment::NEVER),
-                warm_from: AtomicMoment::new(warm_from),
-            },
-            limited: Limited::default(),
-            load: Sharded::default(),
-        }
+    pub(super) fn new() -> Self {
+        let never = || AtomicMoment::new(Moment::NEVER);
+        let verdict = Verdict { ejected_until: never(), warm_from: never() };
+        Self { verdict, limited: Limited::default(), load: Sharded::default() }
+    }
+
+    /// Its address is one of the endpoints from now on.
+    pub(super) fn begins(&self, warm_from: Moment) {
+        self.verdict.ejected_until.set(Moment::NEVER);
+        self.verdict.warm_from.set(warm_from);
     }
 
     /// Takes a place, where the limit leaves one. Sequentially consistent, as is giving it back: a request that
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_never_passed() {
-        let state = EndpointState::new(Moment::NEVER);
+        let state = EndpointState::new();
         let limit = NonZeroU32::new(2);
         assert_eq!([state.enter(limit), state.enter(limit), state.enter(limit)], [true, true, false]);
         state.leave(limit);
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_a_reload_brings_counts_who_is_there_already() {
-        let (state, limit) = (EndpointState::new(Moment::NEVER), NonZeroU32::new(2));
+        let (state, limit) = (EndpointState::new(), NonZeroU32::new(2));
         assert!([None, limit, None].map(|limit| state.enter(limit)).into_iter().all(|entered| entered));
         assert_eq!((state.in_flight(), state.enter(limit)), (3, false));
         // Begun there, ended here.
@@ -289,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_any_thread_sees_is_known_to_all() {
-        let (state, start) = (EndpointState::new(Moment::NEVER), Instant::now() + Duration::from_secs(1));
+        let (state, start) = (EndpointState::new(), Instant::now() + Duration::from_secs(1));
         let later = start + Duration::from_millis(1);
         state.note_latency(Duration::from_millis(500), start.into());
         std::thread::scope(|scope| {

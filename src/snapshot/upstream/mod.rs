@@ -49,7 +49,7 @@ pub use resolution::{Answers, Question, Records, ResolvedEndpoint, ServiceRecord
 pub use set::EndpointSet;
 pub use status::{Candidate, EndpointStatus, Standing, UpstreamStatus};
 
-use admission::{Ask, Leniency};
+use admission::{Ask, Fault, Leniency};
 use moment::Moment;
 use set::{Seat, Shared};
 
@@ -176,8 +176,7 @@ impl Upstream {
 
     /// Whether a request that was meant for the other can be sent to this one's endpoints.
     fn speaks_as(&self, other: &Upstream) -> bool {
-        let (own, other) = (&self.definition, &other.definition);
-        own.protocol == other.protocol && own.tls == other.tls
+        self.peers.group == other.peers.group
     }
 
     /// Chooses an endpoint and takes a place there, now or not at all.
@@ -211,13 +210,15 @@ impl Upstream {
         named.is_some_and(|endpoint| ask.fault(endpoint).is_none() && !ask.has_tried(endpoint))
     }
 
-    /// Whether what is with an endpoint may stay there: it is one of them still, and healthy where another is.
-    pub fn keeps(&self, endpoint: SocketAddr) -> bool {
+    /// Whether what is with an endpoint may stay there: it is one of them still, and healthy where another could be had.
+    pub fn keeps(&self, endpoint: SocketAddr, now: Instant) -> bool {
         let set = self.set.load();
-        let is_out =
-            |endpoint: &Arc<Endpoint>| self.definition.health_check.is_some() && endpoint.health() == Health::Unhealthy;
+        let ask = Ask { set: &set, now: now.into(), key: None, exclude: &[], leniency: Leniency::None };
         let own = set.endpoints().find(|own| own.address == endpoint);
-        own.is_some_and(|own| !is_out(own) || set.endpoints().all(is_out))
+        own.is_some_and(|own| {
+            let is_out = ask.fault(own) == Some(Fault::Unhealthy);
+            !is_out || !set.endpoints().any(|other| ask.admits(other))
+        })
     }
 
     /// A request begins that may be tried again: it pays for a share of a retry.

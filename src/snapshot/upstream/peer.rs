@@ -51,7 +51,7 @@ pub struct PeerTemplate {
     timeouts: model::UpstreamTimeouts,
     /// How long an idle connection is kept; zero keeps none.
     idle: Duration,
-    group: u64,
+    pub(super) group: u64,
 }
 
 #[derive(Debug)]

@@ -32,18 +32,18 @@ pub(super) struct Shared {
     states: States,
 }
 
-/// What is known of addresses, those among them that have left while a request is still with them: DNS that names now
-/// these, now those brings them back, and their requests count.
+/// Of addresses, those among them that have left while a request is still with them: DNS that names now these, now those brings
+/// them back, and their requests count. What else was known of one that had left may be another machine's.
 #[derive(Debug, Default)]
 struct States(Mutex<HashMap<SocketAddr, Weak<EndpointState>>>);
 
 impl States {
-    fn of(&self, resolved: &[ResolvedEndpoint], first: impl Fn() -> EndpointState) -> Vec<Arc<EndpointState>> {
+    fn of(&self, resolved: &[ResolvedEndpoint]) -> Vec<Arc<EndpointState>> {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         states.retain(|_, state| state.strong_count() > 0);
         let of = |resolved: &ResolvedEndpoint| {
             states.get(&resolved.address).and_then(Weak::upgrade).unwrap_or_else(|| {
-                let state = Arc::new(first());
+                let state = Arc::new(EndpointState::new());
                 states.insert(resolved.address, Arc::downgrade(&state));
                 state
             })
@@ -98,11 +98,14 @@ impl EndpointSet {
         let checked_alike = previous.is_some_and(|set| checks_alike(&set.definition, &definition));
         let build = |(resolved, state): (&ResolvedEndpoint, Arc<EndpointState>)| {
             let known = previous.and_then(|set| set.endpoints().find(|e| e.address == resolved.address));
+            if known.is_none() {
+                state.begins(warm_from(previous, now));
+            }
             let ejection = Ejection::new(definition.outlier_detection.as_ref(), known.map(|known| &known.ejection));
             let checked = known.filter(|_| checked_alike).map(|known| Arc::clone(&known.checked)).unwrap_or_default();
             Arc::new(Endpoint::new(resolved, peers, ejection, checked, state))
         };
-        let states = shared.states.of(resolved, || EndpointState::new(warm_from(previous, now)));
+        let states = shared.states.of(resolved);
         let (backups, primaries): (Vec<_>, Vec<_>) = resolved.iter().zip(states).map(build).partition(|e| e.backup);
         Self { definition, shared, tiers: [Tier::new(primaries), Tier::new(backups)] }
     }

@@ -205,6 +205,10 @@ impl<W: Write> Lines<W> {
                 Err(error) => result = Err(error),
             }
         }
+        if result.is_ok() {
+            // Standard output holds lines back.
+            result = self.out.flush();
+        }
         let written = &lines[..written];
         if written.last().is_some_and(|byte| *byte != b'\n') {
             self.last = LastLine::Torn;

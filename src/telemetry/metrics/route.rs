@@ -26,7 +26,7 @@ pub(super) struct RouteCounts {
     lean: Counter,
     pub duration: Histogram,
     cache: [Counter; CacheOutcome::ALL.len()],
-    /// Allocated by the first request of a method and status class: ten thousand routes would else cost 360 MB.
+    /// Allocated by the first request of a method and status class: ten thousand routes would else cost 360 MB a thread.
     methods: [OnceLock<Box<Classes>>; METHODS.len()],
 }
 

@@ -28,6 +28,32 @@ fn an_address_that_leaves_and_returns_is_known_for_as_long_as_a_request_is_with_
 }
 
 #[test]
+fn what_returns_under_an_address_begins_as_anybody_does() {
+    let now = start();
+    let mut definition = definition("api.test:80");
+    definition.slow_start = Some(Duration::from_secs(10));
+    definition.outlier_detection = Some(three_failures());
+    let upstream = build(&definition, now);
+    let answer = |ips: &[&str], when| {
+        let mut answers = Answers::default();
+        let addresses = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+        answers.succeed(Question::Addresses("api.test".into()), Records::Addresses(addresses));
+        assert!(upstream.apply(answers, when));
+    };
+    answer(&["10.0.0.1", "10.0.0.2"], now);
+    // Whoever is with the other one has all of the set.
+    let _held = (0..2).map(|_| upstream.pick(&PickRequest::at(now)).unwrap()).collect::<Vec<_>>();
+    endpoint(&upstream, "10.0.0.1:80").state.verdict.ejected_until.set((now + Duration::from_secs(60)).into());
+    answer(&["10.0.0.2"], now);
+    let later = now + Duration::from_secs(20);
+    answer(&["10.0.0.1", "10.0.0.2"], later);
+    let returned = endpoint(&upstream, "10.0.0.1:80");
+    assert_eq!((upstream.status(later).endpoints[0].ejected_for.as_deref(), returned.in_flight()), (None, 1));
+    let warmth = |seconds| returned.warmth(definition.slow_start, (later + Duration::from_secs(seconds)).into());
+    assert!(warmth(0) < 0.2 && warmth(10) == 1.0);
+}
+
+#[test]
 fn a_verdict_counts_while_the_same_is_asked() {
     let now = start();
     let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
@@ -54,7 +80,7 @@ fn what_is_with_an_endpoint_leaves_it_when_it_is_gone_or_worse_than_another() {
     let mut definition = definition("10.0.0.1:80,10.0.0.2:80");
     definition.health_check = Some(checked());
     let upstream = build(&definition, now);
-    let stays = |address: &str| upstream.keeps(address.parse().unwrap());
+    let stays = |address: &str| upstream.keeps(address.parse().unwrap(), now);
     assert_eq!(["10.0.0.1:80", "10.0.0.3:80"].map(stays), [true, false]);
     set_health(&upstream, "10.0.0.1:80", Err("answered 500"), now);
     assert_eq!(["10.0.0.1:80", "10.0.0.2:80"].map(stays), [false, true]);

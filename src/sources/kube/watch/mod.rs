@@ -96,7 +96,7 @@ impl Watch {
     }
 
     /// Waits until something changed since the last time this returned, and until it is quiet. The first time: until every
-    /// object has been seen. May be dropped and called again.
+    /// object has been seen. Whoever drops it before that asks [`now`](Self::now): what it had heard of is not told again.
     pub async fn changed(&self) -> Change {
         loop {
             self.board.touched().await;
