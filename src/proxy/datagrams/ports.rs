@@ -9,6 +9,7 @@ use std::sync::Arc;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::DatagramListener;
+use super::socket::ask_who_was_asked;
 use crate::model::{self, ListenerName};
 use crate::proxy::plane::Unopened;
 use crate::proxy::worker::{Command, Workers};
@@ -150,5 +151,6 @@ fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     if address.is_ipv6() && address.ip().is_unspecified() {
         socket.set_only_v6(false)?;
     }
+    ask_who_was_asked(&socket, address)?;
     Ok(socket)
 }

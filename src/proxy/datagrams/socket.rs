@@ -31,14 +31,6 @@ type Control = [u64; 8];
 impl DatagramSocket {
     pub fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        let address = socket.local_addr()?;
-        if address.ip().is_unspecified() {
-            let (level, option) = match address {
-                SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
-                SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
-            };
-            ask_for(socket.as_raw_fd(), level, option)?;
-        }
         UdpSocket::from_std(socket).map(Self)
     }
 
@@ -58,11 +50,19 @@ impl DatagramSocket {
     }
 }
 
-fn ask_for(socket: RawFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
+/// Asked before it listens: what comes earlier would not say it. Nothing where one address is listened on alone.
+pub fn ask_who_was_asked(socket: &impl AsRawFd, address: SocketAddr) -> io::Result<()> {
+    if !address.ip().is_unspecified() {
+        return Ok(());
+    }
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
     let on: libc::c_int = 1;
     let length = mem::size_of_val(&on) as libc::socklen_t;
     // SAFETY: the option is a number, and so is what is pointed to.
-    let set = unsafe { libc::setsockopt(socket, level, option, ptr::from_ref(&on).cast(), length) };
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, ptr::from_ref(&on).cast(), length) };
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -160,7 +160,9 @@ mod tests {
     use super::*;
 
     async fn answered_by(bound: &str, asked: &str) -> IpAddr {
-        let port = DatagramSocket::new(std::net::UdpSocket::bind(bound).unwrap()).unwrap();
+        let socket = std::net::UdpSocket::bind(bound).unwrap();
+        ask_who_was_asked(&socket, socket.local_addr().unwrap()).unwrap();
+        let port = DatagramSocket::new(socket).unwrap();
         let number = port.0.local_addr().unwrap().port();
         let asked = SocketAddr::new(asked.parse().unwrap(), number);
         let any = if asked.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
