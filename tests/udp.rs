@@ -249,14 +249,16 @@ fn a_reload_ends_no_session_whose_endpoint_stays_and_a_port_that_goes_is_free() 
     let (first, second) = (UdpOrigin::named("first"), UdpOrigin::named("second"));
     let (weir, address) = start("", &[first.address]);
     let old = Client::to(address);
+    // No more than there are: who goes elsewhere keeps his place.
+    let keys = ", idle-timeout: 5m, max-sessions: 3";
     assert_eq!(old.ask("ping"), "first ping");
-    weir.reload(&file(address, ", idle-timeout: 5m", &[first.address, second.address], ""));
+    weir.reload(&file(address, keys, &[first.address, second.address], ""));
     let all: Vec<_> = (0..2).map(|_| Client::to(address).ask("ping")).collect();
     assert!(all.contains(&"second ping".to_owned()), "{all:?}");
     holds_for(Duration::from_millis(400), "it stays", || old.ask("ping") == "first ping");
 
     // The client never pauses: nothing but its endpoint ends the session.
-    weir.reload(&file(address, ", idle-timeout: 5m", &[second.address], ""));
+    weir.reload(&file(address, keys, &[second.address], ""));
     eventually("it goes to another", || (old.ask("ping") == "second ping").then_some(()));
     let ended = sessions(&weir, 1);
     assert_eq!((&ended[0]["ended"], ended.len()), (&"upstream-reset".into(), 1));

@@ -45,7 +45,7 @@ pub enum Replay {
     Impossible,
 }
 
-/// Dead connections that one request takes out of the pool before it gives up.
+/// Dead connections that one request takes out of Pingora's pool before it gives up; the lean lane's own is left alone after the first.
 const STALE_ATTEMPTS: u32 = 64;
 
 /// What was closed while it was idle breaks at once. An upstream that breaks off later has been at work.

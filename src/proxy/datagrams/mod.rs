@@ -130,11 +130,13 @@ impl Here {
                 session.send(datagram);
                 return;
             }
-            session.give_up();
-            self.sessions.remove(&client);
         }
+        let former = self.sessions.remove(&client);
         let carries = self.listener.carries.load_full();
-        let Some(place) = Place::take(&self.listener, &self.worker, carries.definition.max_sessions) else {
+        // Its place is free in a moment.
+        let max = carries.definition.max_sessions.saturating_add(usize::from(former.is_some()));
+        former.iter().for_each(|session| session.give_up());
+        let Some(place) = Place::take(&self.listener, &self.worker, max) else {
             self.listener.metrics.rejected(Rejection::TooMany);
             return;
         };

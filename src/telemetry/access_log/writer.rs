@@ -7,7 +7,7 @@
 //! Only this thread may block on the log's target.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Stdout, Write};
+use std::io::{self, Read, Seek, SeekFrom, Stdout, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -167,7 +167,21 @@ impl Target {
 }
 
 fn append_to(path: &Path) -> io::Result<Lines<File>> {
-    OpenOptions::new().create(true).append(true).open(path).map(Lines::to)
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    Ok(Lines { out: file, last: last_line_of(path) })
+}
+
+/// As another run has left it. A file that is empty, or may not be read, is taken for a whole one.
+fn last_line_of(path: &Path) -> LastLine {
+    let last_byte = || -> io::Result<u8> {
+        let (mut file, mut last) = (File::open(path)?, [0]);
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last).map(|()| last[0])
+    };
+    // Whoever opens a pipe to read waits for somebody who writes.
+    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    let is_torn = is_file && last_byte().is_ok_and(|last| last != b'\n');
+    if is_torn { LastLine::Torn } else { LastLine::Whole }
 }
 
 /// Where lines go, and how what was written last ends.
@@ -265,5 +279,17 @@ mod tests {
         assert_eq!((written, result.is_ok()), (2, true));
         assert_eq!(lines.write(b"seven\n").0, 1);
         assert_eq!(String::from_utf8_lossy(&lines.out.content), "one\ntw\nfive\nsix\nseven\n");
+    }
+
+    #[test]
+    fn what_another_run_has_torn_is_ended_too() {
+        let folder = tempfile::tempdir().unwrap();
+        for (before, after) in [("", "new\n"), ("old\n", "old\nnew\n"), ("old\nto", "old\nto\nnew\n")] {
+            let path = folder.path().join("access.log");
+            std::fs::write(&path, before).unwrap();
+            let (written, result) = append_to(&path).unwrap().write(b"new\n");
+            assert_eq!((written, result.is_ok()), (1, true));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+        }
     }
 }
