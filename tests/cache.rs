@@ -222,6 +222,45 @@ fn an_answer_for_somebody_who_had_to_sign_in_is_not_shared_either() {
 }
 
 #[test]
+fn what_an_upstream_is_told_besides_the_key_is_nobody_elses() {
+    let origin = Origin::start(|request: &Received| {
+        let lines = "Cache-Control: max-age=60, private=\"X-Own\"\r\nX-Own: secret\r\nVary: X-Client\r\n";
+        let lines = if request.target == "/varies" { lines } else { &lines[..lines.find("Vary").unwrap()] };
+        Answer::with_headers(lines, request.header("host").unwrap_or_default())
+    });
+    let edits = "{ headers: { request: { set: { X-Client: '${client-ip}' } } } }";
+    let filters = format!("{{ cache: {{}} }}, {edits}");
+    let weir = Weir::start(&file(origin.address, "{}").replace("{ cache: {} }", &filters));
+    let ask = |host: &str, target: &str| weir.request("GET", target).host(host).send();
+    assert_eq!(got(ask("a.test:1", "/")), pair("a.test:1", "MISS"));
+    assert_eq!(got(ask("a.test", "/")), pair("a.test", "MISS"), "nobody else is sent to that port");
+    assert_eq!(got(ask("a.test:80", "/")), pair("a.test", "HIT"), "the port that it has anyway");
+    assert_eq!(ask("a.test", "/").header("x-own"), None, "it is one client's own");
+    for _ in 0..2 {
+        assert_eq!(status(&ask("a.test", "/varies")), "MISS", "it varies by what no client sends");
+    }
+}
+
+#[test]
+fn somebody_with_credentials_takes_the_cache_from_nobody() {
+    let origin = Numbered::start();
+    let weir = Weir::start(&file(origin.origin.address, "{}"));
+    assert_eq!(weir.request("GET", "/a").header("Authorization", "x").send().text(), "answer 0");
+    assert_eq!(got(weir.get("/a")), pair("answer 1", "MISS"));
+    assert_eq!(got(weir.get("/a")), pair("answer 1", "HIT"));
+}
+
+#[test]
+fn a_lifetime_beyond_all_clocks_is_a_long_one() {
+    let origin = Numbered::start();
+    let weir = Weir::start(&file(origin.origin.address, "{}"));
+    for (path, time) in [("/a", "9223372036854775807"), ("/b", "@18446744073709551615")] {
+        origin.say(path, 200, &format!("X-Accel-Expires: {time}\r\nCache-Control: max-age=60\r\n"));
+        assert_eq!([weir.get(path).status, weir.get(path).status], [200; 2], "{time}");
+    }
+}
+
+#[test]
 fn variants_are_kept_apart() {
     let origin = Numbered::start();
     origin.say("/v", 200, "Cache-Control: max-age=60\r\nVary: Accept-Language\r\n");

@@ -180,6 +180,19 @@ fn an_upstream_is_told_of_the_certificate_and_of_nothing_that_the_client_wrote()
 }
 
 #[test]
+fn what_an_upstream_answers_to_a_certificate_is_kept_for_nobody_else() {
+    let fixture = Fixture::new();
+    let file = fixture.file("", &[("closed.test", "client-auth: { ca: CA, mode: optional, forward: true }")]);
+    let _weir =
+        Weir::start(&file.replace("routes: [{ path: /,", "routes: [{ filters: [{ cache: { ttl: 1h } }], path: /,"));
+    let (_, member) = fixture.member(H1);
+    for client in [&member, &fixture.stranger(), &member] {
+        let answer = get(&mut client.connect(fixture.https, "closed.test").unwrap(), "closed.test", "");
+        assert_eq!((answer.status, answer.header("x-cache-status")), (200, Some("MISS")));
+    }
+}
+
+#[test]
 fn without_forward_an_upstream_is_told_nothing_and_nobody_else_can_tell_it() {
     let fixture = Fixture::new();
     let _weir = fixture.weir("", &[("closed.test", "client-auth: { ca: CA }"), ("open.test", "")]);

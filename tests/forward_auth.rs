@@ -392,6 +392,20 @@ fn a_service_that_speaks_http_2_is_spoken_with() {
 }
 
 #[test]
+fn a_service_is_not_told_otherwise_by_imitations() {
+    let (origin, auth) = (Origin::named("passed"), Origin::named("asked"));
+    let weir = start(&origin, &auth, "set-headers: { X-Key: ours }");
+    let names = ["X_Original_Url", "X-Original_Uri", "X_Original_Method", "X_Sent_From", "X_Key", "X_Forwarded_Uri"];
+    let mut connection = weir.connect();
+    let fields: String = names.iter().map(|name| format!("{name}: forged\r\n")).collect();
+    connection.write(format!("GET /admin HTTP/1.1\r\nHost: weir.test\r\n{fields}\r\n"));
+    assert_eq!(connection.read_response().status, 200);
+    let asked = auth.last_request();
+    assert!(!asked.headers.iter().any(|(_, value)| value == "forged"), "{:?}", asked.headers);
+    assert_eq!((asked.header("x-original-uri"), asked.header("x-key")), (Some("/admin"), Some("ours")));
+}
+
+#[test]
 fn kept_answers_are_one_clients_and_end() {
     let (origin, auth) = (
         Origin::named("passed"),

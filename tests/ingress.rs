@@ -219,7 +219,8 @@ fn pod(cluster: &Cluster, namespace: &str, name: &str, node: &str) {
         "spec": { "nodeName": node, "containers": [{ "name": "weir", "image": "weir" }] },
     });
     cluster.apply(pod.clone());
-    cluster.set_status(&pod, json!({ "phase": "Running" }));
+    let ready = json!([{ "type": "Ready", "status": "True" }]);
+    cluster.set_status(&pod, json!({ "phase": "Running", "conditions": ready }));
 }
 
 fn replica(cluster: &Cluster, class: &str, name: &str, arguments: &[&str]) -> Ingress {

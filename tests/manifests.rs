@@ -287,7 +287,8 @@ fn stand_in_for_a_pod(cluster: &Cluster) {
         },
     });
     cluster.apply(pod.clone());
-    cluster.set_status(&pod, json!({ "phase": "Running" }));
+    let ready = json!([{ "type": "Ready", "status": "True" }]);
+    cluster.set_status(&pod, json!({ "phase": "Running", "conditions": ready }));
 }
 
 #[test]

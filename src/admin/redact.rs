@@ -11,7 +11,7 @@ use serde_json::Value;
 const REDACTED: &str = "(redacted)";
 
 /// Where the model keeps header fields and query parameters: pairs, or objects with `name` and `value`.
-const FIELD_LISTS: [&str; 5] = ["set", "add", "append", "headers", "query"];
+const FIELD_LISTS: [&str; 6] = ["set", "set_headers", "add", "append", "headers", "query"];
 
 /// Parts of the names that credentials travel under, `X-Api-Key` and `Authorization` among them.
 const TELLING: [&str; 7] = ["auth", "cookie", "credential", "key", "password", "secret", "token"];
@@ -82,10 +82,11 @@ mod tests {
         };
         let respond = Respond { status: 200, headers: vec![("Set-Cookie".into(), "s3cret".into())], body: "".into() };
         let condition = FieldMatch { name: "x-token".into(), value: ValueMatch::Exact("s3cret".into()) };
-        let mut value = json!({ "filters": [filter], "respond": respond, "match": { "headers": [condition] } });
+        let asked = json!({ "set_headers": [["X-Api-Key", "s3cret"]] });
+        let mut value = json!({ "filters": [filter, asked], "respond": respond, "match": { "headers": [condition] } });
         redact(&mut value);
         let text = value.to_string();
-        assert_eq!(text.matches(REDACTED).count(), 5, "{text}");
+        assert_eq!(text.matches(REDACTED).count(), 6, "{text}");
         assert_eq!(text.matches("s3cret").count(), 1, "{text}");
     }
 

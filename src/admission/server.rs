@@ -37,6 +37,8 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(30);
 /// Between requests. API servers keep idle connections for 90 s.
 const IDLE_LIMIT: Duration = Duration::from_secs(120);
+/// For the first one. An API server connects when it has one; who has none takes its place.
+const FIRST_LIMIT: Duration = Duration::from_secs(5);
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -134,11 +136,12 @@ async fn serve(
     socket.set_nodelay(true)?;
     let tls = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(socket)).await??;
     let mut stream: Stream = Box::new(TlsConnection(Box::new(tls)));
+    let mut patience = FIRST_LIMIT;
     loop {
         let mut session = ServerSession::new_http1(stream);
         session.set_keepalive(Some(IDLE_LIMIT.as_secs()));
         let is_asked = tokio::select! {
-            asked = tokio::time::timeout(IDLE_LIMIT, session.read_request()) => asked??,
+            asked = tokio::time::timeout(patience, session.read_request()) => asked??,
             // An error says the same.
             _ = stopped.wait_for(|stopped| *stopped) => false,
         };
@@ -148,7 +151,7 @@ async fn serve(
         tokio::time::timeout(EXCHANGE_LIMIT, exchange(&mut session, &judge)).await??;
         // What the client sent before it had an answer would be lost.
         let Some((next, None)) = session.finish().await?.map(|kept| kept.into_parts()) else { return Ok(()) };
-        stream = next;
+        (stream, patience) = (next, IDLE_LIMIT);
     }
 }
 

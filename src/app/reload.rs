@@ -20,7 +20,7 @@ use super::{App, Part, Parts, StartError, UpstreamWatcher, Watchers};
 use crate::admin::{AdminServer, ReloadResult, ReloadStatus};
 use crate::cache::Stores;
 use crate::diagnostics::{Diagnostic, Diagnostics, Origin};
-use crate::discovery::{Discovery, DnsResolver, ReplicaWatch};
+use crate::discovery::{Discovery, DnsResolver, Elsewhere, ReplicaWatch, Resolve};
 use crate::health::{HealthChecks, Observer};
 use crate::jwks::KeyFetcher;
 use crate::model::{AccessLog, CacheStore, DiskTier, Model, OcspStapling, UpstreamName};
@@ -303,7 +303,10 @@ impl App {
         let metrics = self.metrics.clone();
         let observer: Observer = Arc::new(move |upstream, change| metrics.upstream(upstream).health_changed(change.to));
         let resolvers = &snapshot.model.process.resolvers;
-        let resolver = Arc::new(DnsResolver::new(resolvers));
+        let resolver: Arc<dyn Resolve> = match self.authors {
+            Authors::One => Arc::new(DnsResolver::new(resolvers)),
+            Authors::Many => Arc::new(Elsewhere(DnsResolver::new(resolvers))),
+        };
         let fetch = |keys: &Arc<Keys>| KeyFetcher::start(keys.clone(), self.metrics.key_set(&keys.source.url));
         let goes_on = |upstream: &Arc<Upstream>, watcher: &UpstreamWatcher| {
             Arc::ptr_eq(upstream, &watcher.upstream) && watcher.resolvers == *resolvers

@@ -42,6 +42,29 @@ pub trait Resolve: Send + Sync + 'static {
     async fn resolve(&self, question: &Question) -> Result<Answer, Arc<str>>;
 }
 
+/// Leaves out what leads back to this machine. Whoever may write a name into a cluster must not come in by it where Weir's own
+/// operation is asked.
+pub struct Elsewhere<R>(pub R);
+
+#[async_trait]
+impl<R: Resolve> Resolve for Elsewhere<R> {
+    async fn resolve(&self, question: &Question) -> Result<Answer, Arc<str>> {
+        let mut answer = self.0.resolve(question).await?;
+        if let Records::Addresses(addresses) = &mut answer.records {
+            let count = addresses.len();
+            addresses.retain(|address| !is_here(address.to_canonical()));
+            if addresses.is_empty() && count > 0 {
+                return Err("it leads back to where Weir runs".into());
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn is_here(address: IpAddr) -> bool {
+    address.is_loopback() || address.is_unspecified()
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub records: Records,

@@ -209,6 +209,18 @@ async fn services_stay_with_their_targets_until_the_new_ones_are_known_or_have_f
     assert_eq!(played.asked("a.test"), before, "a target that is gone is asked no more");
 }
 
+#[tokio::test]
+async fn in_a_cluster_no_name_leads_back_here() {
+    let played = Arc::new(Played::default());
+    played.says("both.test", addresses(&["127.0.0.1", "10.0.0.1", "::ffff:127.0.0.9"], 30));
+    played.says("here.test", addresses(&["127.0.0.1", "0.0.0.0", "::1"], 30));
+    let resolver = Elsewhere(Arc::into_inner(played).unwrap());
+    let asked = |name: &'static str| Question::Addresses(name.into());
+    let answer = resolver.resolve(&asked("both.test")).await.unwrap();
+    assert_eq!(answer.records, Records::Addresses(vec!["10.0.0.1".parse().unwrap()]));
+    assert!(resolver.resolve(&asked("here.test")).await.unwrap_err().contains("leads back"));
+}
+
 #[test]
 fn an_upstream_of_addresses_starts_nothing() {
     assert!(Discovery::start(upstream("10.0.0.1:80"), Arc::new(Played::default())).is_none());

@@ -47,7 +47,10 @@ impl Root {
     fn open_as(&self, name: &str, flags: OFlags) -> io::Result<Opened> {
         let flags = flags | OFlags::CLOEXEC;
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let opened = match openat2(&self.0, name, flags, Mode::empty(), beneath) {
+        let open = || openat2(&self.0, name, flags, Mode::empty(), beneath);
+        // Something was renamed somewhere while a `..` was followed: the kernel asks to be asked again.
+        let opened = (0..RENAMES).map(|_| open()).find(|opened| !matches!(opened, Err(Errno::AGAIN)));
+        let opened = match opened.unwrap_or(Err(Errno::AGAIN)) {
             Err(Errno::NOSYS | Errno::PERM) => self.open_and_ask(name, flags),
             opened => opened,
         };
@@ -64,6 +67,9 @@ impl Root {
         if place.starts_with(root) { Ok(opened) } else { Err(Errno::XDEV) }
     }
 }
+
+/// As often as a busy machine needs.
+const RENAMES: usize = 32;
 
 /// Where it really is, as the kernel says.
 fn place_of(opened: &impl AsFd) -> Result<PathBuf, Errno> {

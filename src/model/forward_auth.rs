@@ -101,7 +101,7 @@ pub enum AuthRefusal {
 /// Answers that are not asked for again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AuthCache {
-    /// Requests that have all of these in common are answered alike. One that has none of them is asked about.
+    /// Requests that have all of these in common are answered alike. One that has none of the fields and cookies among them is asked about.
     pub key: Vec<AuthCacheKey>,
     /// By status of the answer.
     #[serde(serialize_with = "serialize_ttl")]
@@ -114,6 +114,8 @@ pub struct AuthCache {
 pub enum AuthCacheKey {
     ClientIp,
     Host,
+    /// The one that took the request.
+    Route,
     Method,
     /// Normalized, without the query.
     Path,

@@ -79,6 +79,13 @@ pub struct SignIn {
 }
 
 impl SignIn {
+    /// Whether what is known of the client goes to the upstream under this name, in lowercase.
+    pub fn tells_upstream(&self, name: &str) -> bool {
+        let by_token = self.jwt.iter().flat_map(|jwt| &jwt.definition().claims_to_headers).map(|(_, field)| field);
+        let by_service = self.forward.iter().flat_map(|forward| &forward.definition().response_headers);
+        by_token.chain(by_service).any(|field| field.eq_ignore_ascii_case(name))
+    }
+
     /// Whether anybody has to know.
     pub fn asks(&self) -> bool {
         let limits = !self.rate_limits.is_empty() || !self.concurrency_limits.is_empty();
@@ -157,6 +164,20 @@ pub enum Edit {
     SetDefault(HeaderName, EditValue),
     /// As `SetDefault`, for clients on TLS.
     SetDefaultOnTls(HeaderName, EditValue),
+}
+
+impl Edit {
+    /// Whether it gives the field of this name a value that is not the same for all requests.
+    pub fn differs(&self, name: &str) -> bool {
+        match self {
+            Edit::Set(field, EditValue::Template(_))
+            | Edit::Add(field, EditValue::Template(_))
+            | Edit::Append(field, EditValue::Template(_))
+            | Edit::SetDefault(field, EditValue::Template(_))
+            | Edit::SetDefaultOnTls(field, EditValue::Template(_)) => field.as_str() == name,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -110,8 +110,8 @@ impl ForwardAuth {
     }
 
     /// What the answer to this request is kept under; none where it is not kept.
-    pub fn key_of(&self, request: &RequestView<'_>) -> Option<Digest> {
-        key(&self.answers.as_deref()?.definition.key, request)
+    pub fn key_of(&self, request: &RequestView<'_>, route: &str) -> Option<Digest> {
+        key(&self.answers.as_deref()?.definition.key, request, route)
     }
 
     pub fn kept(&self, key: &Digest, now: Instant) -> Option<Arc<AuthAnswer>> {
@@ -145,14 +145,15 @@ fn set_headers(definition: &model::ForwardAuth) -> Vec<(HeaderName, EditValue)> 
     definition.set_headers.iter().filter_map(field).collect()
 }
 
-/// None where the request has no part of it: then nothing would tell it from others.
-fn key(parts: &[AuthCacheKey], request: &RequestView<'_>) -> Option<Digest> {
+/// None where the request has none of the fields and cookies in it: then nothing would tell who asks.
+fn key(parts: &[AuthCacheKey], request: &RequestView<'_>, route: &str) -> Option<Digest> {
     let client = request.client.to_string();
     let mut values = Vec::with_capacity(parts.len());
     for part in parts {
         match part {
             AuthCacheKey::ClientIp => values.push(client.as_bytes().to_vec()),
             AuthCacheKey::Host => values.push(request.host.as_bytes().to_vec()),
+            AuthCacheKey::Route => values.push(route.as_bytes().to_vec()),
             AuthCacheKey::Method => values.push(request.method.as_bytes().to_vec()),
             AuthCacheKey::Path => values.push(request.path.as_bytes().to_vec()),
             AuthCacheKey::Header(name) => {
@@ -167,8 +168,10 @@ fn key(parts: &[AuthCacheKey], request: &RequestView<'_>) -> Option<Digest> {
             AuthCacheKey::Cookie(name) => values.push(request.cookie(name).unwrap_or_default().to_vec()),
         }
     }
-    let has_any = values.iter().any(|value| !value.is_empty());
-    has_any.then(|| Digest::of(values.iter().map(Vec::as_slice)))
+    let may_lack = |part: &AuthCacheKey| matches!(part, AuthCacheKey::Header(_) | AuthCacheKey::Cookie(_));
+    let mut shown = parts.iter().zip(&values).filter(|(part, _)| may_lack(part)).map(|(_, value)| !value.is_empty());
+    let tells_who = shown.any(|is_there| is_there) || !parts.iter().any(may_lack);
+    tells_who.then(|| Digest::of(values.iter().map(Vec::as_slice)))
 }
 
 /// Of one model, by place.

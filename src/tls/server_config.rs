@@ -142,8 +142,62 @@ impl ClientCertVerifier for Indulgent {
     }
 }
 
+/// Refuses whoever shows a certificate: there is no authority.
+#[derive(Debug)]
+struct Nobody {
+    mode: ClientAuthMode,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for Nobody {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.mode == ClientAuthMode::Required
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
 fn verifier(client: &ClientTerms) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
     let roots = Arc::new(client.roots.store()?);
+    if roots.is_empty() {
+        // One host's authorities that cannot be had are no reason to hold all others up.
+        return Ok(Arc::new(Nobody { mode: client.mode, provider: provider() }));
+    }
     let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
     let builder = match client.mode {
         ClientAuthMode::Required => builder,
@@ -197,5 +251,24 @@ fn alpn(http2: Http2) -> Vec<Vec<u8>> {
     match http2 {
         Http2::Offer => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         Http2::Off => vec![b"http/1.1".to_vec()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ClientAuthRefusal, ForwardCertificate};
+    use crate::tls::client_roots::ClientRoots;
+    use crate::tls::testing::Authority;
+
+    #[test]
+    fn an_authority_that_is_missing_lets_nobody_in_and_holds_nobody_up() {
+        for mode in [ClientAuthMode::Required, ClientAuthMode::Optional] {
+            let roots = Arc::new(ClientRoots::default());
+            let (subject, refusal, forward) = (None, ClientAuthRefusal::Handshake, ForwardCertificate::Omit);
+            let verifier = verifier(&ClientTerms { roots, mode, subject, refusal, forward }).unwrap();
+            assert_eq!(verifier.client_auth_mandatory(), mode == ClientAuthMode::Required);
+            assert!(verifier.verify_client_cert(&Authority::new().der, &[], UnixTime::now()).is_err());
+        }
     }
 }

@@ -75,10 +75,9 @@ impl Terms {
     /// Whether a connection (None: a plain one) will do.
     pub fn judge(&self, agreement: Option<&Agreement>) -> Result<(), Unmet> {
         let Some(agreement) = agreement else {
-            return match self.client.as_ref().map(|client| client.mode) {
-                Some(ClientAuthMode::Required) => Err(Unmet::Plain),
-                Some(ClientAuthMode::Optional | ClientAuthMode::OptionalOfAnyone) | None => Ok(()),
-            };
+            // Who names nobody may come so where names do not matter.
+            let asks = |client: &ClientTerms| client.mode == ClientAuthMode::Required || client.subject.is_some();
+            return if self.client.as_ref().is_some_and(asks) { Err(Unmet::Plain) } else { Ok(()) };
         };
         let are_its_own = std::ptr::eq(self, &*agreement.terms);
         if !are_its_own && agreement.version < self.min_version {

@@ -77,6 +77,9 @@ fn a_connection_will_do_only_where_it_was_asked_for_as_much() {
         assert_eq!(wanted.judge(Some(&connection)), verdict, "{wanted:?} by {connection:?}");
     }
     assert_eq!(required.judge(None), Err(Unmet::Plain));
+    let named = ClientAuth { subject: Pattern::parse("^CN=ann").ok(), ..auth(OURS, ClientAuthMode::Optional) };
+    assert!(named.subject.is_some());
+    assert_eq!(terms(Some(named)).judge(None), Err(Unmet::Plain), "nobody's name is none of those that are accepted");
     assert_eq!((optional.judge(None), newer.judge(None), open.judge(None)), (Ok(()), Ok(()), Ok(())));
 }
 

@@ -125,11 +125,11 @@ struct Here {
 
 impl Here {
     fn forward(&mut self, client: Client, datagram: &[u8]) {
-        if let Some(session) = self.sessions.get(&client) {
-            if session.stays(&self.listener.carries.load()) {
-                session.send(datagram);
-                return;
-            }
+        if let Some(session) = self.sessions.get(&client)
+            && session.stays(&self.listener.carries.load())
+        {
+            session.send(datagram);
+            return;
         }
         let former = self.sessions.remove(&client);
         let carries = self.listener.carries.load_full();

@@ -182,7 +182,8 @@ fn to_sign_in(auth: &ForwardAuth, original: &OriginalUrl<'_>, facts: &Facts<'_>)
 pub fn in_words(auth: &ForwardAuth, request: &RequestView<'_>) -> String {
     let definition = auth.definition();
     let service = &definition.service;
-    let kept = match auth.key_of(request) {
+    // Whatever the route is: it tells nobody.
+    let kept = match auth.key_of(request, "") {
         Some(_) => "; its answer may be kept already",
         None => "",
     };

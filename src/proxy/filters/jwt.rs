@@ -97,7 +97,8 @@ fn token<'a>(from: &TokenSource, headers: &'a HeaderMap, query: Option<&'a str>)
         }
         TokenSource::Cookie(name) => headers.each("cookie", &mut |field| {
             let pairs = field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-            let values = pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+            let values =
+                pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.trim_ascii_start().strip_prefix(b"="));
             found.extend(values.map(|value| Cow::Owned(value.to_vec())));
         }),
         TokenSource::Query(name) => {
@@ -115,8 +116,9 @@ fn token<'a>(from: &TokenSource, headers: &'a HeaderMap, query: Option<&'a str>)
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
+    let (scheme, rest) = value.split_at_checked(6)?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest, [b' ' | b'\t', ..]);
+    is_bearer.then(|| rest.trim_ascii())
 }
 
 /// The target without the parameter that holds the token; none where it has none.
@@ -151,7 +153,8 @@ fn remove_cookie(name: &str, headers: &mut HeaderMap) {
         .iter()
         .map(|field| {
             let pairs = field.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-            let is_other = |pair: &&[u8]| pair.split(|byte| *byte == b'=').next() != Some(name.as_bytes());
+            let is_other =
+                |pair: &&[u8]| pair.split(|byte| *byte == b'=').next().map(<[u8]>::trim_ascii) != Some(name.as_bytes());
             pairs.filter(is_other).collect::<Vec<_>>().join(&b"; "[..])
         })
         .filter(|field| !field.is_empty())

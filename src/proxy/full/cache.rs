@@ -10,12 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{
     AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, HOST, LOCATION,
-    PRAGMA, TRANSFER_ENCODING, UPGRADE,
+    PRAGMA, TRANSFER_ENCODING, UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorSource, ErrorType, Result};
-use pingora_cache::cache_control::CacheControl;
+use pingora_cache::cache_control::{CacheControl, InterpretCacheControl};
 use pingora_cache::key::{HashBinary, hash_key};
 use pingora_cache::lock::CacheKeyLockImpl;
 use pingora_cache::{
@@ -32,12 +32,12 @@ use super::page_upstream::Fetcher;
 use super::reply;
 use super::retry;
 use crate::cache::{FOR_NOW, Url};
-use crate::model::{BackgroundUpdate, RetryOn, StaleOn};
+use crate::model::{BackgroundUpdate, CacheKeyPart, RetryOn, StaleOn};
 use crate::proxy::answer::{self, Answer};
 use crate::proxy::hit;
 use crate::snapshot::cache::{Asked, CachePolicy, allows_stale_if_error};
 use crate::snapshot::request::RequestView;
-use crate::snapshot::table::Route;
+use crate::snapshot::table::{CertificateFields, Route};
 use crate::telemetry::record::{CacheOutcome, Ended};
 
 /// Of a request whose route has a cache.
@@ -51,6 +51,8 @@ pub struct Caching {
     wish: Wish,
     kept: Kept,
     asked: Asked,
+    /// Whether others that ask for the same may wait for it.
+    stands_for_others: bool,
     /// The upstream's answer was put aside for what is kept: there is no other attempt.
     gave_way: bool,
     /// It begins what others are shown the stale answer during.
@@ -108,6 +110,10 @@ pub fn consider(
     }
     let wish = if policy.heeds_clients() { Wish::of(headers) } else { (Wish::default(), Kept::Unknown) };
     let never = policy.keeps_nothing_of(view) || wish.1 == Kept::Never;
+    // Whoever had to say who he is may have got an answer of his own, by whatever he said it: a certificate among that.
+    let is_known = route.chain.sign_in.is_some()
+        || matches!(route.certificate_fields, CertificateFields::Set | CertificateFields::SetSslClient(_));
+    let brought = Asked::by(headers);
     let key = policy.key(upstream, view, target);
     Some(Box::new(Caching {
         hash: hash_key(&key),
@@ -117,8 +123,8 @@ pub fn consider(
         way,
         wish: wish.0,
         kept: if never { Kept::Never } else { Kept::Unknown },
-        // Whoever had to say who he is may have got an answer of his own, by whatever he said it.
-        asked: if route.chain.sign_in.is_some() { Asked::WithCredentials } else { Asked::by(headers) },
+        asked: if is_known { Asked::WithCredentials } else { brought },
+        stands_for_others: way == Way::Lookup && !never && (is_known || brought == Asked::Anonymously),
         gave_way: false,
         is_first: false,
         validated: None,
@@ -178,8 +184,8 @@ pub fn enable(session: &mut Session, ctx: &Context) {
     let mut overrides = CacheOptionOverrides::default();
     overrides.wait_timeout = definition.lock;
     let lock: Option<&'static CacheKeyLockImpl> = match definition.lock {
-        Some(_) => Some(&store.lock),
-        None => None,
+        Some(_) if caching.stands_for_others => Some(&store.lock),
+        Some(_) | None => None,
     };
     session.cache.enable(store, None, Some(&store.unkept), lock, Some(overrides));
     session.cache.set_max_file_size_bytes(usize::try_from(definition.max_object.0).unwrap_or(usize::MAX));
@@ -219,16 +225,43 @@ pub fn judge(response: &ResponseHeader, ctx: &mut Context) -> RespCacheable {
     let Some(caching) = ctx.caching.as_deref_mut() else {
         return RespCacheable::Uncacheable(NoCacheReason::NeverEnabled);
     };
-    match caching.judge(response) {
+    let by_ours = ctx.route.as_ref().is_some_and(|route| varies_by_ours(&response.headers, route, caching));
+    let judged = if by_ours { Err("it varies by a field that is set here") } else { caching.judge(response) };
+    match judged {
         Ok(meta) => {
             caching.kept = Kept::Stored;
             RespCacheable::Cacheable(meta)
         }
         Err(reason) => {
             caching.kept = Kept::Not(reason.strip_prefix(FOR_NOW).unwrap_or(reason));
-            RespCacheable::Uncacheable(NoCacheReason::Custom(reason))
+            RespCacheable::Uncacheable(NoCacheReason::Custom(if caching.stands_for_others {
+                reason
+            } else {
+                OF_ITS_OWN
+            }))
         }
     }
+}
+
+/// Why the answer to a request that is no other's is not kept: nobody remembers it of the next.
+const OF_ITS_OWN: &str = "for now: the request is of its own kind";
+
+/// Whether the answer varies by a field that clients do not send: what is written for the upstream may differ where they are alike.
+fn varies_by_ours(answer: &HeaderMap, route: &Route, caching: &Caching) -> bool {
+    let is_keyed = |part: &CacheKeyPart| caching.policy.definition.key.contains(part);
+    let is_introduced = |name: &str| match name {
+        "x-forwarded-for" | "x-real-ip" | "x-request-id" | "forwarded" => true,
+        "x-forwarded-proto" | "x-forwarded-port" => !is_keyed(&CacheKeyPart::Scheme),
+        "x-forwarded-host" => !is_keyed(&CacheKeyPart::Host),
+        _ => false,
+    };
+    let is_vouched = |name: &str| route.chain.sign_in.as_ref().is_some_and(|sign_in| sign_in.tells_upstream(name));
+    let is_edited = |name: &str| route.chain.request_edits.iter().any(|edit| edit.differs(name));
+    let fields = answer.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    fields
+        .flat_map(|field| field.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .any(|name| is_introduced(&name) || is_vouched(&name) || is_edited(&name))
 }
 
 /// The upstream says that what is kept is the same still. Pingora brings a few fields up to date; RFC 9111 §3.2 means all.
@@ -268,6 +301,10 @@ impl Caching {
             return Err("for now: it was not asked for often enough");
         }
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        if let Some(control) = CacheControl::from_headers_named(CACHE_CONTROL.as_str(), &head.headers) {
+            // Fields that it names as one client's own.
+            control.strip_private_headers(&mut head);
+        }
         for name in [AGE, CONNECTION, TRANSFER_ENCODING] {
             head.remove_header(&name);
         }

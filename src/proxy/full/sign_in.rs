@@ -241,7 +241,8 @@ async fn answer(
     auth: &Arc<ForwardAuth>,
 ) -> Result<Arc<AuthAnswer>, auth_service::Failure> {
     let headers = &session.req_header().headers;
-    let key = ctx.view_for_edits(headers).and_then(|request| auth.key_of(&request));
+    let route = ctx.route.as_ref().map_or("", |route| route.name.as_str());
+    let key = ctx.view_for_edits(headers).and_then(|request| auth.key_of(&request, route));
     if let Some(key) = &key
         && let Some(answer) = auth.kept(key, Instant::now())
     {
@@ -307,7 +308,7 @@ fn question(session: &Session, ctx: &Context, auth: &ForwardAuth, mark: &HeaderV
     for name in [X_ORIGINAL_URI, X_AUTH_REQUEST_REDIRECT, X_FORWARDED_URI] {
         set(&mut fields, name, target.clone());
     }
-    fields.insert(X_SENT_FROM, HeaderValue::from_static("weir"));
+    set(&mut fields, X_SENT_FROM, Some(HeaderValue::from_static("weir")));
     if !auth.set_headers.is_empty()
         && let Some(view) = ctx.view_for_edits(client)
     {
@@ -322,9 +323,9 @@ fn question(session: &Session, ctx: &Context, auth: &ForwardAuth, mark: &HeaderV
 }
 
 fn set(fields: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    match value {
-        Some(value) => drop(fields.insert(name, value)),
-        None => drop(fields.remove(name)),
+    remove_all_like(fields, &name);
+    if let Some(value) = value {
+        fields.insert(name, value);
     }
 }
 
@@ -374,7 +375,7 @@ fn tell_claims(headers: &mut HeaderMap, sign_in: &SignIn, vouched: &Vouched) {
     }
 }
 
-/// Some upstreams take underscores for dashes.
+/// Some services and upstreams take underscores for dashes.
 fn remove_all_like(headers: &mut HeaderMap, name: &HeaderName) {
     headers.remove(name);
     let imitates = |other: &&HeaderName| head::imitates_any(&[name.as_str().as_bytes()], other.as_str().as_bytes());

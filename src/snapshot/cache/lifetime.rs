@@ -70,6 +70,7 @@ impl CachePolicy {
             }
         };
         let (time, age) = own.or_else(configured).ok_or("nothing says how long it is good for")?;
+        let time = time.min(LONGEST);
         let (while_revalidate, if_error) = self.stale_times(headers);
         let lifetime = Lifetime {
             // Past already where nothing is left.
@@ -115,6 +116,9 @@ fn cache_control(headers: &HeaderMap) -> Option<CacheControl> {
     CacheControl::from_headers_named("cache-control", headers)
 }
 
+/// As good as for ever, and no moment that a clock does not have.
+const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// How long it is good for by its own word, and how old it is; none where it does not say.
 fn says_itself(
     headers: &HeaderMap,
@@ -152,7 +156,7 @@ fn says_itself(
 fn accel_expires(text: &str, now: SystemTime) -> Option<Duration> {
     match text.strip_prefix('@') {
         Some(moment) => {
-            let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(moment.parse().ok()?);
+            let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(moment.parse().ok()?))?;
             Some(moment.duration_since(now).unwrap_or_default())
         }
         None => text.parse().ok().map(Duration::from_secs),

@@ -43,6 +43,10 @@ impl CachePolicy {
                 CacheKeyPart::Cookie(name) => request.cookie(name).unwrap_or_default(),
                 CacheKeyPart::Query(name) => request.query_parameter(name).unwrap_or_default().as_bytes(),
             });
+            if let (CacheKeyPart::Host, Some(port)) = (part, own_port(request)) {
+                // Applications write it into what they answer.
+                key.extend_from_slice(format!(":{port}").as_bytes());
+            }
         }
         key
     }
@@ -62,6 +66,11 @@ impl CachePolicy {
     pub fn is_stale_shown_on(&self, reason: StaleOn) -> bool {
         self.definition.stale_on.contains(&reason)
     }
+}
+
+/// The port that the client named, where that is not its scheme's.
+fn own_port(request: &RequestView<'_>) -> Option<u16> {
+    request.port.filter(|port| *port != request.scheme.default_port())
 }
 
 fn holds_any(conditions: &[CacheCondition], request: &RequestView<'_>) -> bool {

@@ -46,7 +46,9 @@ pub fn answer(body: &[u8], judge: impl FnOnce(&Ingress) -> Review) -> Result<Vec
     let request = asked.request.filter(|_| asked.api_version == VERSION);
     let request = request.ok_or_else(|| format!("this is no AdmissionReview of {VERSION} with a request"))?;
     let is_ingress = request.kind.group == "networking.k8s.io" && request.kind.kind == "Ingress";
-    let is_written = matches!(&*request.operation, "CREATE" | "UPDATE");
+    // What is being deleted has to be written till the last of its finalizers is gone.
+    let stays = request.object.pointer("/metadata/deletionTimestamp").is_none_or(Value::is_null);
+    let is_written = matches!(&*request.operation, "CREATE" | "UPDATE") && stays;
     let review = match is_ingress && is_written {
         true => judge(&Ingress::from(&object(request.object)?)),
         false => Review::default(),
@@ -113,6 +115,9 @@ mod tests {
         for (operation, kind) in [("DELETE", "Ingress"), ("CREATE", "IngressClass"), ("CONNECT", "Ingress")] {
             assert_eq!(told(&asked(operation, kind, Value::Null), refuse())["allowed"], true);
         }
+        let ending =
+            json!({ "metadata": { "name": "a", "namespace": "b", "deletionTimestamp": "2026-01-01T00:00:00Z" } });
+        assert_eq!(told(&asked("UPDATE", "Ingress", ending), refuse())["allowed"], true, "its finalizers may go");
     }
 
     #[test]

@@ -61,12 +61,12 @@ impl Pods {
         }
     }
 
-    /// Of the nodes that replicas run on. None where they cannot be known.
+    /// Of the nodes that replicas are ready on. None where they cannot be known.
     pub async fn node_addresses(&self, which: NodeAddresses) -> Option<Arc<[PublishedAddress]>> {
         self.name.as_ref()?;
         let found = async {
             let nodes: BTreeSet<String> =
-                self.siblings().await?.into_iter().filter_map(|pod| pod.spec?.node_name).collect();
+                self.siblings().await?.into_iter().filter(is_ready).filter_map(|pod| pod.spec?.node_name).collect();
             let api: Api<Node> = Api::all(self.client.clone());
             let mut addresses = BTreeSet::new();
             for name in nodes {
@@ -90,6 +90,12 @@ impl Pods {
         };
         Ok(pods.items.into_iter().filter(runs).collect())
     }
+}
+
+/// A node that is gone leaves its pods running.
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn address_of(node: &Node, which: NodeAddresses) -> Option<PublishedAddress> {

@@ -103,7 +103,16 @@ impl From<&core::Service> for Service {
         let published = given
             .filter_map(|address| PublishedAddress::of(address.ip.as_ref(), address.hostname.as_ref()))
             .chain(written.filter_map(|address| PublishedAddress::of(Some(address), None)))
-            .collect();
+            .collect::<Vec<_>>();
+        // As ingress-nginx: without a load balancer, what the cluster itself knows it by.
+        let is_balanced = spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
+        let published = match &kind {
+            ServiceKind::ExternalName(name) => vec![PublishedAddress::Hostname(name.clone())],
+            ServiceKind::Cluster(address) if published.is_empty() && !is_balanced => {
+                vec![PublishedAddress::Ip(address.to_string().into())]
+            }
+            ServiceKind::Cluster(_) | ServiceKind::Headless => published,
+        };
         let ports = ports.into_iter().flatten().filter_map(service_port).collect();
         Self { key: ObjectKey::from(&object.metadata), kind, ports, published }
     }

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backend::is_here;
 use super::context::Context;
 use super::report::Reason;
 use crate::defaults;
@@ -152,29 +153,38 @@ fn cache(asked: &ForwardAuthing) -> Result<Option<AuthCache>, String> {
     Ok(Some(AuthCache { key: cache_key(key)?, ttl, max_entries }))
 }
 
+/// As ingress-nginx keeps them: those of each host and location by themselves. Text between the variables tells nothing apart.
 fn cache_key(text: &str) -> Result<Vec<AuthCacheKey>, String> {
     let refused = || format!("auth-cache-key: {} has something that answers cannot be kept by", quoted(text));
-    let parts = text.split('$').map(|part| part.trim_matches(|c: char| "{}-_:| ".contains(c)));
-    let mut key = Vec::new();
-    for (at, name) in parts.enumerate() {
-        match name {
-            // Text before the first variable tells nothing apart.
-            _ if at == 0 => {}
-            "remote_user" => key.push(AuthCacheKey::Header("authorization".into())),
-            "remote_addr" | "binary_remote_addr" => key.push(AuthCacheKey::ClientIp),
-            "host" | "http_host" => key.push(AuthCacheKey::Host),
-            "uri" => key.push(AuthCacheKey::Path),
-            "request_method" => key.push(AuthCacheKey::Method),
-            _ => match name.split_once('_') {
-                Some(("http", field)) => {
-                    key.push(AuthCacheKey::Header(field.replace('_', "-").to_ascii_lowercase().into()))
-                }
-                Some(("cookie", cookie)) => key.push(AuthCacheKey::Cookie(cookie.into())),
-                Some(_) | None => return Err(refused()),
-            },
-        }
+    let mut key = vec![AuthCacheKey::Host, AuthCacheKey::Route];
+    for part in text.split('$').skip(1) {
+        key.push(key_part(variable(part).ok_or_else(refused)?).ok_or_else(refused)?);
     }
-    if key.is_empty() { Err(refused()) } else { Ok(key) }
+    if text.contains('$') { Ok(key) } else { Err(refused()) }
+}
+
+/// The name that text behind a `$` begins with.
+fn variable(text: &str) -> Option<&str> {
+    match text.strip_prefix('{') {
+        Some(braced) => braced.split_once('}').map(|(name, _)| name),
+        None => text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next(),
+    }
+}
+
+fn key_part(name: &str) -> Option<AuthCacheKey> {
+    let is_name = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    Some(match name {
+        "remote_user" => AuthCacheKey::Header("authorization".into()),
+        "remote_addr" | "binary_remote_addr" => AuthCacheKey::ClientIp,
+        "host" | "http_host" => AuthCacheKey::Host,
+        "uri" => AuthCacheKey::Path,
+        "request_method" => AuthCacheKey::Method,
+        _ => match name.split_once('_').filter(|(_, field)| is_name(field))? {
+            ("http", field) => AuthCacheKey::Header(field.replace('_', "-").to_ascii_lowercase().into()),
+            ("cookie", cookie) => AuthCacheKey::Cookie(cookie.into()),
+            _ => return None,
+        },
+    })
 }
 
 fn service(cx: &mut Context<'_>, place: &str, url: &str) -> Result<AuthService, String> {
@@ -186,12 +196,19 @@ fn service(cx: &mut Context<'_>, place: &str, url: &str) -> Result<AuthService, 
     })
 }
 
-/// An upstream of its own.
+/// An upstream of its own. Names that lead here are found out when they are resolved.
 pub fn upstream_of_url(cx: &mut Context<'_>, name: Arc<str>, uri: &http::Uri) -> Result<UpstreamName, String> {
     let is_tls = uri.scheme_str() == Some("https");
     let host = uri.host().unwrap_or_default();
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let address = EndpointAddress::parse(&format!("{host}:{port}"))?;
+    let admin = cx.settings.process.admin.as_ref().map(|admin| admin.address.port());
+    if let EndpointAddress::Ip(address) = &address
+        && is_here(address.ip())
+        && admin == Some(port)
+    {
+        return Err("Weir's own operation is not asked by this way".into());
+    }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let server_name = bare.parse::<std::net::IpAddr>().is_err().then(|| bare.into());
     // As ingress-nginx: encrypted, and not verified.
@@ -229,4 +246,27 @@ pub fn upstream_tls(cx: &mut Context<'_>, ingress: &Ingress, policy: &Policy) ->
         });
     }
     Ok(tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_kept_by_host_location_and_the_variables() {
+        let header = |name: &str| AuthCacheKey::Header(name.into());
+        let parts = |text: &str| cache_key(text).map(|key| key[2..].to_vec());
+        assert_eq!(cache_key("$cookie_id").unwrap()[..2], [AuthCacheKey::Host, AuthCacheKey::Route]);
+        for (text, expected) in [
+            ("$remote_user$http_authorization", vec![header("authorization"), header("authorization")]),
+            ("${http_authorization}v2${host}", vec![header("authorization"), AuthCacheKey::Host]),
+            ("a-$http_x_user.$request_method", vec![header("x-user"), AuthCacheKey::Method]),
+            ("${cookie_session}x$uri", vec![AuthCacheKey::Cookie("session".into()), AuthCacheKey::Path]),
+        ] {
+            assert_eq!(parts(text), Ok(expected), "{text}");
+        }
+        for text in ["", "constant", "$geoip", "$http_", "${http_a", "$", "${cookie_a-b}"] {
+            assert!(cache_key(text).is_err(), "{text}");
+        }
+    }
 }

@@ -8,7 +8,7 @@
 //! an upstream of its own, so that no Ingress changes another's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -297,6 +297,12 @@ fn target_number(port: &ServicePort) -> u16 {
     }
 }
 
+/// Not in the cluster: in the pod.
+pub fn is_here(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() || address.is_unspecified()
+}
+
 fn external(name: &Arc<str>, port: u16) -> Result<EndpointSpec, BadBackend> {
     let bad = || BadBackend::ExternalName(name.clone());
     let host = name.trim_end_matches('.');
@@ -306,10 +312,7 @@ fn external(name: &Arc<str>, port: u16) -> Result<EndpointSpec, BadBackend> {
         Err(_) => EndpointAddress::parse(&format!("{host}:{port}")).map_err(|_| bad())?,
     };
     let is_here = match &address {
-        EndpointAddress::Ip(address) => {
-            let ip = address.ip().to_canonical();
-            ip.is_loopback() || ip.is_unspecified()
-        }
+        EndpointAddress::Ip(address) => is_here(address.ip()),
         EndpointAddress::Dns { host, .. } => &**host == "localhost" || host.ends_with(".localhost"),
         EndpointAddress::Srv(_) | EndpointAddress::Listed(_) => true,
     };

@@ -13,7 +13,11 @@ pub fn statuses<'k>(
 ) -> Vec<Status> {
     let addresses: Arc<[PublishedAddress]> = match &settings.publish {
         Publish::Fixed(addresses) => addresses.clone(),
-        Publish::Service(key) => state.services.get(key).map_or(&[][..], |service| &service.published).into(),
+        Publish::Service(key) => match state.services.get(key) {
+            Some(service) => service.published.as_slice().into(),
+            // What is not known is left as it stands.
+            None => return Vec::new(),
+        },
     };
     ours.map(|key| Status { ingress: key.clone(), addresses: addresses.clone() }).collect()
 }
