@@ -81,12 +81,8 @@ fn conclude(
                 tracing::info!(url, "keys can be fetched again");
             }
             *failures = 0;
-            match (keys.conclude(FetchOutcome::Got(set)), count) {
-                (true, 0) => {
-                    tracing::error!(url, left_out, "no key that can be used is published: nobody comes in by a token");
-                }
-                (true, _) => tracing::info!(url, keys = count, left_out, "keys fetched"),
-                (false, _) => {}
+            if keys.conclude(FetchOutcome::Got(set)) {
+                tracing::info!(url, keys = count, left_out, "keys fetched");
             }
             max_age.map_or(refresh, |age| age.max(SOONEST).min(refresh))
         }
@@ -158,7 +154,7 @@ async fn fetch(client: &HttpClient, url: &str) -> Result<(KeySet, Option<Duratio
         return Err(format!("it answered {}", answer.status().as_u16()));
     }
     let max_age = max_age(answer.headers());
-    Ok((KeySet::parse_published(answer.body())?, max_age))
+    Ok((KeySet::parse(answer.body())?, max_age))
 }
 
 /// RFC 9111 §5.2.2.1.

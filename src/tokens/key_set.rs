@@ -44,17 +44,8 @@ enum Verifier {
 }
 
 impl KeySet {
-    /// As somebody wrote it: a set of none is a mistake.
+    /// The error is for whoever wrote it, or looks why it was not taken.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        let set = Self::parse_published(text)?;
-        match set.is_empty() {
-            true => Err(format!("none of its {} keys can be used to verify a signature", set.left_out)),
-            false => Ok(set),
-        }
-    }
-
-    /// As its issuer publishes it: of none, where that has withdrawn all. The error is for whoever looks why it was not taken.
-    pub fn parse_published(text: &[u8]) -> Result<Self, String> {
         let set: Value = serde_json::from_slice(text).map_err(|error| format!("this is not JSON: {error}"))?;
         let Some(list) = set.get("keys").and_then(Value::as_array) else {
             return Err("this is no JWK set: it has no list \"keys\" (RFC 7517 §5)".into());
@@ -63,7 +54,10 @@ impl KeySet {
             return Err(format!("there are {} keys, more than {MOST_KEYS}", list.len()));
         }
         let keys: Vec<Key> = list.iter().filter_map(|jwk| Key::of_jwk(jwk.as_object()?)).collect();
-        Ok(Self::new(list.len() - keys.len(), keys))
+        match keys.is_empty() {
+            true => Err(format!("none of its {} keys can be used to verify a signature", list.len())),
+            false => Ok(Self::new(list.len() - keys.len(), keys)),
+        }
     }
 
     pub fn of_secret(secret: &[u8]) -> Self {

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::diagnostics::Origin;
 use crate::model::{
-    AccessLog, AccessLogFormat, ForwardedField, LogTarget, OcspStapling, Process, RequestIds, SessionTickets, Shutdown,
-    Threads,
+    AccessLog, AccessLogFormat, Admin, ForwardedField, LogTarget, OcspStapling, Process, RequestIds, SessionTickets,
+    Shutdown, Threads,
 };
 use crate::sources::kube::manifests;
 use crate::sources::kube::state::*;
@@ -42,7 +42,7 @@ pub fn settings() -> Settings {
                 format: AccessLogFormat::Json,
                 target: LogTarget::Stdout,
             }),
-            admin: None,
+            admin: Some(Admin { origin: Origin::builtin(), address: ([0, 0, 0, 0], 10254).into() }),
             trusted_proxies: Vec::new(),
             request_ids: RequestIds::OfClients,
             lanes: crate::defaults::LANES,
