@@ -2,18 +2,21 @@
 
 use super::*;
 
+/// Of DNS for `api.test`: other ones than before.
+fn answer(upstream: &Upstream, ips: &[&str], now: Instant) {
+    let mut answers = Answers::default();
+    let addresses = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+    answers.succeed(Question::Addresses("api.test".into()), Records::Addresses(addresses));
+    assert!(upstream.apply(answers, now));
+}
+
 #[test]
 fn an_address_that_leaves_and_returns_is_known_for_as_long_as_a_request_is_with_it() {
     let now = start();
     let mut definition = definition("api.test:80");
     definition.limits.max_connections = NonZeroU32::new(1);
     let upstream = build(&definition, now);
-    let answer = |ips: &[&str]| {
-        let mut answers = Answers::default();
-        let addresses = ips.iter().map(|ip| ip.parse().unwrap()).collect();
-        answers.succeed(Question::Addresses("api.test".into()), Records::Addresses(addresses));
-        assert!(upstream.apply(answers, now));
-    };
+    let answer = |ips: &[&str]| answer(&upstream, ips, now);
     answer(&["10.0.0.1"]);
     let held = upstream.pick(&PickRequest::at(now)).unwrap();
     answer(&["10.0.0.2"]);
@@ -34,12 +37,7 @@ fn what_returns_under_an_address_begins_as_anybody_does() {
     definition.slow_start = Some(Duration::from_secs(10));
     definition.outlier_detection = Some(three_failures());
     let upstream = build(&definition, now);
-    let answer = |ips: &[&str], when| {
-        let mut answers = Answers::default();
-        let addresses = ips.iter().map(|ip| ip.parse().unwrap()).collect();
-        answers.succeed(Question::Addresses("api.test".into()), Records::Addresses(addresses));
-        assert!(upstream.apply(answers, when));
-    };
+    let answer = |ips: &[&str], when| answer(&upstream, ips, when);
     answer(&["10.0.0.1", "10.0.0.2"], now);
     // Whoever is with the other one has all of the set.
     let _held = (0..2).map(|_| upstream.pick(&PickRequest::at(now)).unwrap()).collect::<Vec<_>>();
