@@ -39,6 +39,13 @@ impl<T: Default> Sharded<T> {
     pub fn own(&self) -> &T {
         self.own_or(T::default)
     }
+
+    /// All shards' together.
+    pub fn sum(&self, take_in: impl Fn(&T, &T)) -> T {
+        let sum = T::default();
+        self.all().for_each(|shard| take_in(&sum, shard));
+        sum
+    }
 }
 
 impl<T> Sharded<T> {

@@ -60,9 +60,7 @@ impl UpstreamMetrics {
 
     /// All threads' together.
     pub(super) fn read(&self) -> UpstreamCounts {
-        let sum = UpstreamCounts::default();
-        self.0.all().for_each(|counts| sum.take_in(counts));
-        sum
+        self.0.sum(UpstreamCounts::take_in)
     }
 }
 

@@ -89,9 +89,9 @@ impl From<&core::Service> for Service {
     fn from(object: &core::Service) -> Self {
         let spec = object.spec.as_ref();
         let external_name = text(spec.and_then(|spec| spec.external_name.as_ref()));
-        let is_external = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
+        let of_type = |name| spec.and_then(|spec| spec.type_.as_deref()) == Some(name);
         let address = spec.and_then(|spec| spec.cluster_ip.as_deref()?.parse().ok());
-        let kind = match (is_external, external_name, address) {
+        let kind = match (of_type("ExternalName"), external_name, address) {
             (true, name, _) => ServiceKind::ExternalName(name.unwrap_or_default()),
             (false, _, Some(address)) => ServiceKind::Cluster(address),
             (false, _, None) => ServiceKind::Headless,
@@ -105,10 +105,9 @@ impl From<&core::Service> for Service {
             .chain(written.filter_map(|address| PublishedAddress::of(Some(address), None)))
             .collect::<Vec<_>>();
         // As ingress-nginx: without a load balancer, what the cluster itself knows it by.
-        let is_balanced = spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
         let published = match &kind {
             ServiceKind::ExternalName(name) => vec![PublishedAddress::Hostname(name.clone())],
-            ServiceKind::Cluster(address) if published.is_empty() && !is_balanced => {
+            ServiceKind::Cluster(address) if published.is_empty() && !of_type("LoadBalancer") => {
                 vec![PublishedAddress::Ip(address.to_string().into())]
             }
             ServiceKind::Cluster(_) | ServiceKind::Headless => published,
